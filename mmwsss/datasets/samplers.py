@@ -1,0 +1,56 @@
+"""Samplers whose draws carry the randomness of their augmentation."""
+from typing import Iterator
+
+import numpy as np
+from mmengine.dataset import DefaultSampler
+
+from mmwsss.registry import DATA_SAMPLERS
+
+
+class Draw(int):
+    """A dataset index that knows which random numbers it is due.
+
+    It is an ``int`` and works wherever an index does. A dataset that finds
+    ``draw_seed`` on its index seeds the random generators with it before it
+    runs the pipeline, so the augmentation of the n-th draw of an epoch is the
+    same for any number of workers and processes and after a resume.
+
+    Args:
+        index (int): Index into the dataset.
+        draw_seed (int): Seed in [0, 2**32).
+    """
+
+    def __new__(cls, index: int, draw_seed: int) -> 'Draw':
+        draw = super().__new__(cls, index)
+        draw.draw_seed = draw_seed
+        return draw
+
+    def __reduce__(self):
+        # Keeps the seed when the index travels to a worker process.
+        return Draw, (int(self), self.draw_seed)
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(DefaultSampler):
+    """mmengine's ``DefaultSampler`` with one seed per draw.
+
+    The seed is a hash of (run seed, epoch, position in the global order), so
+    2 processes see exactly the augmented images that 1 process sees for the
+    same global batch, and a resumed run sees what the unbroken one would
+    have.
+
+    Args:
+        dataset (Sized): The dataset.
+        shuffle (bool): Whether to shuffle each epoch. Defaults to True.
+        seed (int, optional): Run seed; mmengine passes its own.
+            Defaults to None.
+        round_up (bool): Whether to repeat samples so that all processes draw
+            equally many. Defaults to True.
+    """
+
+    def __iter__(self) -> Iterator[Draw]:
+        for i, index in enumerate(super().__iter__()):
+            position = i * self.world_size + self.rank
+            sequence = np.random.SeedSequence(
+                (self.seed, self.epoch, position))
+            yield Draw(index, int(sequence.generate_state(1)[0]))

@@ -1,0 +1,4 @@
+"""Backbones: transformers with readable attention."""
+from .attention_vit import AttentionViT
+
+__all__ = ['AttentionViT']

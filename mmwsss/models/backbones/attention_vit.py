@@ -1,0 +1,312 @@
+"""Vision transformer whose attention can be read and differentiated."""
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from mmwsss.registry import MODELS
+from mmwsss.structures.view_output import AttentionRequest
+
+
+def project_qkv(attn: nn.Module, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of an mmpretrain ``MultiheadAttention``.
+
+    Args:
+        attn (nn.Module): The attention module.
+        x (Tensor): Normalised tokens (N, T, D).
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor]: Each (N, heads, T, D / heads).
+    """
+    n, t, _ = x.shape
+    qkv = attn.qkv(x).reshape(n, t, 3, attn.num_heads, attn.head_dims)
+    return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def project_out(attn: nn.Module, heads: Tensor) -> Tensor:
+    """Merge heads (N, heads, T, d) and apply the output projection.
+
+    Args:
+        attn (nn.Module): The attention module.
+        heads (Tensor): Attended values (N, heads, T, d).
+
+    Returns:
+        Tensor: (N, T, D).
+    """
+    out = heads.transpose(1, 2).flatten(2)
+    return attn.out_drop(attn.gamma1(attn.proj_drop(attn.proj(out))))
+
+
+def attention_matrix(q: Tensor, k: Tensor) -> Tensor:
+    """Softmax attention (N, heads, Tq, Tk) of queries and keys."""
+    return ((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
+
+
+@MODELS.register_module()
+class AttentionViT(VisionTransformer):
+    """ViT/DeiT with readable attention.
+
+    It is mmpretrain's ``VisionTransformer`` (same parameters, same
+    state-dict names, so its checkpoints load) with another forward pass:
+
+    - position embeddings are resized to any input size, also non-square ones
+      (bilinear, ACR/GETAM recipe);
+    - features are read *before* the final LayerNorm, as ACR and GETAM do,
+      unless ``final_norm=True``;
+    - :meth:`forward_view` keeps exactly the attention an
+      :class:`~mmwsss.structures.AttentionRequest` names; all other layers run
+      the fused kernel;
+    - the tokens of a mirrored view can be put into the first view's order
+      before the first block. Self-attention is equivariant to a permutation
+      of tokens, so all attention matrices and features come out aligned and
+      nothing has to be permuted afterwards.
+
+    Args:
+        arch (str | dict): Architecture name of mmpretrain
+            (``'deit-tiny'``, ``'deit-small'``, ``'base'``, ...) or its dict.
+        img_size (int | tuple): Size the stored position embedding belongs
+            to. Defaults to 224.
+        distilled (bool): Whether there is a distillation token after the
+            class token. Defaults to False.
+        final_norm (bool): Whether the output passes the final LayerNorm.
+            Defaults to False.
+        out_indices (int | Sequence[int]): Blocks whose patch tokens are
+            returned as feature maps. Defaults to -1.
+        interpolate_mode (str): Resizing of position embeddings.
+            Defaults to 'bilinear'.
+        **kwargs: Passed to mmpretrain's ``VisionTransformer``.
+    """
+
+    def __init__(self,
+                 arch: Union[str, dict] = 'base',
+                 img_size: Union[int, Tuple[int, int]] = 224,
+                 distilled: bool = False,
+                 final_norm: bool = False,
+                 out_indices: Union[int, Sequence[int]] = -1,
+                 interpolate_mode: str = 'bilinear',
+                 **kwargs: Any) -> None:
+        # Read by the parent's constructor for the length of pos_embed.
+        self.num_extra_tokens = 2 if distilled else 1
+        if not isinstance(out_indices, int):
+            out_indices = list(out_indices)
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            final_norm=final_norm,
+            out_indices=out_indices,
+            out_type='raw',
+            interpolate_mode=interpolate_mode,
+            **kwargs)
+        if distilled:
+            self.dist_token = nn.Parameter(
+                torch.zeros(1, 1, self.embed_dims))
+        self._register_load_state_dict_pre_hook(self._skip_unused_norm)
+
+    def _skip_unused_norm(self, state_dict: Dict[str, Tensor], prefix: str,
+                          *args: Any) -> None:
+        """Drop the checkpoint's final LayerNorm when this model has none."""
+        if not self.final_norm:
+            state_dict.pop(f'{prefix}ln1.weight', None)
+            state_dict.pop(f'{prefix}ln1.bias', None)
+
+    @property
+    def size_divisor(self) -> int:
+        """Input sizes that are multiples of this need no padding."""
+        return self.patch_embed.projection.stride[0]
+
+    def init_weights(self) -> None:
+        """Initialise tokens and position embedding unless pretrained."""
+        super().init_weights()
+        pretrained = isinstance(
+            self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'
+        if not pretrained:
+            for name in ('cls_token', 'dist_token'):
+                if hasattr(self, name):
+                    nn.init.trunc_normal_(getattr(self, name), std=0.02)
+
+    def embed(
+        self,
+        image: Tensor,
+        align: Optional[Callable[[Tensor], Tensor]] = None
+    ) -> Tuple[Tensor, Tuple[int, int]]:
+        """Turn images into the token sequence of the first block.
+
+        Args:
+            image (Tensor): (N, 3, H, W). Sizes that are not multiples of the
+                patch are padded at the right and bottom.
+            align (Callable, optional): Reorders the patch tokens, given as a
+                grid (N, gh, gw, D), after the position embedding was added.
+
+        Returns:
+            tuple[Tensor, tuple[int, int]]: Tokens (N, T, D) and (gh, gw).
+        """
+        patches, grid = self.patch_embed(image)
+        prefix = [self.cls_token]
+        if hasattr(self, 'dist_token'):
+            prefix.append(self.dist_token)
+        n_prefix = self.num_extra_tokens
+        pos = resize_pos_embed(
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            mode=self.interpolate_mode,
+            num_extra_tokens=n_prefix)
+        patches = patches + pos[:, n_prefix:]
+        if align is not None:
+            patches = align(patches.unflatten(1, grid)).flatten(1, 2)
+        prefix = (torch.cat(prefix, dim=1) + pos[:, :n_prefix]).to(patches)
+        tokens = torch.cat(
+            (prefix.expand(len(patches), -1, -1), patches), dim=1)
+        return self.pre_norm(self.drop_after_pos(tokens)), tuple(grid)
+
+    def forward_view(
+        self,
+        image: Tensor,
+        request: AttentionRequest = AttentionRequest(),
+        align: Optional[Callable[[Tensor], Tensor]] = None
+    ) -> Dict[str, Any]:
+        """Forward pass that keeps the requested attention.
+
+        Args:
+            image (Tensor): (N, 3, H, W).
+            request (AttentionRequest): What to keep.
+            align (Callable, optional): See :meth:`embed`.
+
+        Returns:
+            dict: Fields of a :class:`~mmwsss.structures.ViewOutput`:
+            ``feats``, ``cls_token``, ``grid``, ``num_prefix_tokens`` and, as
+            requested, ``attentions``, ``class_rows``, ``affinity``.
+        """
+        x, grid = self.embed(image, align)
+        depth = len(self.layers)
+        first_row = depth
+        if request.class_rows_from is not None:
+            if request.matrices is not None:
+                raise ValueError('An AttentionRequest asks either for '
+                                 'matrices or for class rows, not for both.')
+            first_row = range(depth)[request.class_rows_from]
+
+        attentions: List[Tensor] = []
+        rows: List[Tensor] = []
+        feats: List[Tensor] = []
+        affinity = 0.
+        n_prefix = self.num_extra_tokens
+        for i, layer in enumerate(self.layers):
+            class_only = i == depth - 1 and not request.patch_tokens
+            if i >= first_row:
+                x, row, matrix = self._row_block(
+                    layer,
+                    x,
+                    first=i == first_row,
+                    class_only=class_only,
+                    affinity=request.affinity)
+                rows.append(row)
+            else:
+                keep = request.matrices is not None or request.affinity
+                # Nothing below the first row that is read can influence it.
+                with torch.set_grad_enabled(first_row == depth
+                                            and torch.is_grad_enabled()):
+                    x, matrix = self._block(layer, x, keep)
+            if request.matrices == 'mean':
+                attentions.append(matrix.mean(dim=1))
+            elif request.matrices == 'heads':
+                attentions.append(matrix)
+            if request.affinity:
+                patch_block = matrix.detach()[..., n_prefix:, n_prefix:]
+                affinity = affinity + patch_block.mean(dim=1)
+            with torch.set_grad_enabled(bool(rows) or torch.is_grad_enabled()):
+                if i in self.out_indices and not class_only:
+                    feats.append(self._to_map(x, i, grid))
+                if i == depth - 1:
+                    cls_token = self._normed(x[:, 0], i)
+
+        output = dict(
+            cls_token=cls_token, grid=grid, num_prefix_tokens=n_prefix)
+        if feats:
+            output['feats'] = tuple(feats)
+        if attentions:
+            output['attentions'] = attentions
+        if rows:
+            output['class_rows'] = rows
+        if request.affinity:
+            output['affinity'] = affinity
+        return output
+
+    def _normed(self, x: Tensor, index: int) -> Tensor:
+        """Apply the final LayerNorm, if configured, after the last block."""
+        last = index == len(self.layers) - 1
+        return self.ln1(x) if self.final_norm and last else x
+
+    def _to_map(self, x: Tensor, index: int,
+                grid: Tuple[int, int]) -> Tensor:
+        """Patch tokens of (N, T, D) as a feature map (N, D, gh, gw)."""
+        patches = self._normed(x, index)[:, self.num_extra_tokens:]
+        return patches.transpose(1, 2).unflatten(2, grid)
+
+    @staticmethod
+    def _block(layer: nn.Module, x: Tensor,
+               keep: bool) -> Tuple[Tensor, Optional[Tensor]]:
+        """A block; with ``keep`` also its attention (N, heads, T, T)."""
+        q, k, v = project_qkv(layer.attn, layer.ln1(x))
+        matrix = None
+        if keep:
+            matrix = attention_matrix(q, k)
+            heads = matrix @ v
+        else:
+            heads = F.scaled_dot_product_attention(q, k, v)
+        x = x + project_out(layer.attn, heads)
+        return layer.ffn(layer.ln2(x), identity=x), matrix
+
+    @staticmethod
+    def _row_block(
+        layer: nn.Module, x: Tensor, first: bool, class_only: bool,
+        affinity: bool
+    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        """A block that shows its class-token row to autograd.
+
+        In the first one only the row itself is recorded, because nothing
+        else in it depends on a row that is read; above it, whole blocks are.
+
+        Returns:
+            tuple: Output tokens (N, T, D), or (N, 1, D) if ``class_only``;
+            the row (N, heads, 1, T); the matrix (N, heads, T, T) or None.
+        """
+        matrix = rest = None
+        with torch.set_grad_enabled(not first):
+            q, k, v = project_qkv(layer.attn, layer.ln1(x))
+            if affinity and not class_only:
+                matrix = attention_matrix(q, k)
+                row, rest = matrix[:, :, :1], matrix[:, :, 1:] @ v
+            else:
+                row = attention_matrix(q[:, :, :1], k)
+                if not class_only:
+                    rest = F.scaled_dot_product_attention(q[:, :, 1:], k, v)
+        if affinity and class_only:
+            with torch.no_grad():
+                matrix = attention_matrix(q, k)
+        with torch.enable_grad():
+            if first:
+                row = row.detach().requires_grad_()
+            heads = row @ v
+            if class_only:
+                x = x[:, :1]
+            else:
+                heads = torch.cat((heads, rest), dim=2)
+            x = x + project_out(layer.attn, heads)
+            x = layer.ffn(layer.ln2(x), identity=x)
+        return x, row, matrix
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Plain forward pass for any mmseg or mmpretrain head.
+
+        Args:
+            x (Tensor): (N, 3, H, W).
+
+        Returns:
+            tuple[Tensor]: Feature maps (N, D, gh, gw), one per
+            ``out_indices``.
+        """
+        return self.forward_view(x)['feats']

@@ -1,0 +1,53 @@
+"""Classification from pooled class maps."""
+from typing import Any, Optional
+
+from torch import Tensor, nn
+
+from mmwsss.registry import MODELS
+from mmwsss.structures.view_output import ViewOutput
+
+from .class_head import ClassHead
+
+
+@MODELS.register_module()
+class CAMHead(ClassHead):
+    """1x1 convolution to class maps, pooled to class scores.
+
+    Without bias, global average pooling before or after the convolution is
+    the same, so this is the classifier of CAM (Zhou et al., CVPR 2016) with
+    its maps read during training at no cost.
+
+    Args:
+        num_classes (int): Classes without background, K.
+        in_channels (int): Channels C of the feature map read.
+        in_index (int): Which of the backbone's feature maps to read.
+            Defaults to -1.
+        pooling (dict, optional): Pooling module. Defaults to
+            ``dict(type='mmwsss.GlobalAveragePooling')``.
+        dropout_ratio (float): Dropout on the features. Defaults to 0.
+        **kwargs: See :class:`ClassHead`.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 in_index: int = -1,
+                 pooling: Optional[dict] = None,
+                 dropout_ratio: float = 0.,
+                 **kwargs: Any) -> None:
+        kwargs.setdefault(
+            'init_cfg', dict(type='Kaiming', layer='Conv2d', a=1))
+        super().__init__(num_classes, in_channels, **kwargs)
+        self.in_index = in_index
+        self.dropout = nn.Dropout2d(dropout_ratio)
+        self.conv = nn.Conv2d(in_channels, num_classes, 1, bias=False)
+        self.pooling = MODELS.build(
+            pooling or dict(type='mmwsss.GlobalAveragePooling'))
+
+    def cams(self, view: ViewOutput) -> Tensor:
+        """Class maps (N, K, h, w)."""
+        return self.conv(self.dropout(view.feats[self.in_index]))
+
+    def forward(self, view: ViewOutput) -> Tensor:
+        """Logits (N, K), pooled from the view's class maps."""
+        return self.pooling(view.cams)

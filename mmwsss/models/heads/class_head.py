@@ -1,0 +1,70 @@
+"""Base of the heads that turn a view into image-level class scores."""
+from abc import ABCMeta, abstractmethod
+from typing import Optional
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmwsss.structures.view_output import ViewOutput
+
+
+class ClassHead(BaseModule, metaclass=ABCMeta):
+    """Image-level classification head.
+
+    Args:
+        num_classes (int): Classes without background, K.
+        in_channels (int): Channels of the features read.
+        loss_weight (float): Factor on the classification loss of each view.
+            Defaults to 1.0.
+        init_cfg (dict, optional): Initialisation. Defaults to None.
+    """
+    #: Whether the logits depend on the class token of the last layer alone.
+    reads_class_token_only = False
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 loss_weight: float = 1.0,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.loss_weight = loss_weight
+        # mmseg's base class and tools read these from any decode head.
+        self.align_corners = False
+        self.out_channels = num_classes + 1
+
+    @abstractmethod
+    def forward(self, view: ViewOutput) -> Tensor:
+        """Class scores before the sigmoid.
+
+        Args:
+            view (ViewOutput): The view.
+
+        Returns:
+            Tensor: Logits (N, K).
+        """
+
+    @abstractmethod
+    def cams(self, view: ViewOutput) -> Tensor:
+        """Raw class activation maps.
+
+        Args:
+            view (ViewOutput): The view.
+
+        Returns:
+            Tensor: (N, K, h, w), not rectified.
+        """
+
+    def loss(self, view: ViewOutput) -> Tensor:
+        """Multi-label soft margin loss of a view against its tags.
+
+        Args:
+            view (ViewOutput): View with ``logits`` and ``labels`` (N, K).
+
+        Returns:
+            Tensor: Scalar, the mean over classes and images, weighted.
+        """
+        return self.loss_weight * F.multilabel_soft_margin_loss(
+            view.logits, view.labels)

@@ -1,0 +1,6 @@
+"""How class maps are read out of a classifier."""
+from .cam import CAM
+from .getam import GETAM
+from .localizer import Localizer
+
+__all__ = ['Localizer', 'CAM', 'GETAM']

@@ -1,0 +1,78 @@
+"""From class maps of several views to one normalised map per class."""
+from typing import Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NORMALIZATIONS = ('minmax', 'max')
+FUSIONS = ('sum', 'max')
+
+
+def resize_maps(maps: Tensor,
+                size: Tuple[int, int],
+                align_corners: bool,
+                covered: Tuple[float, float] = (1., 1.)) -> Tensor:
+    """Bring maps of a padded input to the size of the original image.
+
+    Args:
+        maps (Tensor): (K', h, w), over the padded input.
+        size (tuple[int, int]): Height and width of the original image.
+        align_corners (bool): Corner alignment of the bilinear resizing.
+        covered (tuple[float, float]): Share of the padded input's height and
+            width that shows the image; the rest at the bottom and right is
+            cut off. Defaults to (1, 1).
+
+    Returns:
+        Tensor: (K', *size).
+    """
+    full = [max(round(s / c), s) for s, c in zip(size, covered)]
+    maps = F.interpolate(
+        maps[None], size=full, mode='bilinear', align_corners=align_corners)
+    return maps[0, :, :size[0], :size[1]]
+
+
+def normalize_maps(maps: Tensor,
+                   mode: str = 'minmax',
+                   eps: float = 1e-6) -> Tensor:
+    """Scale each map to [0, 1].
+
+    Args:
+        maps (Tensor): (K', h, w).
+        mode (str): ``'minmax'``: (x - min) / (max - min + eps), as ACR does;
+            ``'max'``: x / (max + eps), for maps that are not negative.
+        eps (float): Keeps empty maps at zero. Defaults to 1e-6.
+
+    Returns:
+        Tensor: (K', h, w).
+
+    Raises:
+        ValueError: If ``mode`` is unknown.
+    """
+    if mode not in NORMALIZATIONS:
+        raise ValueError(
+            f'test_cfg.normalize is {mode!r}, not one of {NORMALIZATIONS}.')
+    high = maps.amax(dim=(1, 2), keepdim=True)
+    if mode == 'max':
+        return maps / (high + eps)
+    low = maps.amin(dim=(1, 2), keepdim=True)
+    return (maps - low) / (high - low + eps)
+
+
+def fuse_maps(maps: Sequence[Tensor], mode: str = 'sum') -> Tensor:
+    """Join the maps of several views.
+
+    Args:
+        maps (Sequence[Tensor]): Equal shapes.
+        mode (str): ``'sum'`` or ``'max'``.
+
+    Returns:
+        Tensor: One map of that shape.
+
+    Raises:
+        ValueError: If ``mode`` is unknown.
+    """
+    if mode not in FUSIONS:
+        raise ValueError(f'test_cfg.fuse is {mode!r}, not one of {FUSIONS}.')
+    stacked = torch.stack(tuple(maps))
+    return stacked.sum(dim=0) if mode == 'sum' else stacked.amax(dim=0)

@@ -1,0 +1,5 @@
+"""Training losses of the papers, one file per idea."""
+from .all_pairs_consistency import AllPairsConsistency
+from .regularizer import Regularizer
+
+__all__ = ['Regularizer', 'AllPairsConsistency']

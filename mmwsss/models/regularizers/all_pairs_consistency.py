@@ -1,0 +1,128 @@
+"""ACR: the attention of an image and of its mirror image must agree."""
+from typing import Callable, Dict, Optional, Sequence, Tuple
+
+from torch import Tensor
+
+from mmwsss.registry import MODELS
+from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+
+from .regularizer import Regularizer
+
+
+def mirror_attention(attention: Tensor, grid: Tuple[int, int],
+                     num_prefix_tokens: int) -> Tensor:
+    """Reorder a mirrored image's attention like the plain image's.
+
+    Rows and columns of the patch tokens are permuted by
+    ``i * gw + j -> i * gw + (gw - 1 - j)``; prefix tokens stay. Backbones
+    that order their tokens before the first block do not need this.
+
+    Args:
+        attention (Tensor): (..., T, T), T = prefix + gh * gw.
+        grid (tuple[int, int]): (gh, gw).
+        num_prefix_tokens (int): Tokens before the first patch.
+
+    Returns:
+        Tensor: (..., T, T), a reordered copy.
+    """
+    gh, gw = grid
+    index = attention.new_zeros(num_prefix_tokens + gh * gw).long()
+    index += index.new_ones(len(index)).cumsum(0) - 1
+    patches = index[num_prefix_tokens:].reshape(gh, gw).flip(1).flatten()
+    index[num_prefix_tokens:] = patches.clone()
+    return attention.index_select(-2, index).index_select(-1, index)
+
+
+def consistency_losses(attentions: Sequence[Tensor],
+                       others: Sequence[Tensor],
+                       num_prefix_tokens: int) -> Tuple[Tensor, Tensor]:
+    """Activation and affinity consistency of aligned attention (ACR).
+
+    Both are means of absolute differences over images, layers and entries:
+    of the class token's row, and of the patch-to-patch block. Attention of
+    patches to prefix tokens is not constrained, and a distillation token
+    takes no part.
+
+    Args:
+        attentions (Sequence[Tensor]): Per layer (N, T, T), first view.
+        others (Sequence[Tensor]): Same of the second view, in the first
+            view's token order.
+        num_prefix_tokens (int): Tokens before the first patch.
+
+    Returns:
+        tuple[Tensor, Tensor]: The two scalars.
+    """
+    p = num_prefix_tokens
+    activation, affinity = 0., 0.
+    for a, b in zip(attentions, others):
+        activation = activation + (a[:, 0, p:] - b[:, 0, p:]).abs().mean()
+        affinity = affinity + (a[:, p:, p:] - b[:, p:, p:]).abs().mean()
+    return activation / len(attentions), affinity / len(attentions)
+
+
+@MODELS.register_module()
+class AllPairsConsistency(Regularizer):
+    """All-pairs consistency regularization (ACR, arXiv 2308.04321).
+
+    Needs a second view that keeps the token grid (``HorizontalFlip``) and a
+    backbone that shows attention (``AttentionViT``, ``HybridViT``).
+
+    Both terms are means over attention entries, and an attention row sums to
+    one, so they shrink like 1 / tokens: a weight tuned at one input size is
+    too strong at a smaller one. ``num_tokens`` says how many patch tokens
+    ``loss_weight`` belongs to and rescales it to the input at hand; the
+    paper's 125 belongs to 576 tokens (384 x 384 pixels, patch 16).
+
+    Args:
+        loss_weight (float): Weight alpha of both terms. Defaults to 125.
+        num_tokens (int, optional): Patch tokens the weight is stated for;
+            the weight used is ``loss_weight * tokens / num_tokens``. None
+            uses ``loss_weight`` as it is. Defaults to None.
+    """
+    needs_second_view = True
+
+    def __init__(self,
+                 loss_weight: float = 125.,
+                 num_tokens: Optional[int] = None) -> None:
+        super().__init__()
+        if num_tokens is not None and num_tokens < 1:
+            raise ValueError('AllPairsConsistency needs num_tokens >= 1 or '
+                             f'None, got {num_tokens}.')
+        self.loss_weight = loss_weight
+        self.num_tokens = num_tokens
+
+    def attention_request(self) -> AttentionRequest:
+        """Head-averaged attention of all layers."""
+        return AttentionRequest(matrices='mean')
+
+    def forward(self,
+                view: ViewOutput,
+                other: Optional[ViewOutput] = None,
+                *,
+                inverse: Optional[Callable[[Tensor], Tensor]] = None,
+                batch: dict) -> Dict[str, Tensor]:
+        """``loss_activation`` and ``loss_affinity`` of two views.
+
+        Raises:
+            ValueError: If the views have different token grids.
+        """
+        if view.grid != other.grid:
+            raise ValueError(
+                'AllPairsConsistency compares attention token by token, but '
+                f'the views have {view.grid} and {other.grid} tokens. Use a '
+                "second view that keeps the size, such as second_view=dict("
+                "type='mmwsss.HorizontalFlip').")
+        others = other.attentions
+        if not other.aligned:
+            others = [
+                mirror_attention(a, other.grid, other.num_prefix_tokens)
+                for a in others
+            ]
+        activation, affinity = consistency_losses(view.attentions, others,
+                                                  view.num_prefix_tokens)
+        weight = self.loss_weight
+        if self.num_tokens is not None:
+            weight *= view.grid[0] * view.grid[1] / self.num_tokens
+        return dict(
+            loss_activation=weight * activation,
+            loss_affinity=weight * affinity)

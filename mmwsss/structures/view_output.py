@@ -1,0 +1,123 @@
+"""What one look at a batch of images gave, handed from room to room."""
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AttentionRequest:
+    """Which attention a backbone must make visible in one forward pass.
+
+    A transformer runs its fused attention kernel, which shows no matrix, in
+    every layer that this request leaves out.
+
+    Args:
+        matrices (str, optional): ``'mean'`` keeps the head-averaged matrix
+            (N, T, T) of every layer, ``'heads'`` the full (N, heads, T, T).
+            Both stay in the autograd graph. Defaults to None.
+        class_rows_from (int, optional): Keep the class token's attention row
+            (N, heads, 1, T) of every layer from this one (0-based) on, and
+            build an autograd graph from that layer upwards only. Negative
+            values count from the end. Defaults to None.
+        affinity (bool): Keep the sum over all layers of the head-averaged
+            patch-to-patch block (N, P, P), without a graph.
+            Defaults to False.
+        patch_tokens (bool): Whether anybody reads the patch tokens of the
+            last layer. When False, that layer computes its class token only.
+            Defaults to True.
+    """
+    matrices: Optional[str] = None
+    class_rows_from: Optional[int] = None
+    affinity: bool = False
+    patch_tokens: bool = True
+
+    def __post_init__(self) -> None:
+        if self.matrices not in (None, 'mean', 'heads'):
+            raise ValueError("AttentionRequest.matrices must be None, 'mean' "
+                             f"or 'heads', got {self.matrices!r}.")
+
+
+@dataclass
+class ViewOutput:
+    """One view of a batch: the image, what the model saw, its tags.
+
+    Fields beyond ``image`` and ``labels`` are lazy: the segmentor registers a
+    provider per field and the field is computed when it is first read, so
+    nothing is computed that no configured regularizer or localizer reads.
+
+    Lazy fields (N images, K classes, T tokens, P = gh*gw patches):
+
+    - ``feats``: tuple of feature maps (N, C, h, w).
+    - ``cls_token``: (N, D), transformers only.
+    - ``attentions``: list over layers of (N, T, T) head-averaged or
+      (N, heads, T, T), see :class:`AttentionRequest`.
+    - ``class_rows``: list of (N, heads, 1, T) from ``first_row_layer`` on.
+    - ``affinity``: (N, P, P).
+    - ``logits``: (N, K).
+    - ``cams``: raw class maps (N, K, h, w).
+    - ``refined_cams``: (N, K, h, w) after the model's refiner.
+
+    Args:
+        image (Tensor): The normalised input (N, 3, H, W) of this view.
+        labels (Tensor, optional): Multi-hot tags (N, K).
+        fields (dict): Fields that are known already. Beside the above,
+            transformers give ``grid``, rows and columns of patch tokens, and
+            ``num_prefix_tokens``, the tokens before the first patch.
+        aligned (bool): Whether everything but ``image`` already lies in the
+            frame of the first view.
+        providers (dict): Field name to a function of this view.
+    """
+    image: Tensor
+    labels: Optional[Tensor] = None
+    fields: Dict[str, Any] = field(default_factory=dict, repr=False)
+    aligned: bool = False
+    providers: Dict[str, Callable[['ViewOutput'], Any]] = field(
+        default_factory=dict, repr=False)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for what is no plain attribute.
+        if name.startswith('__') or name in ('fields', 'providers'):
+            raise AttributeError(name)
+        if name not in self.fields:
+            if name not in self.providers:
+                raise AttributeError(
+                    f'This view carries no {name!r}, only '
+                    f'{sorted({*self.fields, *self.providers})}. Attention '
+                    "appears when a regularizer's or localizer's "
+                    'attention_request() asks for it and the backbone is a '
+                    'mmwsss.AttentionViT or offers forward_view().')
+            self.fields[name] = self.providers[name](self)
+        return self.fields[name]
+
+    def split(self, size: int) -> Tuple['ViewOutput', 'ViewOutput']:
+        """Two views that went through the model as one batch.
+
+        Args:
+            size (int): Images that belong to the first.
+
+        Returns:
+            tuple[ViewOutput, ViewOutput]: The halves, sharing memory.
+        """
+
+        def part(value: Any, rows: slice) -> Any:
+            if isinstance(value, Tensor):
+                return value[rows]
+            if isinstance(value, (list, tuple)) and value and isinstance(
+                    value[0], Tensor):
+                return type(value)(v[rows] for v in value)
+            return value
+
+        halves = []
+        for rows in (slice(0, size), slice(size, None)):
+            halves.append(
+                ViewOutput(
+                    part(self.image, rows),
+                    part(self.labels, rows),
+                    fields={
+                        name: part(value, rows)
+                        for name, value in self.fields.items()
+                    },
+                    aligned=self.aligned,
+                    providers=self.providers))
+        return halves[0], halves[1]

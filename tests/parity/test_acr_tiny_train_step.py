@@ -1,0 +1,70 @@
+"""Two whole training iterations: losses, gradients, updated weights."""
+import torch
+from mmengine.optim import PolyLR
+from mmengine.structures import LabelData
+from mmseg.structures import SegDataSample
+from torch.testing import assert_close
+
+from mmwsss.utils.convert import timm_to_mmwsss_key
+
+from .acr_helpers import build_tiny, tensor
+
+FAMILIES = ('acr_tiny_train_step', )
+
+
+def our_name(name: str) -> str:
+    if name.startswith('cls_head.'):
+        return name.replace('cls_head.', 'decode_head.fc.')
+    return 'backbone.' + timm_to_mmwsss_key(name)
+
+
+def test_train_step(vector):
+    alpha = float(vector['alpha'])
+    model = build_tiny(
+        vector,
+        second_view=dict(type='mmwsss.HorizontalFlip'),
+        regularizers=[
+            dict(type='mmwsss.AllPairsConsistency', loss_weight=alpha)
+        ]).train()
+    params = dict(model.named_parameters())
+    optimizer = torch.optim.SGD(
+        params.values(), lr=float(vector['lr']), momentum=5e-4)
+    schedule = PolyLR(
+        optimizer, power=0.9, end=int(vector['max_step']), by_epoch=False)
+    samples = []
+    for labels in tensor(vector['labels']):
+        sample = SegDataSample()
+        sample.gt_label = LabelData(
+            label=labels.nonzero()[:, 0], score=labels)
+        samples.append(sample)
+
+    for step in range(2):
+        losses = model.loss(tensor(vector['image']), samples)
+        ours = torch.stack([
+            losses['loss_cls'], losses['loss_cls_view2'],
+            losses['loss_activation'] / alpha,
+            losses['loss_affinity'] / alpha,
+            sum(v for k, v in losses.items() if k.startswith('loss_'))
+        ])
+        assert_close(
+            ours, tensor(vector[f'it{step}_losses']), rtol=1e-5, atol=1e-6)
+        assert abs(optimizer.param_groups[0]['lr'] -
+                   vector[f'it{step}_lr']) < 1e-12
+        optimizer.zero_grad()
+        ours[-1].backward()
+        norms = [k for k in vector if k.startswith(f'it{step}_gradnorm:')]
+        assert len(norms) == len(params)
+        for key in norms:
+            grad = params[our_name(key.split(':')[1])].grad
+            assert_close(
+                grad.norm(), tensor(vector[key]), rtol=1e-3, atol=1e-5)
+        for key in [k for k in vector if k.startswith(f'it{step}_grad:')]:
+            grad = params[our_name(key.split(':')[1])].grad
+            assert_close(grad, tensor(vector[key]), rtol=1e-3, atol=1e-5)
+        optimizer.step()
+        schedule.step()
+    after = [k for k in vector if k.startswith('after2_')]
+    assert len(after) == 3
+    for key in after:
+        ours = params[our_name(key[len('after2_'):])]
+        assert_close(ours, tensor(vector[key]), rtol=1e-4, atol=1e-5)

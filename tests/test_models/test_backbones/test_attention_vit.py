@@ -1,0 +1,196 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.backbones import (DistilledVisionTransformer,
+                                         VisionTransformer)
+from torch.testing import assert_close
+
+from mmwsss.registry import MODELS
+from mmwsss.structures import AttentionRequest
+from tests.test_models.builders import ARCH, vit_cfg
+
+
+def build(**kwargs):
+    torch.manual_seed(0)
+    vit = MODELS.build(vit_cfg(**kwargs))
+    vit.eval()
+    for param in vit.parameters():
+        torch.nn.init.normal_(param, std=0.2)
+    return vit
+
+
+@pytest.mark.parametrize('distilled', [False, True])
+@pytest.mark.parametrize('size', [(64, 64), (48, 96), (32, 16)])
+def test_equals_mmpretrain(distilled, size):
+    """Same weights, same tokens as mmpretrain's plain implementation."""
+    ours = build(distilled=distilled, final_norm=True)
+    cls = DistilledVisionTransformer if distilled else VisionTransformer
+    theirs = cls(
+        arch=ARCH,
+        img_size=64,
+        patch_size=16,
+        out_type='raw',
+        interpolate_mode='bilinear')
+    theirs.eval()
+    theirs.load_state_dict(ours.state_dict())
+    image = torch.randn(2, 3, *size)
+    expected = theirs(image)[0]
+    view = ours.forward_view(image)
+    grid = (size[0] // 16, size[1] // 16)
+    n_prefix = 2 if distilled else 1
+    assert view['grid'] == grid
+    assert view['num_prefix_tokens'] == n_prefix
+    assert_close(view['cls_token'], expected[:, 0], rtol=1e-4, atol=1e-4)
+    feats = view['feats'][0].flatten(2).transpose(1, 2)
+    assert_close(feats, expected[:, n_prefix:], rtol=1e-4, atol=1e-4)
+    assert_close(ours(image)[0], view['feats'][0])
+
+
+def test_features_are_read_before_the_final_norm():
+    vit = build()
+    assert not hasattr(vit, 'ln1')
+    normed = build(final_norm=True)
+    # A checkpoint with a final norm loads without complaint.
+    vit.load_state_dict(normed.state_dict(), strict=True)
+    image = torch.randn(1, 3, 64, 64)
+    assert_close(
+        F.layer_norm(
+            vit.forward_view(image)['cls_token'], (24, ), normed.ln1.weight,
+            normed.ln1.bias, 1e-6),
+        normed.forward_view(image)['cls_token'])
+
+
+@pytest.mark.parametrize('size,grid', [((1, 1), (1, 1)), ((17, 33), (2, 3)),
+                                       ((16, 640), (1, 40))])
+def test_any_size(size, grid):
+    view = build().forward_view(torch.randn(1, 3, *size))
+    assert tuple(view['grid']) == grid
+    assert view['feats'][0].shape == (1, 24, *grid)
+    assert view['feats'][0].isfinite().all()
+
+
+def test_intermediate_features():
+    view = build(out_indices=(0, 3)).forward_view(torch.randn(1, 3, 32, 64))
+    assert [f.shape for f in view['feats']] == [(1, 24, 2, 4)] * 2
+    assert not torch.equal(*view['feats'])
+
+
+def test_no_attention_without_request(monkeypatch):
+    """Without a reader every block runs the fused kernel."""
+    import mmwsss.models.backbones.attention_vit as module
+
+    def forbidden(*args):
+        raise AssertionError('an attention matrix was built')
+
+    monkeypatch.setattr(module, 'attention_matrix', forbidden)
+    view = build().forward_view(torch.randn(1, 3, 64, 64))
+    assert 'attentions' not in view and 'affinity' not in view
+
+
+def test_attention_is_stochastic_and_mean_of_heads():
+    vit = build()
+    image = torch.randn(2, 3, 64, 32)
+    heads = vit.forward_view(image, AttentionRequest(matrices='heads'))
+    mean = vit.forward_view(image, AttentionRequest(matrices='mean'))
+    plain = vit.forward_view(image)
+    assert len(heads['attentions']) == 4
+    for full, averaged in zip(heads['attentions'], mean['attentions']):
+        assert full.shape == (2, 3, 9, 9)
+        assert_close(full.sum(-1), torch.ones(2, 3, 9))
+        assert_close(full.mean(1), averaged)
+    for output in (heads, mean):
+        assert_close(
+            output['cls_token'], plain['cls_token'], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('distilled', [False, True])
+def test_token_order_aligns_the_mirrored_view(distilled):
+    """Reordered tokens give what permuting all matrices would have given."""
+    from mmwsss.models.regularizers.all_pairs_consistency import \
+        mirror_attention
+    vit = build(distilled=distilled)
+    image = torch.randn(2, 3, 48, 80)
+    request = AttentionRequest(matrices='mean')
+    mirrored = vit.forward_view(image.flip(-1), request)
+    aligned = vit.forward_view(
+        image.flip(-1), request, align=lambda tokens: tokens.flip(2))
+    for a, b in zip(mirrored['attentions'], aligned['attentions']):
+        b_ref = mirror_attention(a, (3, 5), vit.num_extra_tokens)
+        assert_close(b, b_ref, rtol=1e-4, atol=1e-5)
+    assert_close(
+        aligned['feats'][0],
+        mirrored['feats'][0].flip(-1),
+        rtol=1e-4,
+        atol=1e-4)
+    assert_close(
+        aligned['cls_token'], mirrored['cls_token'], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('patch_tokens', [True, False])
+@pytest.mark.parametrize('affinity', [True, False])
+@pytest.mark.parametrize('start', [0, 2, 3, -1])
+def test_class_rows(start, affinity, patch_tokens):
+    """Rows, their gradients and the affinity equal the full computation."""
+    vit = build()
+    image = torch.randn(2, 3, 64, 64)
+    full = vit.forward_view(image, AttentionRequest(matrices='heads'))
+    weight = torch.randn(24)
+    reference = torch.autograd.grad(
+        (full['cls_token'] @ weight).sum(), full['attentions'][start:])
+    with torch.no_grad():
+        view = vit.forward_view(
+            image,
+            AttentionRequest(
+                class_rows_from=start,
+                affinity=affinity,
+                patch_tokens=patch_tokens))
+    with torch.enable_grad():
+        grads = torch.autograd.grad((view['cls_token'] @ weight).sum(),
+                                    view['class_rows'])
+    assert len(grads) == len(reference)
+    for row, attn, grad, ref in zip(view['class_rows'],
+                                    full['attentions'][start:], grads,
+                                    reference):
+        assert row.shape == (2, 3, 1, 17)
+        assert_close(row, attn[:, :, :1], rtol=1e-4, atol=1e-5)
+        assert_close(grad, ref[:, :, :1], rtol=1e-3, atol=1e-5)
+    assert ('feats' in view) == patch_tokens
+    if affinity:
+        total = sum(a[:, :, 1:, 1:].mean(1) for a in full['attentions'])
+        assert_close(view['affinity'], total, rtol=1e-4, atol=1e-5)
+        assert not view['affinity'].requires_grad
+    else:
+        assert 'affinity' not in view
+
+
+def test_nothing_is_recorded_below_the_first_row():
+    vit = build()
+    with torch.enable_grad():
+        view = vit.forward_view(
+            torch.randn(1, 3, 64, 64), AttentionRequest(class_rows_from=3))
+        view['cls_token'].sum().backward()
+    touched = {
+        name.split('.')[1]
+        for name, p in vit.named_parameters()
+        if name.startswith('layers') and p.grad is not None
+    }
+    assert touched == {'3'}
+    assert vit.pos_embed.grad is None
+
+
+def test_frozen_parameters_do_not_hide_the_gradient():
+    vit = build().requires_grad_(False)
+    with torch.no_grad():
+        view = vit.forward_view(
+            torch.randn(1, 3, 64, 64), AttentionRequest(class_rows_from=2))
+    grads = torch.autograd.grad(view['cls_token'].sum(), view['class_rows'])
+    assert all(g.abs().sum() > 0 for g in grads)
+
+
+def test_requests_are_checked():
+    with pytest.raises(ValueError, match="'mean' or 'heads'"):
+        AttentionRequest(matrices='all')
+    with pytest.raises(ValueError, match='not for both'):
+        build().forward_view(
+            torch.randn(1, 3, 64, 64),
+            AttentionRequest(matrices='mean', class_rows_from=1))
