@@ -24,7 +24,7 @@ def test_forward(vector):
     assert_close(
         torch.stack(view.attentions), tensor(vector['attn_all']), **NET)
     assert_close(
-        torch.stack(view.attentions, 1).mean(3),
+        torch.stack(view.attentions, 1).mean(2),
         tensor(vector['attn_head_mean']), **NET)
 
     backbone = model.backbone

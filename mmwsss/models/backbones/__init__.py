@@ -1,4 +1,6 @@
-"""Backbones: transformers with readable attention."""
+"""Backbones: transformers with readable attention, and their stems."""
 from .attention_vit import AttentionViT
+from .hybrid_vit import HybridViT
+from .weight_std_resnet import WeightStdResNet
 
-__all__ = ['AttentionViT']
+__all__ = ['AttentionViT', 'HybridViT', 'WeightStdResNet']

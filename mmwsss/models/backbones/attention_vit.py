@@ -103,14 +103,40 @@ class AttentionViT(VisionTransformer):
         if distilled:
             self.dist_token = nn.Parameter(
                 torch.zeros(1, 1, self.embed_dims))
-        self._register_load_state_dict_pre_hook(self._skip_unused_norm)
 
-    def _skip_unused_norm(self, state_dict: Dict[str, Tensor], prefix: str,
-                          *args: Any) -> None:
-        """Drop the checkpoint's final LayerNorm when this model has none."""
+    def _prepare_pos_embed(self, state_dict: Dict[str, Tensor], prefix: str,
+                           *args: Any, **kwargs: Any) -> None:
+        """Adapt a checkpoint before it is loaded.
+
+        Strips the ``backbone.`` of classifier checkpoints, leaves out a final
+        LayerNorm this model does not have, and resizes the position
+        embedding.
+
+        Raises:
+            ValueError: If the checkpoint holds no vision transformer;
+                mmengine would only warn and train from random weights.
+        """
+        nested = f'{prefix}backbone.'
+        if f'{prefix}pos_embed' not in state_dict and \
+                f'{nested}pos_embed' in state_dict:
+            for key in [k for k in state_dict if k.startswith(nested)]:
+                state_dict[prefix + key[len(nested):]] = state_dict.pop(key)
+        name = f'{prefix}pos_embed'
+        if name not in state_dict:
+            raise ValueError(
+                'The checkpoint holds no vision transformer: there is no '
+                f'{name!r} among {sorted(state_dict)[:4]}... timm and DeiT '
+                'checkpoints must be converted with '
+                'tools/model_converters/timm_vit.py or deit.py first.')
+        if state_dict[name].shape[-1] != self.embed_dims:
+            raise ValueError(
+                f'The checkpoint is {state_dict[name].shape[-1]} wide, the '
+                f'backbone {self.embed_dims}; set model.backbone.arch to the '
+                "checkpoint's architecture.")
         if not self.final_norm:
             state_dict.pop(f'{prefix}ln1.weight', None)
             state_dict.pop(f'{prefix}ln1.bias', None)
+        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     @property
     def size_divisor(self) -> int:

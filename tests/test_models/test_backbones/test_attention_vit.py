@@ -194,3 +194,28 @@ def test_requests_are_checked():
         build().forward_view(
             torch.randn(1, 3, 64, 64),
             AttentionRequest(matrices='mean', class_rows_from=1))
+
+
+def test_foreign_checkpoints_are_refused(tmp_path):
+    """mmengine only warns when not one weight fits."""
+    path = tmp_path / 'resnet.pth'
+    torch.save(dict(state_dict={'conv1.weight': torch.zeros(1)}), path)
+    cfg = vit_cfg(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    with pytest.raises(ValueError, match='holds no vision transformer'):
+        MODELS.build(cfg).init_weights()
+    torch.save(dict(state_dict={'pos_embed': torch.zeros(1, 17, 8)}), path)
+    with pytest.raises(ValueError, match='is 8 wide, the backbone 24'):
+        MODELS.build(cfg).init_weights()
+
+
+def test_classifier_checkpoints_load_without_a_prefix(tmp_path):
+    source = build()
+    path = tmp_path / 'classifier.pth'
+    state = {f'backbone.{k}': v for k, v in source.state_dict().items()}
+    state['head.layers.head.weight'] = torch.zeros(10, 24)
+    torch.save(dict(state_dict=state), path)
+    model = MODELS.build(
+        vit_cfg(init_cfg=dict(type='Pretrained', checkpoint=str(path))))
+    model.init_weights()
+    for ours, theirs in zip(model.parameters(), source.parameters()):
+        assert torch.equal(ours, theirs)

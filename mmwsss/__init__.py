@@ -1,0 +1,12 @@
+"""Weakly-supervised semantic segmentation on top of MMSegmentation.
+
+Importing the package registers nothing and loads no model code: the
+registries in ``mmwsss.registry`` import what they need when a config first
+asks for it. It only looks whether the libraries underneath are there.
+"""
+from .utils.requirements import check_requirements
+from .version import __version__
+
+check_requirements()
+
+__all__ = ['__version__']

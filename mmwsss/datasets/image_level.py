@@ -1,0 +1,301 @@
+"""Datasets whose training labels are tags."""
+import os
+import random
+from typing import Dict, Iterable, List, Optional, Sequence
+
+import mmengine
+import numpy as np
+import torch
+from mmseg.datasets import BaseSegDataset
+
+from mmwsss.registry import DATASETS
+
+from .image_labels import (labels_from_mask, labels_from_voc_xml,
+                           read_image_labels)
+from .transforms.loading import read_mask
+
+_PREPARE_VOC = 'python tools/dataset_converters/voc.py PATH/TO/VOC2012'
+
+
+def _some(names: Sequence[str], limit: int = 5) -> str:
+    """The first few of many names, for messages."""
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more
+
+
+@DATASETS.register_module()
+class ImageLevelDataset(BaseSegDataset):
+    """Images with tags, in the folder layout of PASCAL VOC.
+
+    ``metainfo['classes']`` holds 'background' and the K class names. Pixel
+    labels cannot leak into training: unless ``with_masks`` is set, no sample
+    knows where its mask is.
+
+    Args:
+        data_root (str): Folder with ``JPEGImages``, ``ImageSets``, ...
+        ann_file (str): Split list, an image id per line, relative to
+            ``data_root``. Empty takes all images of ``labels_file``.
+        labels_file (str, optional): Tags, see
+            :func:`~mmwsss.datasets.image_labels.read_image_labels`, relative
+            to ``data_root``.
+        labels_from (str, optional): Instead of ``labels_file``: ``'xml'``
+            reads VOC annotations, ``'masks'`` derives the tags from masks.
+        with_masks (bool): Whether samples carry the path of their mask, for
+            validation and test. Defaults to False.
+        class_less (str): What to do with images without any tag: 'keep',
+            'skip' or 'error'. Defaults to 'keep'.
+        check_files (bool): Whether to make sure at the start that all files
+            exist. Defaults to True.
+        allow_pickle (bool): Needed for ``.npy`` label files.
+            Defaults to False.
+        data_prefix (dict): Folders ``img_path``, ``seg_map_path`` and
+            ``xml_path`` relative to ``data_root``. Missing keys are
+            JPEGImages, SegmentationClass and Annotations.
+        **kwargs: For mmseg's ``BaseSegDataset``.
+
+    Raises:
+        FileNotFoundError: If the data root, the split list, the label file
+            or listed files are missing.
+        ValueError: If the split is empty or names an image twice, tags are
+            missing, or the configuration contradicts itself.
+    """
+    PREPARE = _PREPARE_VOC
+    PREFIX = dict(
+        img_path='JPEGImages',
+        seg_map_path='SegmentationClass',
+        xml_path='Annotations')
+
+    def __init__(self,
+                 data_root: Optional[str] = None,
+                 ann_file: str = '',
+                 labels_file: Optional[str] = None,
+                 labels_from: Optional[str] = None,
+                 with_masks: bool = False,
+                 class_less: str = 'keep',
+                 check_files: bool = True,
+                 allow_pickle: bool = False,
+                 data_prefix: Optional[dict] = None,
+                 **kwargs) -> None:
+        name = type(self).__name__
+        if (labels_file is None) == (labels_from is None):
+            raise ValueError(f'{name} needs either labels_file or '
+                             "labels_from='xml'|'masks'.")
+        if labels_from not in (None, 'xml', 'masks'):
+            raise ValueError(f"labels_from is {labels_from!r}, must be 'xml' "
+                             "or 'masks'.")
+        if class_less not in ('keep', 'skip', 'error'):
+            raise ValueError(f"class_less is {class_less!r}, must be 'keep', "
+                             "'skip' or 'error'.")
+        if kwargs.get('reduce_zero_label'):
+            raise ValueError('Index 0 is the background here; '
+                             'reduce_zero_label must be False.')
+        self.labels_file = labels_file
+        self.labels_from = labels_from
+        self.with_masks = with_masks
+        self.class_less = class_less
+        self.check_files = check_files
+        self.allow_pickle = allow_pickle
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            data_prefix={
+                **self.PREFIX,
+                **(data_prefix or {})
+            },
+            **kwargs)
+
+    @property
+    def classes(self) -> tuple:
+        """The K class names without background."""
+        return tuple(self._metainfo['classes'][1:])
+
+    def _join_prefix(self) -> None:
+        super()._join_prefix()
+        if self.labels_file and not os.path.isabs(self.labels_file):
+            self.labels_file = os.path.join(self.data_root, self.labels_file)
+
+    def full_init(self) -> None:
+        """Load the split; see mmengine."""
+        if not self._fully_initialized:
+            self._check_metainfo()
+            super().full_init()
+
+    def _check_metainfo(self) -> None:
+        classes = self._metainfo.get('classes') or ()
+        if len(classes) < 2 or classes[0] != 'background':
+            raise ValueError(
+                f'{type(self).__name__} needs metainfo.classes that begin '
+                f"with 'background', got {tuple(classes)}.")
+        if len(classes) > 255:
+            raise ValueError(f'Masks hold 8 bits: at most 254 classes, got '
+                             f'{len(classes) - 1}.')
+        if self.label_map is not None:
+            raise ValueError(
+                f'{type(self).__name__} has fixed classes. For a selection '
+                'use mmwsss.ImageLevelDataset with your own metainfo, label '
+                'file and masks.')
+
+    def load_data_list(self) -> List[dict]:
+        """Read split list and tags.
+
+        Returns:
+            list[dict]: Per image ``img_path``, ``img_id``, ``gt_label``
+            int64 (k,), ``num_classes`` (K), and ``seg_map_path`` only with
+            ``with_masks``.
+        """
+        if self.data_root is not None and not os.path.isdir(self.data_root):
+            raise FileNotFoundError(
+                f'There is no data folder {self.data_root}. Link your data '
+                f'there or set data_root, then prepare it: {self.PREPARE}')
+        labels = None
+        if self.labels_file:
+            labels = read_image_labels(self.labels_file, self.classes,
+                                       self.allow_pickle)
+        ids = self._read_split(labels)
+        if self.check_files and self.backend_args is None:
+            self._check_exist(ids, 'img_path', self.img_suffix)
+            if self.with_masks:
+                self._check_exist(ids, 'seg_map_path', self.seg_map_suffix)
+        labels = self._read_labels(ids, labels)
+        bare = [i for i in ids if len(labels[i]) == 0]
+        if bare and self.class_less == 'error':
+            raise ValueError(
+                f'{len(bare)} image(s) of {self.ann_file} have no tag: '
+                f"{_some(bare)}. Set class_less='keep' or 'skip' to allow "
+                'them.')
+        if self.class_less == 'skip':
+            ids = [i for i in ids if len(labels[i])]
+            if not ids:
+                raise ValueError(f'No image of {self.ann_file} has a tag.')
+        return [self._data_info(i, labels[i]) for i in ids]
+
+    def _path(self, img_id: str, key: str, suffix: str) -> str:
+        return os.path.join(self.data_prefix[key], img_id + suffix)
+
+    def _data_info(self, img_id: str, label: Sequence[int]) -> dict:
+        info = dict(
+            img_path=self._path(img_id, 'img_path', self.img_suffix),
+            img_id=img_id,
+            gt_label=np.array(label, dtype=np.int64),
+            num_classes=len(self.classes),
+            label_map=None,
+            reduce_zero_label=False,
+            seg_fields=[])
+        if self.with_masks:
+            info['seg_map_path'] = self._path(img_id, 'seg_map_path',
+                                              self.seg_map_suffix)
+        return info
+
+    def _read_split(self, labels: Optional[dict]) -> List[str]:
+        if not self.ann_file:
+            if labels is None:
+                raise ValueError('Without ann_file (the list of image ids) '
+                                 'the dataset needs a labels_file.')
+            source, ids = self.labels_file, list(labels)
+        else:
+            source = self.ann_file
+            if self.backend_args is None and not os.path.isfile(source):
+                raise FileNotFoundError(
+                    f'There is no split list {source}. Set ann_file, or '
+                    f'prepare the data: {self.PREPARE}')
+            lines = mmengine.list_from_file(
+                source, backend_args=self.backend_args)
+            ids = [line.strip() for line in lines if line.strip()]
+        if not ids:
+            raise ValueError(f'The split {source} is empty.')
+        seen = set()
+        for img_id in ids:
+            if len(img_id.split()) > 1:
+                raise ValueError(
+                    f'Line {img_id!r} of {source} is no image id. A split '
+                    f'list has one id per line, without {self.img_suffix!r}.')
+            if img_id in seen:
+                raise ValueError(f'Image {img_id} stands twice in {source}.')
+            seen.add(img_id)
+        return ids
+
+    def _check_exist(self, ids: Iterable[str], key: str, suffix: str) -> None:
+        """One directory listing is far cheaper than a stat per file."""
+        folders: Dict[str, List[str]] = {}
+        for img_id in ids:
+            path = self._path(img_id, key, suffix)
+            folders.setdefault(os.path.dirname(path), []).append(img_id)
+        kind = 'image' if key == 'img_path' else 'mask'
+        for folder, members in folders.items():
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(
+                    f'There is no {kind} folder {folder}. Set data_prefix.'
+                    f'{key}, or prepare the data: {self.PREPARE}')
+            with os.scandir(folder) as entries:
+                found = {entry.name for entry in entries}
+            missing = [
+                i for i in members
+                if os.path.basename(self._path(i, key, suffix)) not in found
+            ]
+            if missing:
+                raise FileNotFoundError(
+                    f'{len(missing)} {kind}(s) of {self.ann_file or "the"} '
+                    f'split have no file in {folder}: {_some(missing)} '
+                    f'(ending {suffix!r}). Restore them or take the ids off '
+                    'the list.')
+
+    def _read_labels(self, ids: List[str],
+                     labels: Optional[dict]) -> Dict[str, Sequence[int]]:
+        if self.labels_from == 'xml':
+            return {
+                i:
+                labels_from_voc_xml(
+                    self._path(i, 'xml_path', '.xml'), self.classes)
+                for i in ids
+            }
+        if self.labels_from == 'masks':
+            return {i: self._labels_from_mask(i) for i in ids}
+        missing = [i for i in ids if i not in labels]
+        if missing:
+            raise ValueError(
+                f'{len(missing)} of {len(ids)} image(s) of {self.ann_file} '
+                f'have no entry in {self.labels_file}: {_some(missing)}. An '
+                'image without any class needs the entry []. For VOC write '
+                f'the file anew: {self.PREPARE}')
+        return labels
+
+    def _labels_from_mask(self, img_id: str) -> Sequence[int]:
+        path = self._path(img_id, 'seg_map_path', self.seg_map_suffix)
+        return labels_from_mask(
+            read_mask(path, img_id), len(self.classes), self.ignore_index,
+            img_id)
+
+    def get_cat_ids(self, idx: int) -> List[int]:
+        """Classes of an image, for mmengine's ``ClassBalancedDataset``."""
+        return self.get_data_info(idx)['gt_label'].tolist()
+
+    def __getitem__(self, idx: int) -> dict:
+        """One sample after the pipeline.
+
+        An index with ``draw_seed`` (:class:`mmwsss.datasets.samplers.Draw`)
+        seeds Python's, numpy's and torch's generators first, so augmentation
+        does not depend on workers or processes.
+
+        Args:
+            idx (int): Index.
+
+        Returns:
+            dict: What the pipeline gives.
+
+        Raises:
+            ValueError: If the pipeline gives ``None``. mmengine would take
+                another image instead, which hides broken data.
+        """
+        seed = getattr(idx, 'draw_seed', None)
+        if seed is not None:
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+        if not self._fully_initialized:
+            self.full_init()
+        data = self.prepare_data(int(idx))
+        if data is None:
+            img_id = self.get_data_info(int(idx))['img_id']
+            raise ValueError(f'The pipeline gave None for image {img_id}. '
+                             'Read it with mmwsss.LoadImage to see why.')
+        return data

@@ -1,0 +1,479 @@
+"""Shapes: a generated data set with the failure modes of WSSS.
+
+Every object is a plain grey figure with one coloured *telling part*. Body and
+limbs look the same for all classes, so a classifier needs, and finds, only
+the telling part: partial activation. Some classes usually stand on a
+background of their own, as trains do on rails, so a classifier also finds
+that background: co-occurrence. Both errors can be measured, because the parts
+are saved as masks too.
+"""
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Tuple, Union
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from mmengine.logging import print_log
+from mmseg.datasets import PascalVOCDataset
+from PIL import Image
+
+from mmwsss.registry import DATASETS
+
+from .image_labels import labels_from_mask, write_image_labels
+from .image_level import ImageLevelDataset
+
+CLASSES = ('ring', 'star', 'cross', 'triangle', 'chess', 'bars')
+PALETTE = PascalVOCDataset.METAINFO['palette'][:len(CLASSES) + 1]
+#: Class -> the background it usually stands on.
+COMPANIONS = {'ring': 'rails', 'star': 'dots'}
+#: Share of a companioned class's images that show its background.
+CORRELATION = 0.85
+_VERSION = 1  # Raise it whenever the drawing changes.
+_STRAY = 0.03  # Share of other images that show rails or dots.
+_CLASS_LESS = 0.04
+_PLAIN, _TELLING = 1, 2
+_SHIFT = 4  # Fractional bits of polygon corners.
+
+
+class ShapesImage(NamedTuple):
+    """One drawn image.
+
+    Attributes:
+        image: uint8 (s, s, 3), BGR.
+        mask: uint8 (s, s), 0 = background, c + 1 = class c.
+        instances: uint8 (s, s), 0 = background, i = i-th object.
+        parts: uint8 (s, s), 1 = plain part, 2 = telling part.
+        background: Its kind, e.g. 'rails'.
+    """
+    image: np.ndarray
+    mask: np.ndarray
+    instances: np.ndarray
+    parts: np.ndarray
+    background: str
+
+
+# ------------------------------------------------------------------ drawing
+def _noise(rng: np.random.Generator, size: int, cells: int,
+           smooth: bool = True) -> np.ndarray:
+    """Random field (size, size) in [-1, 1] with ``cells`` grains a side."""
+    grains = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
+    return cv2.resize(
+        grains, (size, size),
+        interpolation=cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST)
+
+
+def _grey(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+    """A colour of low saturation, float32 (3,)."""
+    tint = rng.uniform(-14, 14, 3)
+    return (rng.uniform(low, high) + tint).astype(np.float32)
+
+
+def _hue(rng: np.random.Generator, class_id: int) -> np.ndarray:
+    """The colour of a class's telling part, float32 BGR (3,)."""
+    step = 180 // len(CLASSES)
+    hsv = (int(class_id * step + rng.integers(-7, 8)) % 180,
+           rng.integers(120, 256), rng.integers(140, 256))
+    bgr = cv2.cvtColor(np.array([[hsv]], dtype=np.uint8), cv2.COLOR_HSV2BGR)
+    return bgr[0, 0].astype(np.float32)
+
+
+def _background(rng: np.random.Generator, kind: str,
+                size: int) -> np.ndarray:
+    """A canvas of one kind, float32 (size, size, 3)."""
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    light = rng.uniform(70, 190)
+    canvas = np.empty((size, size, 3), dtype=np.float32)
+    canvas[:] = _grey(rng, light, light)
+    angle = rng.uniform(0, np.pi)
+    canvas += (rng.uniform(0, 40) * (np.cos(angle) * x + np.sin(angle) * y -
+                                     .5))[..., None]
+    wide = size / 96
+    if kind == 'clouds':
+        canvas += 30 * _noise(rng, size, rng.integers(3, 8))[..., None]
+    elif kind == 'blocks':
+        cells = int(rng.integers(4, 10))
+        canvas += 22 * _noise(rng, size, cells, smooth=False)[..., None]
+    elif kind == 'rails':
+        # Pairs of dark lines, all nearly parallel, with sleepers between.
+        tilt = rng.uniform(-.35, .35)
+        across = (np.cos(tilt) * y + np.sin(tilt) * x) * size
+        along = (np.cos(tilt) * x - np.sin(tilt) * y) * size
+        period = rng.uniform(13, 18) * wide
+        phase = (across + rng.uniform(0, period)) % period
+        canvas[phase < .22 * period] -= 60
+        sleeper = (along % (period * .6)) < .18 * period
+        canvas[sleeper & (phase > .5 * period)] += 45
+    elif kind == 'dots':
+        period = rng.uniform(9, 13) * wide
+        u = (x * size + rng.uniform(0, period)) % period - period / 2
+        v = (y * size + rng.uniform(0, period)) % period - period / 2
+        canvas[u * u + v * v < (.28 * period)**2] += rng.choice([-65, 65])
+    return canvas
+
+
+def _blend(canvas: np.ndarray, polygon: np.ndarray,
+           colour: np.ndarray) -> np.ndarray:
+    """Paint an antialiased polygon.
+
+    Args:
+        canvas (np.ndarray): float32 (s, s, 3), changed in place.
+        polygon (np.ndarray): (n, 2) corners x, y in pixels.
+        colour (np.ndarray): (3,) or (s, s, 3).
+
+    Returns:
+        np.ndarray: bool (s, s), the painted pixels.
+    """
+    alpha = np.zeros(canvas.shape[:2], dtype=np.uint8)
+    corners = np.round(polygon * (1 << _SHIFT)).astype(np.int32)
+    cv2.fillPoly(alpha, [corners], 255, cv2.LINE_AA, _SHIFT)
+    canvas += (alpha[..., None] / np.float32(255)) * (colour - canvas)
+    return alpha > 127
+
+
+def _disc(radius: float = 1., corners: int = 24) -> np.ndarray:
+    t = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    return radius * np.stack((np.cos(t), np.sin(t)), axis=1)
+
+
+def _box(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
+
+def _telling_part(class_id: int) -> List[Tuple[np.ndarray, str]]:
+    """Polygons in the unit circle with the name of their colour."""
+    name = CLASSES[class_id]
+    if name == 'ring':
+        return [(_disc(), 'hue'), (_disc(.5), 'pale')]
+    if name == 'star':
+        radius = np.where(np.arange(10) % 2, .45, 1.15)
+        t = np.arange(10) * np.pi / 5 - np.pi / 2
+        return [(radius[:, None] * np.stack((np.cos(t), np.sin(t)), 1), 'hue')]
+    if name == 'cross':
+        return [(_box(-1, -.36, 1, .36), 'hue'), (_box(-.36, -1, .36,
+                                                       1), 'hue')]
+    if name == 'triangle':
+        return [(np.array([[0, -1.1], [1.05, .8], [-1.05, .8]]), 'hue')]
+    if name == 'chess':
+        return [(_box(-.9, -.9, .9, .9), 'hue'),
+                (_box(-.9, -.9, 0, 0), 'dark'), (_box(0, 0, .9, .9), 'dark')]
+    return [(_box(-.9, -.95, .9, .95), 'dark'),
+            (_box(-.9, -.95, -.4, .95), 'hue'),
+            (_box(-.2, -.95, .2, .95), 'hue'),
+            (_box(.4, -.95, .9, .95), 'hue')]
+
+
+def _body(rng: np.random.Generator) -> List[np.ndarray]:
+    """Polygons of the parts that all classes share, in object units.
+
+    The object looks along +x, its half length is about 1.
+    """
+    t = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    power = 2 / rng.uniform(2, 5)  # from an ellipse to a rounded box
+    c, s = np.cos(t), np.sin(t)
+    body = np.stack((rng.uniform(.6, .75) * np.sign(c) * np.abs(c)**power,
+                     rng.uniform(.3, .42) * np.sign(s) * np.abs(s)**power), 1)
+    parts = [body - (.25, 0)]
+    foot = rng.uniform(.55, .75)
+    for x in np.linspace(-.7, .2, rng.integers(2, 4)):
+        if power < .7:
+            parts.append(_disc(.2) + (x, foot - .2))
+        else:
+            parts.append(_box(x - .09, .2, x + .09, foot))
+    if rng.random() < .6:
+        tip = rng.uniform(-.5, .3)
+        parts.append(np.array([[-.75, -.15], [-.75, .1], [-1.15, tip]]))
+    return parts
+
+
+def _draw_object(rng: np.random.Generator, class_id: int, number: int,
+                 center: np.ndarray, half: float, canvas: np.ndarray,
+                 mask: np.ndarray, instances: np.ndarray,
+                 parts: np.ndarray) -> None:
+    """Draw an object with half length ``half`` pixels into all arrays."""
+    size = len(mask)
+    angle = rng.uniform(-.4, .4)
+    rotate = half * np.array([[np.cos(angle), np.sin(angle)],
+                              [-np.sin(angle), np.cos(angle)]])
+    if rng.random() < .5:
+        rotate = np.diag((-1., 1.)) @ rotate  # looks to the left
+    # A body stands out from what is behind it, lighter or darker.
+    x, y = np.clip(center, 0, size - 1).astype(int)
+    behind = canvas[max(y - 6, 0):y + 6, max(x - 6, 0):x + 6].mean()
+    gap = rng.uniform(50, 85) * (1 if behind < 128 else -1)
+    base = _grey(rng, behind + gap, behind + gap)
+    texture = base + rng.uniform(8, 22) * _noise(
+        rng, size, int(rng.integers(4, 30)))[..., None]
+
+    def paint(polygon: np.ndarray, colour: np.ndarray, kind: int) -> None:
+        touched = _blend(canvas, polygon @ rotate + center, colour)
+        mask[touched] = class_id + 1
+        instances[touched] = number
+        parts[touched] = kind
+
+    for i, polygon in enumerate(_body(rng)):
+        paint(polygon, texture - 10 * (i > 0), _PLAIN)
+    colours = dict(
+        hue=_hue(rng, class_id),
+        pale=_grey(rng, 200, 235),
+        dark=_grey(rng, 20, 50))
+    head = np.array([.62, rng.uniform(-.3, .1)])
+    turn = rng.uniform(-.3, .3)
+    spin = np.array([[np.cos(turn), np.sin(turn)],
+                     [-np.sin(turn), np.cos(turn)]])
+    radius = rng.uniform(.27, .33)
+    for polygon, colour in _telling_part(class_id):
+        paint(radius * polygon @ spin + head, colours[colour], _TELLING)
+
+
+def _draw_clutter(rng: np.random.Generator, canvas: np.ndarray) -> None:
+    """Grey debris and coloured specks; both are background."""
+    size = len(canvas)
+    for _ in range(rng.integers(0, 5)):
+        corners = _disc(1, int(rng.integers(3, 7))) @ rng.normal(
+            0, .6, (2, 2))
+        _blend(canvas, corners * rng.uniform(.04, .1) * size +
+               rng.uniform(0, size, 2), _grey(rng, 20, 235))
+    specks = int(rng.integers(0, 25))
+    x, y = rng.integers(0, size, (2, specks))
+    canvas[y, x] = rng.uniform(0, 255, (specks, 3))
+
+
+def _place(rng: np.random.Generator, count: int,
+           size: int) -> List[Tuple[np.ndarray, float]]:
+    """Centers and half lengths of objects that hardly overlap."""
+    low, high = ((.24, .42), (.18, .29), (.15, .22))[count - 1]
+    placed: List[Tuple[np.ndarray, float]] = []
+    for _ in range(60):
+        half = rng.uniform(low, high) * size
+        margin = .85 * half
+        center = rng.uniform(margin, size - margin, 2)
+        # Objects are wider than tall: compare in stretched coordinates.
+        if all(
+                np.hypot(*((center - c) * (1, 1.4))) > .95 * (half + h)
+                for c, h in placed):
+            placed.append((center, half))
+            if len(placed) == count:
+                break
+    return placed
+
+
+def draw_shapes_image(rng: np.random.Generator,
+                      image_size: int = 96) -> ShapesImage:
+    """Draw one image of the Shapes data set.
+
+    Args:
+        rng (np.random.Generator): Decides everything.
+        image_size (int): Height and width in pixels. Defaults to 96.
+
+    Returns:
+        ShapesImage: Image and all masks, without ignored borders.
+    """
+    count = 0
+    if rng.random() >= _CLASS_LESS:
+        count = int(rng.choice(3, p=(.5, .35, .15))) + 1
+    class_ids = rng.integers(0, len(CLASSES), count)
+    kind = str(rng.choice(['plain', 'clouds', 'blocks']))
+    wanted = [
+        COMPANIONS[CLASSES[c]] for c in class_ids if CLASSES[c] in COMPANIONS
+    ]
+    if wanted and rng.random() < CORRELATION:
+        kind = wanted[0]
+    elif not wanted and rng.random() < _STRAY:
+        kind = str(rng.choice(list(COMPANIONS.values())))
+    canvas = _background(rng, kind, image_size)
+    _draw_clutter(rng, canvas)
+    mask, instances, parts = np.zeros((3, image_size, image_size), np.uint8)
+    places = _place(rng, count, image_size) if count else []
+    for i, ((center, half), class_id) in enumerate(zip(places, class_ids)):
+        _draw_object(rng, int(class_id), i + 1, center, half, canvas, mask,
+                     instances, parts)
+    canvas += rng.normal(0, rng.uniform(2, 7),
+                         canvas.shape).astype(np.float32)
+    image = np.clip(canvas, 0, 255).astype(np.uint8)
+    return ShapesImage(image, mask, instances, parts, kind)
+
+
+# --------------------------------------------------------------- the folder
+def _save_mask(path: Path, mask: np.ndarray) -> None:
+    picture = Image.fromarray(mask)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:len(PALETTE)] = PALETTE
+    palette[255] = (224, 224, 192)
+    picture.putpalette(palette.ravel().tolist())
+    picture.save(path)
+
+
+def _add_border(mask: np.ndarray, instances: np.ndarray) -> np.ndarray:
+    """Mark the pixels around and between objects as 255."""
+    grown = cv2.dilate(instances, np.ones((3, 3), np.uint8))
+    return np.where(grown != instances, np.uint8(255), mask)
+
+
+def _build(root: Path, request: dict) -> None:
+    for folder in ('JPEGImages', 'SegmentationClass', 'SegmentationObject',
+                   'SegmentationPart', 'ImageSets/Segmentation'):
+        (root / folder).mkdir(parents=True)
+    labels: Dict[str, tuple] = {}
+    backgrounds: Dict[str, str] = {}
+    for k, split in enumerate(('train', 'val')):
+        ids = [f'{split}_{i:05d}' for i in range(request[f'num_{split}'])]
+        for i, img_id in enumerate(ids):
+            # A seed per image: more images never change the earlier ones.
+            rng = np.random.default_rng((request['seed'], k, i))
+            drawn = draw_shapes_image(rng, request['image_size'])
+            cv2.imwrite(
+                str(root / f'JPEGImages/{img_id}.jpg'), drawn.image,
+                [cv2.IMWRITE_JPEG_QUALITY, 95])
+            mask = drawn.mask
+            labels[img_id] = labels_from_mask(mask, len(CLASSES))
+            if request['border']:
+                mask = _add_border(mask, drawn.instances)
+            for name, array in (('Class', mask), ('Object', drawn.instances),
+                                ('Part', drawn.parts)):
+                _save_mask(root / f'Segmentation{name}/{img_id}.png', array)
+            backgrounds[img_id] = drawn.background
+        (root / f'ImageSets/Segmentation/{split}.txt').write_text(
+            ''.join(f'{img_id}\n' for img_id in ids))
+    write_image_labels(root / 'labels.json', CLASSES, labels)
+    (root / 'backgrounds.json').write_text(json.dumps(backgrounds, indent=0))
+    (root / 'shapes.json').write_text(json.dumps(request, indent=2))
+
+
+def _check_existing(root: Path, request: dict) -> bool:
+    """Whether the folder is there and is what was asked for."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    record = root / 'shapes.json'
+    if not record.is_file():
+        raise ValueError(
+            f'{root} exists but is no generated Shapes data set (it has no '
+            'shapes.json). Choose another data_root.')
+    found = json.loads(record.read_text())
+    different = [
+        f'{key} is {found.get(key)!r} there, {value!r} asked for'
+        for key, value in request.items() if found.get(key) != value
+    ]
+    if different:
+        raise ValueError(
+            f'The Shapes data set in {root} is another one: '
+            f'{"; ".join(different)}. Delete the folder or choose another '
+            'data_root.')
+    return True
+
+
+def generate_shapes(root: Union[str, Path],
+                    num_train: int = 1500,
+                    num_val: int = 200,
+                    image_size: int = 96,
+                    seed: int = 0,
+                    border: bool = True) -> Path:
+    """Make the Shapes data set in a folder, unless it is there already.
+
+    It is built in a temporary folder beside ``root`` and renamed when
+    complete; what a killed run left is removed by the next. Processes that
+    ask for the same folder wait for each other.
+
+    The layout is VOC's. ``SegmentationObject`` holds instance numbers,
+    ``SegmentationPart`` 1 for plain and 2 for telling parts, ``labels.json``
+    the tags, ``backgrounds.json`` the kind of each background and
+    ``shapes.json`` the arguments.
+
+    Args:
+        root (str | Path): The folder.
+        num_train (int): Images of split 'train'. Defaults to 1500.
+        num_val (int): Images of split 'val'. Defaults to 200.
+        image_size (int): Height and width, at least 32 pixels.
+            Defaults to 96.
+        seed (int): Decides all images. Defaults to 0.
+        border (bool): Whether objects have a border of 255 one pixel wide in
+            ``SegmentationClass``, as in VOC. Defaults to True.
+
+    Returns:
+        Path: ``root``.
+
+    Raises:
+        ValueError: If the folder holds something else, or an argument is out
+            of range.
+    """
+    root = Path(root)
+    request = dict(
+        version=_VERSION,
+        num_train=int(num_train),
+        num_val=int(num_val),
+        image_size=int(image_size),
+        seed=int(seed),
+        border=bool(border))
+    if image_size < 32 or num_train < 0 or num_val < 0 or seed < 0:
+        raise ValueError(f'Shapes needs image_size >= 32 and no negative '
+                         f'number, got {request}.')
+    if _check_existing(root, request):
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f'.{root.name}.tmp-'
+    with FileLock(str(root.parent / f'.{root.name}.lock')):
+        if _check_existing(root, request):  # made while we waited
+            return root
+        for leftover in root.parent.glob(f'{prefix}*'):
+            shutil.rmtree(leftover, ignore_errors=True)
+        print_log(
+            f'Generating the Shapes data set in {root} '
+            f'({num_train} + {num_val} images of {image_size} pixels).',
+            logger='current')
+        temp = Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
+        try:
+            _build(temp, request)
+            temp.chmod(0o755)
+            os.replace(temp, root)
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
+    return root
+
+
+@DATASETS.register_module()
+class ShapesDataset(ImageLevelDataset):
+    """The Shapes data set, made on first use (see :mod:`.shapes`).
+
+    Args:
+        data_root (str): Its folder. Defaults to 'data/shapes'.
+        ann_file (str): Defaults to the list of split 'train'.
+        num_train (int): See :func:`generate_shapes`. Defaults to 1500.
+        num_val (int): Likewise. Defaults to 200.
+        image_size (int): Likewise. Defaults to 96.
+        seed (int): Likewise. Defaults to 0.
+        border (bool): Likewise. Defaults to True.
+        labels_file (str): Defaults to 'labels.json'.
+        **kwargs: For :class:`ImageLevelDataset`.
+    """
+    METAINFO = dict(classes=('background', *CLASSES), palette=PALETTE)
+    PREPARE = 'ShapesDataset makes it on first use.'
+
+    def __init__(self,
+                 data_root: str = 'data/shapes',
+                 ann_file: str = 'ImageSets/Segmentation/train.txt',
+                 num_train: int = 1500,
+                 num_val: int = 200,
+                 image_size: int = 96,
+                 seed: int = 0,
+                 border: bool = True,
+                 labels_file: str = 'labels.json',
+                 **kwargs) -> None:
+        self.request = dict(
+            num_train=num_train,
+            num_val=num_val,
+            image_size=image_size,
+            seed=seed,
+            border=border)
+        super().__init__(
+            data_root=data_root,
+            ann_file=ann_file,
+            labels_file=labels_file,
+            **kwargs)
+
+    def load_data_list(self) -> List[dict]:
+        """Make the data set if need be and read a split; see the parent."""
+        generate_shapes(self.data_root, **self.request)
+        return super().load_data_list()

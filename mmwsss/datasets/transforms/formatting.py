@@ -1,0 +1,72 @@
+"""Packing of a loaded sample for the model."""
+from typing import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import LabelData, PixelData
+from mmseg.structures import SegDataSample
+
+from mmwsss.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackWSSSInputs(BaseTransform):
+    """Pack an image with its tags.
+
+    The result is ``dict(inputs, data_samples)``: ``inputs`` is a (3, h, w)
+    tensor in BGR 0..255, uint8 or float32 as the pipeline left it.
+    ``data_samples`` is a ``SegDataSample`` with
+
+    - ``gt_label``: ``LabelData`` with ``label`` int64 (k,), class indices
+      without background, and ``score`` float32 (K,), the multi-hot vector;
+    - ``gt_sem_seg`` int64 (1, h, w), ``valid_mask`` bool (1, h, w) and
+      ``gt_saliency`` (1, h, w) where the pipeline made them.
+
+    Args:
+        meta_keys (Sequence[str]): What to keep as metainfo where present.
+
+    Raises:
+        KeyError: If the sample has no image.
+    """
+
+    def __init__(
+        self,
+        meta_keys: Sequence[str] = ('img_id', 'img_path', 'seg_map_path',
+                                    'ori_shape', 'img_shape', 'pad_shape',
+                                    'scale_factor', 'flip', 'flip_direction',
+                                    'reduce_zero_label')
+    ) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        if 'img' not in results:
+            raise KeyError(
+                f'Image {results.get("img_id", "?")} was not loaded. Begin '
+                "the pipeline with dict(type='mmwsss.LoadImage').")
+        image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
+        sample = SegDataSample(metainfo={
+            key: results[key]
+            for key in self.meta_keys if key in results
+        })
+        if 'gt_label' in results:
+            label = torch.as_tensor(
+                np.asarray(results['gt_label'], dtype=np.int64))
+            score = torch.zeros(results['num_classes'])
+            score[label] = 1
+            sample.gt_label = LabelData(label=label, score=score)
+        if 'gt_seg_map' in results:
+            sample.gt_sem_seg = _pixels(results['gt_seg_map'], np.int64)
+        if 'valid_mask' in results:
+            sample.valid_mask = _pixels(results['valid_mask'], bool)
+        if 'gt_saliency' in results:
+            sample.gt_saliency = _pixels(results['gt_saliency'])
+        return dict(inputs=torch.from_numpy(image), data_samples=sample)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'
+
+
+def _pixels(array: np.ndarray, dtype: object = None) -> PixelData:
+    array = np.array(array, dtype=dtype or array.dtype)  # owns its memory
+    return PixelData(data=torch.from_numpy(array)[None])

@@ -1,0 +1,164 @@
+"""Images and masks from files, with errors that name the image."""
+import io
+from pathlib import Path
+from typing import Any, Dict, Union
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image, UnidentifiedImageError
+
+from mmwsss.datasets.image_labels import labels_from_mask
+from mmwsss.registry import TRANSFORMS
+
+
+def read_image(path: Union[str, Path], img_id: str) -> np.ndarray:
+    """Read any image file as 8-bit BGR.
+
+    Grey, 16-bit, palette, RGBA and CMYK files are converted; EXIF rotation is
+    not applied, because masks and boxes belong to the stored pixels.
+
+    Args:
+        path (str | Path): The file.
+        img_id (str): Named in errors.
+
+    Returns:
+        np.ndarray: uint8 (h, w, 3).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no complete image.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'Image {img_id!r}: no file {path}. Restore it or take the id '
+            'off the list.') from error
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        # OpenCV fills the rows that a cut-off file lacks with grey and says
+        # nothing; Pillow raises, but decoding twice is only worth it where
+        # the end of the file looks wrong.
+        if not _ends_well(data):
+            with Image.open(io.BytesIO(data)) as probe:
+                probe.load()
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+        if image is None:
+            raise ValueError('OpenCV cannot decode it')
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError,
+            cv2.error) as error:
+        raise ValueError(
+            f'Image {img_id!r}: {path} is corrupt or no image ({error}). '
+            'Replace the file or take the id off the list.') from error
+    return image
+
+
+def _ends_well(data: bytes) -> bool:
+    """Whether a file is a JPEG or PNG with its end marker in place."""
+    for begin, end in ((b'\xff\xd8', b'\xff\xd9'), (b'\x89PNG', b'IEND')):
+        if data.startswith(begin):
+            return end in data[-64:]
+    return False
+
+
+def read_mask(path: Union[str, Path], img_id: str) -> np.ndarray:
+    """Read a mask of class indices.
+
+    Args:
+        path (str | Path): 8-bit palette or grey PNG.
+        img_id (str): Named in errors.
+
+    Returns:
+        np.ndarray: uint8 (h, w), values as stored.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no single-channel 8-bit image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'Image {img_id!r}: no mask {path}.')
+    try:
+        with Image.open(path) as picture:
+            mode = picture.mode
+            mask = np.array(picture)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f'Image {img_id!r}: the mask {path} is corrupt '
+                         f'({error}).') from error
+    if mode not in ('P', 'L') or mask.ndim != 2:
+        raise ValueError(
+            f'Image {img_id!r}: the mask {path} has mode {mode}; masks are '
+            '8-bit palette or grey images of class indices, not colours.')
+    return mask
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Load ``img_path`` as 8-bit BGR; errors name ``img_id``.
+
+    Adds ``img``, ``img_shape``, ``ori_shape``.
+
+    Args:
+        to_float32 (bool): Whether the image becomes float32, so that resizing
+            does not round. Defaults to False.
+    """
+
+    def __init__(self, to_float32: bool = False) -> None:
+        self.to_float32 = to_float32
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Load one image."""
+        path = results['img_path']
+        image = read_image(path, results.get('img_id', Path(path).stem))
+        results['ori_shape'] = results['img_shape'] = image.shape[:2]
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(to_float32={self.to_float32})'
+
+
+@TRANSFORMS.register_module()
+class LoadMask(BaseTransform):
+    """Load ``seg_map_path`` to measure against; errors name ``img_id``.
+
+    Adds ``gt_seg_map`` (h, w), unresized. Training datasets of stage 1 have
+    no ``seg_map_path``; this transform refuses to run on them.
+
+    Args:
+        ignore_index (int): Value that is not measured. Defaults to 255.
+    """
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        self.ignore_index = ignore_index
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Load one mask.
+
+        Raises:
+            KeyError: If the dataset gives no masks.
+            ValueError: If size or values are wrong.
+        """
+        img_id = results.get('img_id', '?')
+        if 'seg_map_path' not in results:
+            raise KeyError(
+                f'Image {img_id!r} comes without a mask. To measure, set '
+                'with_masks=True in the dataset; training from tags must not '
+                'load masks.')
+        mask = read_mask(results['seg_map_path'], img_id)
+        if mask.shape != tuple(results['ori_shape']):
+            raise ValueError(
+                f'Image {img_id!r} is {results["ori_shape"]} (height, width) '
+                f'but its mask {results["seg_map_path"]} is {mask.shape}.')
+        if 'num_classes' in results:
+            # Raises on values that stand for no class.
+            labels_from_mask(mask, results['num_classes'], self.ignore_index,
+                             img_id)
+        results['gt_seg_map'] = mask
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(ignore_index={self.ignore_index})'

@@ -1,0 +1,125 @@
+"""Runs the reference vectors: one .npz each, found by file-name prefix.
+
+A test module declares the families it tests, ``FAMILIES = ('acr_fuse', )``,
+and takes the fixture ``vector``; each of its tests then runs once for every
+file of these families. Where one family is the beginning of another
+(``seam``, ``seam_pcm``) a file belongs to the longer one.
+"""
+import ast
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+PENDING = HERE / 'PENDING'
+DEFAULT = HERE.parents[2] / 'shared' / 'parity'
+NO_VECTORS = ('no reference vectors here; give their folder with '
+              '--vectors DIR')
+
+
+def vector_folder(config) -> Optional[Path]:
+    """The folder asked for, the default one, or None."""
+    given = config.getoption('--vectors')
+    if given is None:
+        return DEFAULT if DEFAULT.is_dir() else None
+    folder = Path(given)
+    if not folder.is_dir():
+        raise pytest.UsageError(f'--vectors {given}: no such folder.')
+    return folder
+
+
+def vector_files(config) -> List[Path]:
+    """All reference files, none if there is no folder."""
+    folder = vector_folder(config)
+    return [] if folder is None else sorted(folder.glob('*.npz'))
+
+
+def pending_families() -> List[str]:
+    """Families of later work, one prefix per line."""
+    lines = [line.strip() for line in PENDING.read_text().splitlines()]
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+def declared_families(folder: Path = HERE) -> Dict[str, List[str]]:
+    """Families of a folder's test modules and the modules declaring them.
+
+    The modules are read, not imported, so one that fails to import still
+    counts (and fails on its own).
+    """
+    found: Dict[str, List[str]] = {}
+    for path in sorted(folder.glob('test_*.py')):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and any(
+                    isinstance(t, ast.Name) and t.id == 'FAMILIES'
+                    for t in node.targets):
+                families = ast.literal_eval(node.value)
+                assert not isinstance(families, str), (
+                    f'{path.name}: FAMILIES must be a tuple')
+                for family in families:
+                    found.setdefault(family, []).append(path.name)
+    return found
+
+
+def belongs(name: str, family: str) -> bool:
+    """Whether a file name starts with a family's prefix."""
+    return name == family or name.startswith(family + '_')
+
+
+def family_of(name: str, families: Iterable[str]) -> Optional[str]:
+    """The longest family prefix of a file name."""
+    fitting = [f for f in families if belongs(name, f)]
+    return max(fitting, key=len) if fitting else None
+
+
+def pending_files(config) -> Dict[str, List[str]]:
+    """Names of the files that wait for a component, by pending family."""
+    pending = pending_families()
+    known = [*declared_families(), *pending]
+    found: Dict[str, List[str]] = {}
+    for path in vector_files(config):
+        family = family_of(path.stem, known)
+        if family in pending:
+            found.setdefault(family, []).append(path.name)
+    return found
+
+
+class Vector(Dict[str, np.ndarray]):
+    """The arrays of one reference file.
+
+    Attributes:
+        name (str): File name without suffix.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as arrays:
+            super().__init__({k: arrays[k] for k in arrays.files})
+        self.name = path.stem
+
+    def __missing__(self, key: str) -> np.ndarray:
+        raise KeyError(f'{self.name}.npz has no {key!r}, only {sorted(self)}')
+
+
+def pytest_generate_tests(metafunc) -> None:
+    if 'vector' not in metafunc.fixturenames:
+        return
+    families = metafunc.module.FAMILIES
+    known = [*declared_families(), *pending_families()]
+    params = [
+        pytest.param(path, id=path.stem)
+        for path in vector_files(metafunc.config)
+        if family_of(path.stem, known) in families
+    ]
+    if not params:
+        folder = vector_folder(metafunc.config)
+        reason = NO_VECTORS if folder is None else (
+            f'{folder} has no file of the families {families}')
+        params = [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
+    metafunc.parametrize('vector', params, indirect=True)
+
+
+@pytest.fixture
+def vector(request) -> Vector:
+    """The arrays of one reference file of this module's families."""
+    return Vector(request.param)

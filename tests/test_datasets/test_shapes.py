@@ -1,0 +1,234 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmwsss.datasets import (ShapesDataset, generate_shapes, read_image_labels)
+from mmwsss.datasets import shapes as module
+from mmwsss.datasets.shapes import (CLASSES, COMPANIONS, CORRELATION,
+                                    draw_shapes_image)
+
+SMALL = dict(num_train=6, num_val=3, image_size=48)
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+@pytest.fixture(scope='module')
+def drawn():
+    return [
+        draw_shapes_image(np.random.default_rng((0, i))) for i in range(600)
+    ]
+
+
+def test_images_hold_what_they_claim(drawn):
+    for one in drawn:
+        assert one.image.shape == (96, 96, 3)
+        assert one.image.dtype == np.uint8
+        objects = one.instances > 0
+        assert np.array_equal(one.mask > 0, objects)
+        assert np.array_equal(one.parts > 0, objects)
+        for i in range(1, one.instances.max() + 1):
+            own = one.instances == i
+            # Each object shows one class and a telling part.
+            assert len(np.unique(one.mask[own])) == 1
+            assert (one.parts[own] == 2).any()
+    assert {1, 2, 3} <= {one.instances.max() for one in drawn}
+    bare = np.mean([one.mask.max() == 0 for one in drawn])
+    assert 0.01 < bare < 0.09
+    many = np.mean([len(np.unique(one.mask)) > 2 for one in drawn])
+    assert 0.25 < many < 0.6
+    telling = np.concatenate([one.parts[one.parts > 0] for one in drawn]) == 2
+    assert 0.15 < telling.mean() < 0.45
+
+
+def test_backgrounds_follow_classes(drawn):
+    for name, kind in COMPANIONS.items():
+        index = CLASSES.index(name) + 1
+        rival = [
+            CLASSES.index(n) + 1 for n in COMPANIONS if n != name
+        ]
+        alone = [
+            one for one in drawn if (one.mask == index).any()
+            and not np.isin(one.mask, rival).any()
+        ]
+        share = np.mean([one.background == kind for one in alone])
+        assert abs(share - CORRELATION) < 0.1
+        others = [
+            one for one in drawn
+            if not np.isin(one.mask, [index, *rival]).any()
+        ]
+        assert np.mean([one.background == kind for one in others]) < 0.06
+
+
+def test_only_the_telling_part_has_colour(drawn):
+    saturation = {0: [], 1: [], 2: []}
+    for one in drawn[:100]:
+        s = cv2.cvtColor(one.image, cv2.COLOR_BGR2HSV)[..., 1]
+        for part, values in saturation.items():
+            values.append(s[one.parts == part])
+    means = {k: np.concatenate(v).mean() for k, v in saturation.items()}
+    assert means[2] > 2 * max(means[0], means[1])
+
+
+def test_drawing_is_reproducible():
+    a, b, c = (
+        draw_shapes_image(np.random.default_rng(s), 64) for s in (1, 1, 2))
+    assert all(np.array_equal(x, y) for x, y in zip(a, b))
+    assert not np.array_equal(a.image, c.image)
+
+
+def test_folder(tmp_path):
+    root = generate_shapes(tmp_path / 'shapes', **SMALL)
+    ids = (root / 'ImageSets/Segmentation/train.txt').read_text().split()
+    assert ids == [f'train_{i:05d}' for i in range(6)]
+    labels = read_image_labels(root / 'labels.json', CLASSES)
+    assert len(labels) == 9
+    for img_id, tags in labels.items():
+        mask = read(root / f'SegmentationClass/{img_id}.png')
+        assert mask.shape == (48, 48)
+        shown = set(np.unique(mask)) - {0, 255}
+        assert shown == {t + 1 for t in tags}
+        objects = read(root / f'SegmentationObject/{img_id}.png')
+        parts = read(root / f'SegmentationPart/{img_id}.png')
+        assert np.array_equal(objects > 0, parts > 0)
+        image = cv2.imread(str(root / f'JPEGImages/{img_id}.jpg'))
+        assert image.shape == (48, 48, 3)
+    assert json.loads((root / 'shapes.json').read_text())['num_train'] == 6
+    # Nothing else lies around, except the lock.
+    assert {p.name for p in tmp_path.iterdir()} <= {'shapes', '.shapes.lock'}
+
+
+def test_border(tmp_path):
+    a = generate_shapes(tmp_path / 'a', **SMALL)
+    b = generate_shapes(tmp_path / 'b', border=False, **SMALL)
+    bordered = plain = 0
+    for path in (a / 'SegmentationClass').iterdir():
+        bordered += (read(path) == 255).sum()
+        plain += (read(b / f'SegmentationClass/{path.name}') == 255).sum()
+    assert bordered > 0 and plain == 0
+
+
+def test_more_images_keep_the_first(tmp_path):
+    a = generate_shapes(tmp_path / 'a', 2, 1, 48)
+    b = generate_shapes(tmp_path / 'b', 4, 1, 48)
+    for name in ('train_00001.jpg', 'val_00000.jpg'):
+        assert (a / 'JPEGImages' / name).read_bytes() == (
+            b / 'JPEGImages' / name).read_bytes()
+
+
+def test_made_once(tmp_path, monkeypatch):
+    root = generate_shapes(tmp_path / 'shapes', **SMALL)
+    monkeypatch.setattr(module, '_build', None)
+    assert generate_shapes(root, **SMALL) == root
+
+
+def test_other_request(tmp_path):
+    root = generate_shapes(tmp_path / 'shapes', **SMALL)
+    with pytest.raises(
+            ValueError, match='seed is 0 there, 7 asked for.*data_root'):
+        generate_shapes(root, seed=7, **SMALL)
+    with pytest.raises(ValueError, match='num_train is 6 there, 1500 asked'):
+        ShapesDataset(data_root=str(root))
+
+
+def test_foreign_folder(tmp_path):
+    (tmp_path / 'empty').mkdir()
+    generate_shapes(tmp_path / 'empty', **SMALL)
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full/thesis.txt').write_text('mine')
+    with pytest.raises(ValueError, match='no generated Shapes data set'):
+        generate_shapes(tmp_path / 'full', **SMALL)
+    assert (tmp_path / 'full/thesis.txt').read_text() == 'mine'
+
+
+def test_bad_arguments(tmp_path):
+    with pytest.raises(ValueError, match='image_size >= 32'):
+        generate_shapes(tmp_path / 'x', image_size=8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_failure_leaves_nothing(tmp_path, monkeypatch):
+    def fail(root, request):
+        (root / 'JPEGImages').mkdir()
+        raise OSError('disk full')
+
+    monkeypatch.setattr(module, '_build', fail)
+    with pytest.raises(OSError, match='disk full'):
+        generate_shapes(tmp_path / 'shapes', **SMALL)
+    assert not [p for p in tmp_path.iterdir() if p.suffix != '.lock']
+
+
+def test_dataset(tmp_path):
+    settings = dict(data_root=str(tmp_path / 'shapes'), **SMALL)
+    pipeline = [
+        dict(type='mmwsss.LoadImage'),
+        dict(type='mmwsss.LoadMask'),
+        dict(type='mmwsss.PackWSSSInputs')
+    ]
+    train = ShapesDataset(pipeline=pipeline[::2], **settings)
+    val = ShapesDataset(
+        ann_file='ImageSets/Segmentation/val.txt',
+        with_masks=True,
+        test_mode=True,
+        pipeline=pipeline,
+        **settings)
+    assert (len(train), len(val)) == (6, 3)
+    assert 'gt_sem_seg' not in train[0]['data_samples']
+    assert len(train[0]['data_samples'].gt_label.score) == len(CLASSES)
+    assert val[0]['data_samples'].gt_sem_seg.shape == (48, 48)
+    # Nothing is made before the data is needed.
+    ShapesDataset(data_root=str(tmp_path / 'later'), lazy_init=True)
+    assert not (tmp_path / 'later').exists()
+
+
+COMMAND = ('import sys; from mmwsss.datasets import generate_shapes; '
+           'generate_shapes(sys.argv[1], int(sys.argv[2]), 2, 48)')
+
+
+def start(root, number):
+    path = os.pathsep.join(
+        [str(Path(__file__).parents[2]),
+         os.environ.get('PYTHONPATH', '')])
+    return subprocess.Popen(
+        [sys.executable, '-c', COMMAND,
+         str(root), str(number)],
+        env={
+            **os.environ, 'PYTHONPATH': path
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True)
+
+
+def test_two_processes_make_it_once(tmp_path):
+    processes = [start(tmp_path / 'shapes', 150) for _ in range(2)]
+    outputs = [p.communicate(timeout=120)[0] for p in processes]
+    assert [p.returncode for p in processes] == [0, 0], outputs
+    assert sum('Generating' in text for text in outputs) <= 1
+    assert len(list((tmp_path / 'shapes/JPEGImages').iterdir())) == 152
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+def test_kill_leaves_nothing_half_made(tmp_path):
+    process = start(tmp_path / 'shapes', 100000)
+    deadline = time.time() + 60
+    while not list(tmp_path.glob('.shapes.tmp-*/JPEGImages/*')):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / 'shapes').exists()
+    # The next run is not locked out and cleans up.
+    generate_shapes(tmp_path / 'shapes', **SMALL)
+    assert not list(tmp_path.glob('.shapes.tmp-*'))

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mmwsss.registry import MODELS
+from mmwsss.structures import ViewOutput
+
+
+def view(**fields):
+    return ViewOutput(torch.zeros(2, 3, 8, 8), fields=fields)
+
+
+def test_class_token_head():
+    head = MODELS.build(
+        dict(type='mmwsss.ClassTokenHead', num_classes=3, in_channels=4))
+    token = torch.randn(2, 4)
+    assert_close(
+        head(view(cls_token=token)), token @ head.fc.weight.T + head.fc.bias)
+
+
+def test_gap_before_or_after_the_convolution_is_the_same():
+    head = MODELS.build(
+        dict(type='mmwsss.CAMHead', num_classes=3, in_channels=4)).eval()
+    feats = torch.randn(2, 4, 5, 6)
+    v = ViewOutput(
+        torch.zeros(2, 3, 8, 8),
+        fields=dict(feats=(feats, )),
+        providers=dict(cams=head.cams))
+    expected = feats.mean(dim=(2, 3)) @ head.conv.weight[:, :, 0, 0].T
+    assert_close(head(v), expected)
+
+
+def test_soft_margin_loss():
+    head = MODELS.build(
+        dict(
+            type='mmwsss.ClassTokenHead',
+            num_classes=3,
+            in_channels=4,
+            loss_weight=2.))
+    s, y = torch.randn(2, 3), torch.tensor([[1., 0, 1], [0, 0, 0]])
+    softplus = torch.nn.functional.softplus
+    expected = (softplus(-s) * y + softplus(s) * (1 - y)).mean()
+    v = ViewOutput(torch.zeros(1), y, fields=dict(logits=s))
+    assert_close(head.loss(v), 2 * expected)
+
+
+def test_view_is_lazy_and_says_what_it_lacks():
+    calls = []
+
+    def logits(v):
+        calls.append(v)
+        return torch.ones(1)
+
+    v = ViewOutput(torch.zeros(1), providers=dict(logits=logits))
+    assert not calls
+    assert v.logits is v.logits and len(calls) == 1
+    with pytest.raises(AttributeError, match="no 'attentions', only"):
+        v.attentions
