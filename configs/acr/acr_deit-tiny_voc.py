@@ -1,7 +1,7 @@
 # ACR with DeiT-T at 224 pixels, batches and AdamW: for small GPUs and CPUs.
 _base_ = [
     '../_base_/models/acr_vit.py', '../_base_/datasets/voc_224.py',
-    '../_base_/schedules/adamw_8e.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'
 ]
 model = dict(
     backbone=dict(

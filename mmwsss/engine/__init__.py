@@ -1,0 +1,2 @@
+"""Hooks and what else runs a training."""
+from .hooks import *  # noqa: F401,F403

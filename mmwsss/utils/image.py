@@ -20,7 +20,9 @@ def denormalize(image: Tensor, mean: Sequence[float],
     Returns:
         Tensor: uint8 (..., 3, H, W).
     """
-    shape = (-1, 1, 1)
-    image = image * image.new_tensor(std).reshape(shape)
-    image = image + image.new_tensor(mean).reshape(shape)
-    return image.clamp(0, 255).to(torch.uint8)
+    # In 0..1 first, like theirs: another order rounds other pixels down, and
+    # so would 57.12 / 255 = 0.22399999999999998 in place of 0.224.
+    mean, std = (
+        image.new_tensor([round(v / 255, 9) for v in values]).reshape(-1, 1, 1)
+        for values in (mean, std))
+    return ((image * std + mean) * 255).clamp(0, 255).to(torch.uint8)

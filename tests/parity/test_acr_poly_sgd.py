@@ -19,15 +19,20 @@ def test_poly_sgd(vector):
     optimizer_cfg['lr'] = float(vector['lr0'])
     scheduler_cfg = dict(cfg.param_scheduler[0])
     assert scheduler_cfg.pop('type') == 'PolyLR'
-    scheduler_cfg['end'] = int(vector['max_step'])
+    assert scheduler_cfg['end'] == cfg.train_cfg.max_iters + 1
+    max_step = int(vector['max_step'])
+    scheduler_cfg['end'] = max_step + 1
 
     weight = tensor(vector['init']).requires_grad_()
     optimizer = torch.optim.SGD([weight], **optimizer_cfg)
     schedule = PolyLR(optimizer, **scheduler_cfg)
-    for grad, lr, after in zip(vector['grads'], vector['lrs'],
-                               vector['weights']):
+    rows = zip(vector['grads'], vector['lrs'], vector['weights'])
+    for step, (grad, lr, after) in enumerate(rows):
         assert abs(optimizer.param_groups[0]['lr'] - lr) < 1e-9
         weight.grad = tensor(grad)
         optimizer.step()
-        schedule.step()
+        # Training ends at max_step; the script's extra steps keep the last
+        # learning rate.
+        if step + 1 < max_step:
+            schedule.step()
         assert_close(weight.detach(), tensor(after), rtol=1e-5, atol=1e-6)

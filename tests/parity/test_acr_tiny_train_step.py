@@ -30,7 +30,10 @@ def test_train_step(vector):
     optimizer = torch.optim.SGD(
         params.values(), lr=float(vector['lr']), momentum=5e-4)
     schedule = PolyLR(
-        optimizer, power=0.9, end=int(vector['max_step']), by_epoch=False)
+        optimizer,
+        power=0.9,
+        end=int(vector['max_step']) + 1,
+        by_epoch=False)
     samples = []
     for labels in tensor(vector['labels']):
         sample = SegDataSample()

@@ -3,7 +3,9 @@ data_preprocessor = dict(
     type='SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True)
+    bgr_to_rgb=True,
+    # Images of a batch have one size already; nothing is padded.
+    size_divisor=1)
 model = dict(
     type='mmwsss.CAMSegmentor',
     data_preprocessor=data_preprocessor,

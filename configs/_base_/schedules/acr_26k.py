@@ -8,8 +8,9 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.05, momentum=5e-4, weight_decay=0.))
+# lr(t) = 0.05 * (1 - t / 26450)^0.9; mmengine decays over end - 1 steps.
 param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0., end=26450, by_epoch=False)
+    dict(type='PolyLR', power=0.9, eta_min=0., end=26451, by_epoch=False)
 ]
 train_cfg = dict(
     type='IterBasedTrainLoop', max_iters=26450, val_interval=26450)

@@ -148,10 +148,12 @@ class LoadMask(BaseTransform):
                 'with_masks=True in the dataset; training from tags must not '
                 'load masks.')
         mask = read_mask(results['seg_map_path'], img_id)
-        if mask.shape != tuple(results['ori_shape']):
+        # Without an image there is nothing to compare with.
+        size = tuple(results.get('ori_shape', mask.shape))
+        if mask.shape != size:
             raise ValueError(
-                f'Image {img_id!r} is {results["ori_shape"]} (height, width) '
-                f'but its mask {results["seg_map_path"]} is {mask.shape}.')
+                f'Image {img_id!r} is {size} (height, width) but its mask '
+                f'{results["seg_map_path"]} is {mask.shape}.')
         if 'num_classes' in results:
             # Raises on values that stand for no class.
             labels_from_mask(mask, results['num_classes'], self.ignore_index,

@@ -22,12 +22,14 @@ def resize_float(image: np.ndarray,
         nearest (bool): Nearest instead of bilinear. Defaults to False.
 
     Returns:
-        np.ndarray: float32, or the input's type if ``nearest``.
+        np.ndarray: float32 (float64 stays), or the input's type if
+        ``nearest``.
     """
     if nearest:
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST)
-    return cv2.resize(
-        image.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    if image.dtype != np.float64:
+        image = image.astype(np.float32)
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def long_side_size(shape: Sequence[int], long_side: int) -> Tuple[int, int]:

@@ -1,0 +1,4 @@
+"""Hooks."""
+from .checkpoint_hook import AtomicCheckpointHook
+
+__all__ = ['AtomicCheckpointHook']

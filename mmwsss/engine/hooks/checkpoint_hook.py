@@ -147,7 +147,7 @@ class AtomicCheckpointHook(CheckpointHook):
             checkpoint (dict): About to be saved; changed in place.
         """
         for key in list(checkpoint):
-            # A state dict is an OrderedDict of tensors with metadata.
+            # A state dict holds tensors only, and metadata as an attribute.
             if key != 'state_dict':
                 checkpoint[key] = to_plain(checkpoint[key], key)
 

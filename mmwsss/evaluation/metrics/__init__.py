@@ -1,0 +1,4 @@
+"""Metrics."""
+from .cam_iou_metric import CAMIoUMetric
+
+__all__ = ['CAMIoUMetric']

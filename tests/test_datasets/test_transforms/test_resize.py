@@ -24,7 +24,7 @@ def test_chain_gives_a_square(size):
         gt_saliency=np.ones(size, np.uint8),
         seg_fields=['gt_seg_map', 'gt_saliency'])
     for transform in (RandomLongSideResize(57, 73),
-                      TRANSFORMS.build(dict(type='mmseg.RandomFlip', prob=1)),
+                      TRANSFORMS.build(dict(type='mmseg.RandomFlip', prob=1.)),
                       PlaceCrop(64)):
         results = transform(results)
     assert results['img'].shape == (64, 64, 3)

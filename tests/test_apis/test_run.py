@@ -1,0 +1,276 @@
+import argparse
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmwsss.apis import run
+
+from ..toy import write_config
+
+
+def arguments(config, **kwargs):
+    facts = dict(
+        config=str(config),
+        checkpoint=None,
+        work_dir=None,
+        cfg_options=None,
+        launcher='none',
+        local_rank=0,
+        resume=False,
+        amp=False,
+        out=None,
+        show=False,
+        show_dir=None,
+        wait_time=2,
+        tta=False)
+    facts.update(kwargs)
+    return argparse.Namespace(**facts)
+
+
+@pytest.fixture(autouse=True)
+def _restore_loader(monkeypatch):
+    from mmengine.runner import CheckpointLoader
+    monkeypatch.setattr(CheckpointLoader, '_schemes',
+                        CheckpointLoader._schemes.copy())
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """Config of a one-epoch run and its work folder."""
+    work_dir = tmp_path / 'run'
+    return write_config(
+        tmp_path / 'toy.py', work_dir, steps=1), work_dir
+
+
+def test_missing_config(tmp_path, monkeypatch):
+    folder = tmp_path / 'configs' / 'acr'
+    folder.mkdir(parents=True)
+    (folder / 'acr_vit_shapes.py').write_text('')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+            FileNotFoundError,
+            match=r'no config configs/acr/acr_vit_shape.py. Did you mean '
+            r'configs/acr/acr_vit_shapes.py\?'):
+        run.load_config(arguments('configs/acr/acr_vit_shape.py'))
+    with pytest.raises(FileNotFoundError, match='root of the repository'):
+        run.load_config(arguments('something.py'))
+
+
+def test_work_dir(toy, tmp_path):
+    config, work_dir = toy
+    assert run.load_config(arguments(config)).work_dir == str(work_dir)
+    cfg = run.load_config(arguments(config, work_dir='elsewhere'))
+    assert cfg.work_dir == 'elsewhere'
+    bare = tmp_path / 'bare.py'
+    bare.write_text('a = 1')
+    assert run.load_config(arguments(bare)).work_dir == './work_dirs/bare'
+
+
+@pytest.mark.parametrize('option,message', [
+    ('modell.width', "no key 'modell'. Did you mean 'model'"),
+    ('train_dataloaders.batch_size', "Did you mean 'train_dataloader'"),
+    ('xyz', "the config has no key 'xyz'.$"),
+    ('hooks.2.interval', "hooks is a list of 1, so '2' must be a number"),
+    ('hooks.first.interval', "list of 1, so 'first' must be a number"),
+])
+def test_options_that_would_do_nothing(option, message):
+    cfg = Config(
+        dict(model=dict(), train_dataloader=dict(), hooks=[dict(interval=1)]))
+    with pytest.raises(ValueError, match=message):
+        run.check_options(cfg, {option: 1})
+
+
+def test_options_that_do_something():
+    cfg = Config(
+        dict(model=dict(head=None), hooks=[dict(interval=1)], value=3))
+    run.check_options(
+        cfg, {
+            'model.head.new': 1,
+            'model.new.deep': 1,
+            'hooks.0.interval': 2,
+            'load_from': 'x',
+            'randomness.seed': 1,
+            'value': 4
+        })
+
+
+def test_find_resumable(tmp_path):
+    assert run.find_resumable(str(tmp_path / 'absent')) is None
+    assert run.find_resumable(str(tmp_path)) is None
+    note = tmp_path / 'last_checkpoint'
+    checkpoint = tmp_path / 'epoch_1.pth'
+    note.write_text(str(checkpoint))
+    with pytest.raises(FileNotFoundError, match='gone; remove .* start anew'):
+        run.find_resumable(str(tmp_path))
+    checkpoint.write_bytes(b'x')
+    assert run.find_resumable(str(tmp_path)) == str(checkpoint)
+    # The folder was moved.
+    note.write_text('/somewhere/else/epoch_1.pth')
+    assert run.find_resumable(str(tmp_path)) == str(checkpoint)
+    note.write_text('epoch_2.pth')
+    with pytest.raises(
+            FileNotFoundError, match='gone; continue from .*epoch_1.pth'):
+        run.find_resumable(str(tmp_path))
+
+
+def test_where_a_training_starts(tmp_path):
+
+    def start(resume, given=None, in_config=None):
+        cfg = Config(dict(work_dir=str(tmp_path), load_from=in_config))
+        options = None if given is None else dict(load_from=given)
+        cfg.merge_from_dict(options or {})
+        run.set_start(cfg, arguments('x', resume=resume, cfg_options=options))
+        return cfg.load_from, cfg.resume
+
+    assert start(False) == (None, False)
+    assert start(False, in_config='w') == ('w', False)
+    assert start(True) == (None, False)
+    assert start(True, in_config='w') == ('w', False)
+    assert start(True, given='x') == ('x', True)
+    last = tmp_path / 'iter_5.pth'
+    last.write_bytes(b'x')
+    (tmp_path / 'last_checkpoint').write_text(str(last))
+    # Continues its own checkpoint, not the initial weights.
+    assert start(True, in_config='w') == (str(last), True)
+    assert start(True) == (str(last), True)
+    assert start(True, given='x') == ('x', True)
+    assert start(False) == (None, False)
+
+
+def test_missing_initial_weights(tmp_path):
+    init = dict(type='Pretrained', checkpoint='nowhere/vit.pth')
+    cfg = Config(
+        dict(
+            model=dict(
+                backbone=dict(type='X', init_cfg=init),
+                heads=[dict(init_cfg=[dict(type='Constant')])])))
+    with pytest.raises(FileNotFoundError) as error:
+        run.check_pretrained(cfg)
+    message = str(error.value)
+    assert 'model.backbone.init_cfg wants to start from nowhere' in message
+    assert 'model.backbone.init_cfg.checkpoint=PATH' in message
+    assert 'model.backbone.init_cfg=None' in message
+
+    cfg.resume = True
+    run.check_pretrained(cfg)
+    assert cfg.model.backbone.init_cfg is None
+
+    cfg.resume = False
+    here = tmp_path / 'here.pth'
+    here.write_bytes(b'x')
+    for path in (str(here), 'https://x/y.pth', 'torchvision://resnet50'):
+        cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
+        run.check_pretrained(cfg)
+
+
+def test_amp():
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    run.enable_amp(cfg)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.loss_scale == 'dynamic'
+    run.enable_amp(cfg)  # Only warns.
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(ValueError, match='has a ApexOptimWrapper'):
+        run.enable_amp(cfg)
+
+
+def test_output_folder():
+    cfg = Config(
+        dict(
+            custom_hooks=[dict(type='mmwsss.SaveCAMsHook')],
+            test_evaluator=dict(type='mmwsss.CAMIoUMetric')))
+    run.set_output(cfg, 'cams')
+    assert cfg.custom_hooks[0].out_dir == 'cams'
+    assert 'output_dir' not in cfg.test_evaluator
+
+    cfg = Config(dict(test_evaluator=[dict(type='mmseg.IoUMetric')]))
+    run.set_output(cfg, 'masks')
+    assert cfg.test_evaluator[0].output_dir == 'masks'
+    assert cfg.test_evaluator[0].keep_results
+
+    cfg = Config(dict(test_evaluator=dict(type='Other')))
+    with pytest.raises(ValueError, match='--out needs'):
+        run.set_output(cfg, 'x')
+
+
+def test_pictures_and_tta():
+    with pytest.raises(ValueError, match='--show and --show-dir need'):
+        run.enable_pictures(Config(dict(default_hooks={})), True, None, 2)
+    cfg = Config(
+        dict(default_hooks=dict(visualization=dict()), visualizer=dict()))
+    run.enable_pictures(cfg, True, 'folder', 3)
+    assert cfg.default_hooks.visualization == dict(
+        draw=True, show=True, wait_time=3)
+    assert cfg.visualizer.save_dir == 'folder'
+    with pytest.raises(ValueError, match='model.test_cfg.scales'):
+        run.enable_tta(Config(dict(model=dict())))
+
+
+def test_fit():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    state = model.state_dict()
+    whole = dict(state_dict=state, optimizer={}, meta={})
+    for purpose in ('test', 'resume', 'start from'):
+        run.check_fit(model, whole, 'c.pth', 'x.py', purpose)
+    part = dict(state_dict={'0.weight': state['0.weight']})
+    run.check_fit(model, part, 'c.pth', 'x.py', 'start from')
+    with pytest.raises(
+            ValueError,
+            match=r'(?s)Cannot test c.pth.*model of x.py.*0.bias; 1.weight; '
+            r'1.bias.*1 match'):
+        run.check_fit(model, part, 'c.pth', 'x.py', 'test')
+    with pytest.raises(ValueError, match='no state of an optimizer'):
+        run.check_fit(model, part, 'c.pth', 'x.py', 'resume')
+    other = dict(state_dict={'conv.weight': torch.zeros(1)})
+    with pytest.raises(ValueError, match='Cannot start from c.pth'):
+        run.check_fit(model, other, 'c.pth', 'x.py', 'start from')
+    # More in the checkpoint than needed is no obstacle to a test.
+    more = dict(state_dict={**state, 'aux.weight': torch.zeros(1)})
+    run.check_fit(model, more, 'c.pth', 'x.py', 'test')
+
+
+def test_train_and_test(toy, tmp_path):
+    config, work_dir = toy
+    run.train(arguments(config))
+    checkpoint = str(work_dir / 'epoch_1.pth')
+    result = run.test(
+        arguments(config, checkpoint=checkpoint, work_dir=str(tmp_path / 't')))
+    assert set(result) == {'mean'}
+
+    # Another architecture.
+    with pytest.raises(
+            ValueError,
+            match=r'(?s)layer.weight \(4, 4\) here \(5, 4\).*Give the config'):
+        run.test(
+            arguments(
+                config,
+                checkpoint=checkpoint,
+                work_dir=str(tmp_path / 't'),
+                cfg_options={'model.width': 5}))
+
+    # Resuming a finished training.
+    run.train(arguments(config, resume=True))
+    # Going on with more epochs.
+    more = arguments(
+        config, resume=True, cfg_options={'train_cfg.max_epochs': 2})
+    run.train(more)
+    assert (work_dir / 'epoch_2.pth').is_file()
+
+    # Damage.
+    (work_dir / 'epoch_2.pth').write_bytes(
+        (work_dir / 'epoch_2.pth').read_bytes()[:-100])
+    with pytest.raises(ValueError, match='epoch_2.pth .* is cut short'):
+        run.train(more)
+    with pytest.raises(FileNotFoundError, match='no checkpoint .*nope.pth'):
+        run.test(arguments(config, checkpoint=str(work_dir / 'nope.pth')))
+
+
+def test_config_without_test(toy):
+    config, work_dir = toy
+    config.write_text(config.read_text() + '\ntest_cfg = None\n')
+    torch.save(dict(state_dict={}), work_dir.parent / 'x.pth')
+    with pytest.raises(ValueError, match='no test_cfg'):
+        run.test(arguments(config, checkpoint=str(work_dir.parent / 'x.pth')))

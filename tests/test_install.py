@@ -1,0 +1,76 @@
+"""What an installation holds."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmwsss.utils.requirements import REQUIREMENTS, parse_version
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def requirement_lines():
+    lines = (ROOT / 'requirements.txt').read_text().splitlines()
+    return [x for x in lines if x.strip() and not x.startswith('#')]
+
+
+def test_requirements_agree_with_the_check_at_import():
+    listed = {
+        re.match(r'[\w-]+', line).group(): line
+        for line in requirement_lines()
+    }
+    for name, (oldest, distribution) in REQUIREMENTS.items():
+        line = listed[distribution]
+        lower = re.search(r'>=([\d.]+)', line)
+        assert lower, f'{line!r} has no lower bound'
+        assert parse_version(lower.group(1)) >= parse_version(oldest), name
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    """The package as it goes into a wheel."""
+    pytest.importorskip('setuptools')
+    folder = tmp_path_factory.mktemp('build')
+    done = subprocess.run(
+        [
+            sys.executable, '-W', 'ignore', 'setup.py', '-q', 'build',
+            '--build-base',
+            str(folder)
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / 'lib' / 'mmwsss'
+
+
+def files(folder, pattern='*'):
+    return {
+        str(p.relative_to(folder))
+        for p in folder.rglob(pattern)
+        if p.is_file() and '__pycache__' not in p.parts
+        and '.mim' not in p.relative_to(folder).parts
+    }
+
+
+def test_build_holds_package_configs_and_tools(built):
+    assert files(built, '*.py') == files(ROOT / 'mmwsss', '*.py')
+    for name in ('configs', 'tools'):
+        shipped = files(built / '.mim' / name)
+        assert shipped == files(ROOT / name) != set()
+    assert not list(built.rglob('__pycache__'))
+
+
+def test_every_folder_of_the_package_is_a_package():
+    for path in (ROOT / 'mmwsss').rglob('*.py'):
+        assert (path.parent / '__init__.py').is_file(), path
+
+
+def test_scripts_can_be_executed():
+    scripts = [*(ROOT / 'tools').glob('*.sh'), ROOT / '.ci' / 'run']
+    assert len(scripts) == 5
+    for script in scripts:
+        assert script.stat().st_mode & 0o111, script
+        subprocess.run(['bash', '-n', str(script)], check=True)

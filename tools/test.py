@@ -1,0 +1,40 @@
+"""Test a checkpoint, with the arguments of mmseg's tools/test.py."""
+import argparse
+
+from mmwsss.apis.run import add_common_arguments, test
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Test a checkpoint; write its class maps with --out.',
+        epilog='example: python tools/test.py configs/acr/acr_vit_shapes.py '
+        'work_dirs/acr_vit_shapes/epoch_8.pth --out cams')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--work-dir',
+        help='folder for the results; work_dirs/CONFIG_NAME if neither this '
+        'nor the config says')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        help='write class maps (or masks, for a segmentation model) to DIR')
+    parser.add_argument(
+        '--show', action='store_true', help='show predictions in windows')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='write predictions as pictures')
+    parser.add_argument(
+        '--wait-time',
+        type=float,
+        default=2,
+        help='seconds that a window stays (default: 2)')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation as the config's tta_model says")
+    add_common_arguments(parser)
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    test(parse_args())
