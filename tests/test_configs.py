@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import (DATA_SAMPLERS, DATASETS, HOOKS, METRICS,
-                               MODELS, TRANSFORMS, init_default_scope)
+                               MODELS, TRANSFORMS, VISUALIZERS,
+                               init_default_scope)
 
 from mmwsss import registry
 from mmwsss.apis.run import pretrained_paths
@@ -131,6 +132,8 @@ def test_model_builds(path):
 @every_config
 def test_rest_builds(path):
     cfg = load(path)
+    # As the runner does: hooks ask for the visualizer by its name.
+    VISUALIZERS.build(cfg.visualizer)
     for hook in [
             *cfg.get('default_hooks', {}).values(),
             *cfg.get('custom_hooks', [])

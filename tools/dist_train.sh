@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Train with several processes of one or more machines.
 #   tools/dist_train.sh CONFIG PROCESSES [arguments of train.py]
-# One process per GPU; on CPUs add
-#   --cfg-options env_cfg.dist_cfg.backend=gloo
+# One process per GPU; without GPUs they run on the CPU (backend gloo).
+# Several machines: NNODES, NODE_RANK, MASTER_ADDR and PORT as in mmseg.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "usage: $0 CONFIG PROCESSES [arguments of train.py]" >&2

@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 from typing import Any, List, Optional
 
+import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -276,9 +278,31 @@ def build_runner(cfg: Config) -> Runner:
     Returns:
         Runner: The runner.
     """
+    if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
+        use_cpu_processes(cfg)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
+
+
+def use_cpu_processes(cfg: Config) -> None:
+    """Let several processes work together where there is no GPU.
+
+    mmengine's launchers pick a GPU for every process, whatever the backend.
+    So the process group is set up here, and the model wrapped without device
+    numbers.
+
+    Args:
+        cfg (Config): Changed in place.
+    """
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    if cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False))
+    cfg.model_wrapper_cfg.device_ids = None
 
 
 def enable_amp(cfg: Config) -> None:

@@ -152,23 +152,21 @@ def read_cam(path: Union[str, Path],
             'custom_hooks.1.out_dir=FOLDER (mmwsss.SaveCAMsHook).')
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            missing = [key for key in KEYS if key not in arrays.files]
-            if missing:
-                raise ValueError(
-                    f'Class maps of image {img_id} ({path}) lack {missing}; '
-                    f'the file holds {arrays.files}.')
-            values = [arrays[key] for key in KEYS]
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, AttributeError,
+            names = list(arrays.files)
+            values = [arrays[key] for key in KEYS if key in names]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError,
             NotImplementedError) as error:
         raise ValueError(
             f'Class maps of image {img_id} ({path}) are damaged: {error}. '
             'Delete the file and write it again.') from error
-    except ValueError as error:
-        if 'lack' in str(error):
-            raise
-        # Neither a zip nor plain arrays: numpy suspects a pickle.
+    except (ValueError, AttributeError) as error:
+        # Plain arrays or a pickle instead of a zip of arrays.
         raise ValueError(f'Class maps of image {img_id} ({path}) are no '
-                         f'CAM file: {error}') from error
+                         f'CAM file: {error}.') from error
+    missing = [key for key in KEYS if key not in names]
+    if missing:
+        raise ValueError(f'Class maps of image {img_id} ({path}) lack '
+                         f'{missing}; the file holds {names}.')
     class_ids, cam, size = values
     _check(img_id, class_ids, cam, size, num_classes)
     size = (int(size[0]), int(size[1]))

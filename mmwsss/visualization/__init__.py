@@ -1,0 +1,9 @@
+"""Pictures of class maps."""
+from .curve import plot_curve
+from .gallery import Gallery, image_iou
+from .overlay import color_mask, overlay_cam, overlay_mask, shrink
+
+__all__ = [
+    'Gallery', 'color_mask', 'image_iou', 'overlay_cam', 'overlay_mask',
+    'plot_curve', 'shrink'
+]

@@ -13,10 +13,9 @@ model = dict(
         type='mmwsss.AttentionViT',
         arch='base',
         img_size=384,
-        patch_size=16,
-        # ImageNet weights: convert them with tools/model_converters/timm_vit.py
+        # ImageNet weights: convert them (tools/model_converters/timm_vit.py)
         # and set init_cfg=dict(type='Pretrained', checkpoint=PATH).
-        init_cfg=None),
+        patch_size=16),
     decode_head=dict(
         type='mmwsss.ClassTokenHead', num_classes=20, in_channels=768),
     # `grad` from the tenth block on, with affinity: ACR's script. GETAM's own

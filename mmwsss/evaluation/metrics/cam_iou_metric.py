@@ -191,7 +191,8 @@ class CAMIoUMetric(BaseMetric):
         """
         names = self._names()
         num_classes = len(names) - 1
-        results = self._first_of_each(results)
+        # Collecting turns named tuples into plain ones.
+        results = self._first_of_each([_ImageScores(*x) for x in results])
         shape = (num_classes + 1, num_classes, len(self.bins) + 1)
         total = np.zeros(shape, dtype=np.int64)
         tag_fill = np.zeros((num_classes + 1, num_classes + 1), np.int64)

@@ -42,7 +42,8 @@ def couple(attention: Tensor, gradient: Tensor, func: str) -> Tensor:
         return weighted
     if func == 'cam_grad_s':
         return weighted * positive
-    raise ValueError(f'Unknown GETAM func {func!r}, choose one of {COUPLINGS}.')
+    raise ValueError(
+        f'Unknown GETAM func {func!r}, choose one of {COUPLINGS}.')
 
 
 def getam(attentions: Sequence[Tensor], gradients: Sequence[Tensor],

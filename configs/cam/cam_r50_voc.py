@@ -1,0 +1,10 @@
+# CAM baseline: ResNet-50, 512 pixels, five epochs on the tags of train_aug.
+_base_ = [
+    '../_base_/models/cam_r50.py', '../_base_/datasets/voc_512.py',
+    '../_base_/schedules/sgd_5e.py', '../_base_/epoch_runtime.py'
+]
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='Pretrained', checkpoint='checkpoints/resnet50.pth')),
+    test_cfg=dict(scales=(0.5, 1.0, 1.5, 2.0)))

@@ -1,0 +1,355 @@
+"""Pictures of class maps, and what they are worth against doing nothing."""
+import logging
+import random
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner.amp import autocast
+from mmengine.structures import BaseDataElement
+from prettytable import PrettyTable
+
+from mmwsss.datasets.transforms.loading import read_image
+from mmwsss.evaluation import CAMIoUMetric
+from mmwsss.registry import HOOKS
+from mmwsss.visualization import Gallery, plot_curve
+
+from .save_cams_hook import sample_id
+
+UNTRAINED = 'mmwsss/untrained_curve'
+UNTRAINED_KEYS = ('mIoU', 'threshold', 'mIoU_fixed', 'fixed_threshold',
+                  'thresholds', 'miou_curve', 'split', 'num_images')
+
+
+@contextmanager
+def undisturbed(model: torch.nn.Module) -> Iterator[None]:
+    """Put random generators and module modes back as they were.
+
+    Args:
+        model (nn.Module): Whose ``training`` flags are kept.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    devices = torch.cuda.is_available() and torch.cuda.is_initialized()
+    cuda = torch.cuda.get_rng_state_all() if devices else None
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+        for module, training in modes:
+            module.training = training
+
+
+def find_metric(evaluator) -> Optional[CAMIoUMetric]:
+    """The metric of class maps among those of an evaluator.
+
+    Args:
+        evaluator (Evaluator): Of a validation or test loop.
+
+    Returns:
+        CAMIoUMetric | None: The first one.
+    """
+    for metric in getattr(evaluator, 'metrics', ()):
+        if isinstance(metric, CAMIoUMetric):
+            return metric
+    return None
+
+
+def comparison(curve: Dict[str, Any],
+               untrained: Optional[Dict[str, Any]] = None) -> PrettyTable:
+    """What the training brought, as a table.
+
+    Args:
+        curve (dict): ``CAMIoUMetric.curve`` of the trained model.
+        untrained (dict, optional): That of the model before training.
+
+    Returns:
+        PrettyTable: Of mIoU in percent.
+    """
+    table = PrettyTable(['', 'mIoU', 'threshold'])
+    table.align = 'r'
+    table.align[''] = 'l'
+
+    def add(name: str, miou: float, threshold: Optional[float] = None):
+        table.add_row([
+            name, f'{miou:.2f}', '' if threshold is None else
+            f'{threshold:.2f}'
+        ])
+
+    add('all background', curve['mIoU_all_background'])
+    add('first tag everywhere', curve['mIoU_tag_fill'])
+    for name, one in (('before training', untrained), ('trained', curve)):
+        if one is not None:
+            add(f'{name}, fixed threshold', one['mIoU_fixed'],
+                one['fixed_threshold'])
+            add(f'{name}, best threshold *', one['mIoU'], one['threshold'])
+    return table
+
+
+@HOOKS.register_module()
+class GalleryHook(Hook):
+    """A page of class maps after training or test, and the threshold curve.
+
+    Writes ``{work_dir}/gallery/index.html`` and ``{work_dir}/cam_curve.png``
+    once, when the training ends (from its last validation) or after a
+    separate validation or test. Models without class maps get a page with
+    their masks; other models, none.
+
+    With ``before_train``, the model is scored once before a training with
+    ``mmwsss.CAMIoUMetric``. At the end a table compares it with the trained
+    one and with what needs no model. Scoring disturbs nothing: no hook sees
+    it and the random generators are put back. A resumed run takes the result
+    from the checkpoint.
+
+    Args:
+        num_images (int): Rows of the page. Defaults to 24.
+        enabled (bool): Defaults to True.
+        before_train (bool): See above. Defaults to True.
+        longest (int): Longer side of the pictures in pixels.
+            Defaults to 320.
+    """
+
+    def __init__(self,
+                 num_images: int = 24,
+                 enabled: bool = True,
+                 before_train: bool = True,
+                 longest: int = 320) -> None:
+        if num_images < 0:
+            raise ValueError('GalleryHook.num_images must not be negative, '
+                             f'is {num_images}.')
+        self.num_images = num_images
+        self.enabled = enabled
+        self.score_before_train = before_train
+        self.longest = longest
+        self.training = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self.rows: List[dict] = []
+        self.metrics: Dict[str, Any] = {}
+        self.curve: Optional[Dict[str, Any]] = None
+        self.meta: Dict[str, Any] = {}
+
+    # ----------------------------------------------------- before training
+    def before_train(self, runner) -> None:
+        """Score the model that is not trained yet.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self.training = True
+        loop = runner.val_loop
+        if not (self.enabled and self.score_before_train) or loop is None:
+            return
+        metric = find_metric(loop.evaluator)
+        if metric is None or runner.iter > 0:
+            # Resumed: the checkpoint brought the result along.
+            return
+        print_log(
+            'Scoring the class maps before training, for comparison '
+            f'({len(loop.dataloader)} batches; GalleryHook.before_train).',
+            logger='current')
+        with undisturbed(runner.model), torch.no_grad():
+            runner.model.eval()
+            for batch in loop.dataloader:
+                with autocast(enabled=getattr(loop, 'fp16', False)):
+                    outputs = runner.model.val_step(batch)
+                metric.process(
+                    batch,
+                    [x.to_dict() if isinstance(x, BaseDataElement) else x
+                     for x in outputs])
+            metric.evaluate(len(loop.dataloader.dataset))
+        if metric.curve is not None:
+            # Plain numbers, so checkpoints can hold them.
+            runner.message_hub.update_info(
+                UNTRAINED, {key: metric.curve[key]
+                            for key in UNTRAINED_KEYS})
+            metric.curve = None
+
+    # ---------------------------------------------------------- collecting
+    def before_val_epoch(self, runner) -> None:
+        """Forget the previous validation.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._clear()
+
+    def before_test_epoch(self, runner) -> None:
+        """Forget what was before.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._clear()
+
+    def after_val_iter(self,
+                       runner,
+                       batch_idx: int,
+                       data_batch: Optional[dict] = None,
+                       outputs: Optional[Sequence] = None) -> None:
+        """Keep the first images.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Unused.
+            data_batch (dict, optional): Has the picture if it has no file.
+            outputs (Sequence[SegDataSample]): Predictions.
+        """
+        if not self.enabled or not is_main_process():
+            return
+        for i, sample in enumerate(outputs or ()):
+            if len(self.rows) >= self.num_images:
+                return
+            if isinstance(sample, BaseDataElement) and (
+                    'cams' in sample or 'pred_sem_seg' in sample):
+                self.rows.append(self._row(sample, data_batch, i))
+
+    def after_test_iter(self,
+                        runner,
+                        batch_idx: int,
+                        data_batch: Optional[dict] = None,
+                        outputs: Optional[Sequence] = None) -> None:
+        """Keep the first images.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Unused.
+            data_batch (dict, optional): Has the picture if it has no file.
+            outputs (Sequence[SegDataSample]): Predictions.
+        """
+        self.after_val_iter(runner, batch_idx, data_batch, outputs)
+
+    @staticmethod
+    def _row(sample: BaseDataElement, data_batch: Optional[dict],
+             index: int) -> dict:
+        """What the page shows of a sample, in main memory."""
+
+        def mask(name: str) -> Optional[np.ndarray]:
+            if name not in sample:
+                return None
+            return sample.get(name).data[0].cpu().numpy().astype(np.uint8)
+
+        row = dict(
+            img_id=sample_id(sample),
+            path=sample.get('img_path'),
+            image=None,
+            gt=mask('gt_sem_seg'),
+            pred=mask('pred_sem_seg'),
+            class_ids=[],
+            cams=None)
+        if 'cams' in sample:
+            row['class_ids'] = sample.class_ids.tolist()
+            row['cams'] = sample.cams.detach().cpu().numpy().astype(np.float16)
+        if not row['path'] or not Path(row['path']).is_file():
+            # BGR, 0..255: the preprocessor has not touched the batch.
+            image = data_batch['inputs'][index].detach().cpu().float()
+            image = image.clamp(0, 255).byte().numpy().transpose(1, 2, 0)
+            row['image'] = np.ascontiguousarray(image)
+        return row
+
+    def after_val_epoch(self,
+                        runner,
+                        metrics: Optional[Dict[str, float]] = None) -> None:
+        """Keep the result; write if no training is going on.
+
+        Args:
+            runner (Runner): The runner.
+            metrics (dict, optional): Results.
+        """
+        self._keep(runner.val_loop, metrics)
+        if not self.training:
+            self._write(runner)
+
+    def after_test_epoch(self,
+                         runner,
+                         metrics: Optional[Dict[str, float]] = None) -> None:
+        """Write.
+
+        Args:
+            runner (Runner): The runner.
+            metrics (dict, optional): Results.
+        """
+        self._keep(runner.test_loop, metrics)
+        self._write(runner)
+
+    def after_train(self, runner) -> None:
+        """Write what the last validation showed.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self.training = False
+        self._write(runner)
+
+    def _keep(self, loop, metrics: Optional[Dict[str, float]]) -> None:
+        self.metrics = dict(metrics or {})
+        metric = find_metric(loop.evaluator)
+        self.curve = metric.curve if metric is not None else None
+        self.meta = getattr(loop.dataloader.dataset, 'metainfo', None) or {}
+
+    # ------------------------------------------------------------- writing
+    def _write(self, runner) -> None:
+        """Write curve and page and log where they are."""
+        if not self.enabled or not is_main_process():
+            return
+        work_dir = Path(runner.work_dir)
+        curve_file, note = None, ''
+        if self.curve is not None:
+            untrained = runner.message_hub.runtime_info.get(UNTRAINED)
+            references = {} if untrained is None else {
+                'before training': untrained
+            }
+            curve_file = plot_curve(work_dir / 'cam_curve.png', self.curve,
+                                    references)
+            note = (f'The best threshold {self.curve["threshold"]:.2f} was '
+                    'tuned on the ground truth of these '
+                    f'{self.curve["num_images"]} images '
+                    f'({self.curve["split"] or "evaluated split"}).')
+            print_log(
+                'mIoU of class maps\n'
+                f'{comparison(self.curve, untrained)}\n* tuned on the ground '
+                f'truth it is scored with. Curve: {curve_file}',
+                logger='current')
+            if untrained is not None:
+                self.metrics['mIoU_before_training'] = untrained['mIoU']
+        classes = self.meta.get('classes')
+        palette = self.meta.get('palette')
+        if not self.rows or not classes or not palette:
+            if curve_file is not None and self.num_images:
+                print_log(
+                    'No gallery: it needs predictions and a dataset with '
+                    "metainfo['classes'] and metainfo['palette'].",
+                    logger='current',
+                    level=logging.WARNING)
+            return
+        gallery = Gallery(
+            work_dir / 'gallery',
+            classes,
+            palette,
+            title=f'Class maps: {runner.experiment_name}',
+            longest=self.longest)
+        for row in self.rows:
+            image = row['image']
+            if image is None:
+                image = read_image(row['path'], row['img_id'])
+            like = next((x for x in (row['pred'], row['gt'])
+                         if x is not None), None)
+            size = like.shape if like is not None else row['cams'].shape[1:]
+            if image.shape[:2] != size:
+                image = cv2.resize(image, (size[1], size[0]))
+            gallery.add(row['img_id'], image, row['gt'], row['class_ids'],
+                        row['cams'], row['pred'])
+        page = gallery.write_html(self.metrics, curve_file, note)
+        print_log(
+            f'Gallery of {len(self.rows)} images: {page}', logger='current')

@@ -1,0 +1,255 @@
+import pytest
+import torch
+from mmengine.structures import LabelData
+from mmseg.structures import SegDataSample
+from torch.testing import assert_close
+
+from mmwsss.models.segmentors.cam_segmentor import (cams_to_mask,
+                                                    merge_requests,
+                                                    pad_class_ids)
+from mmwsss.structures import AttentionRequest
+from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
+                                        resnet_cfg, sample, vit_cfg)
+
+BOTH = pytest.mark.parametrize('parts', [dict(), resnet_cfg()],
+                               ids=['vit', 'resnet'])
+
+
+def predict(model, inputs, samples):
+    model.eval()
+    with torch.no_grad():
+        return model.predict(inputs, samples)
+
+
+@BOTH
+def test_loss(parts):
+    model = build_segmentor(**parts)
+    losses = model.loss(
+        torch.randn(2, 3, 64, 64), [sample([1, 2]), sample([])])
+    assert set(losses) == {'loss_cls', 'acc_tags'}
+    losses['loss_cls'].backward()
+    assert all(p.grad is not None
+               for p in model.decode_head.parameters())
+
+
+@BOTH
+def test_second_view_doubles_the_classification_loss(parts):
+    model = build_segmentor(
+        second_view=dict(type='mmwsss.HorizontalFlip'), **parts).eval()
+    image = torch.randn(1, 3, 64, 64)
+    losses = model.loss(image, [sample([1])])
+    flipped = model.loss(image.flip(-1), [sample([1])])
+    assert_close(
+        losses['loss_cls_view2'], flipped['loss_cls'], rtol=1e-4, atol=1e-4)
+
+
+@BOTH
+def test_predict(parts):
+    model = build_segmentor(**parts)
+    samples = [
+        sample([1, 3], (50, 70)),
+        sample([], (20, 30)),
+        sample([0], (1, 1))
+    ]
+    out = predict(model, torch.randn(3, 3, 64, 64), samples)
+    for data_sample, k, size in zip(out, (2, 0, 1), ((50, 70), (20, 30),
+                                                     (1, 1))):
+        assert data_sample.cams.shape == (k, *size)
+        assert data_sample.class_ids.shape == (k, )
+        assert data_sample.pred_sem_seg.data.shape == (1, *size)
+        assert data_sample.tag_scores.shape == (NUM_CLASSES, )
+        if k:
+            assert 0 <= data_sample.cams.min() <= data_sample.cams.max() <= 1
+    assert out[0].class_ids.tolist() == [1, 3]
+    assert (out[1].pred_sem_seg.data == 0).all()
+    seen = set(out[0].pred_sem_seg.data.unique().tolist())
+    assert seen <= {0, 2, 4} and len(seen) > 1
+
+
+def test_a_batch_gives_what_single_images_give():
+    model = build_segmentor()
+    inputs = torch.randn(3, 3, 64, 64)
+    tags = [[1, 3], [], [0, 2, 4]]
+    together = predict(model, inputs, [sample(t, (40, 40)) for t in tags])
+    for i, t in enumerate(tags):
+        alone, = predict(model, inputs[i:i + 1], [sample(t, (40, 40))])
+        assert_close(together[i].cams, alone.cams, rtol=1e-3, atol=1e-4)
+
+
+def test_whole_batch_without_classes():
+    model = build_segmentor()
+    out = predict(model, torch.randn(2, 3, 64, 64),
+                  [sample([], (9, 9)), sample([], (9, 9))])
+    assert all(s.cams.shape == (0, 9, 9) for s in out)
+    model.loss(torch.randn(2, 3, 64, 64),
+               [sample([]), sample([])])['loss_cls'].backward()
+
+
+def test_flip_fusion_is_symmetric():
+    """With both flips, the mirrored image gives the mirrored maps."""
+    model = build_segmentor()
+    inputs = torch.randn(1, 3, 64, 48)
+    plain, = predict(model, inputs, [sample([2], (64, 48))])
+    mirrored, = predict(model, inputs.flip(-1), [sample([2], (64, 48))])
+    assert_close(mirrored.cams.flip(-1), plain.cams, rtol=1e-3, atol=1e-4)
+    one = build_segmentor(test_cfg=dict(flip=False))
+    single, = predict(one, inputs, [sample([2], (64, 48))])
+    assert (single.cams - plain.cams).abs().max() > 1e-3
+
+
+def test_scales_are_added_up():
+    model = build_segmentor(test_cfg=dict(flip=False, scales=(1.0, 0.5)))
+    inputs, ids = torch.randn(1, 3, 64, 64), torch.tensor([[1, 3]])
+    views, _, _ = model.class_maps(inputs, ids)
+    assert [v[0].shape[-2:] for v in views] == [(4, 4), (2, 2)]
+    out, = predict(model, inputs, [sample([1, 3], (30, 30))])
+    resized = [
+        torch.nn.functional.interpolate(
+            maps, (30, 30), mode='bilinear', align_corners=True)[0]
+        for maps, _ in views
+    ]
+    total = resized[0] + resized[1]
+    low = total.amin((1, 2), keepdim=True)
+    high = total.amax((1, 2), keepdim=True)
+    assert_close(out.cams, (total - low) / (high - low + 1e-6),
+                 rtol=1e-3, atol=1e-4)
+
+
+def test_max_fusion():
+    model = build_segmentor(test_cfg=dict(fuse='max', normalize='max'))
+    inputs, ids = torch.randn(1, 3, 64, 64), torch.tensor([[1]])
+    maps = model.class_maps(inputs, ids)[0][0][0]
+    model.test_cfg['flip'] = False
+    plain = model.class_maps(inputs, ids)[0][0][0]
+    mirrored = model.class_maps(inputs.flip(-1), ids)[0][0][0].flip(-1)
+    assert_close(maps, torch.maximum(plain, mirrored), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (16, 640), (33, 47), (100, 7)])
+@BOTH
+def test_odd_sizes(parts, size):
+    model = build_segmentor(**parts)
+    out, = predict(model, torch.randn(1, 3, *size), [sample([1], size)])
+    assert out.cams.shape == (1, *size)
+    assert out.cams.isfinite().all()
+
+
+def test_padding_does_not_shift_the_maps():
+    """An input of 40 x 24 is padded to 48 x 32; its maps cover 40 x 24."""
+    model = build_segmentor(test_cfg=dict(flip=False))
+    inputs = torch.randn(1, 3, 40, 24)
+    padded = torch.nn.functional.pad(inputs, (0, 8, 0, 8))
+    ids = torch.tensor([[1]])
+    (maps, covered), = model.class_maps(inputs, ids)[0]
+    assert covered == (40 / 48, 24 / 32)
+    assert_close(maps, model.class_maps(padded, ids)[0][0][0])
+
+
+def test_tags_are_predicted_when_there_are_none():
+    model = build_segmentor(test_cfg=dict(flip=False))
+    with torch.no_grad():
+        model.decode_head.fc.bias.copy_(
+            torch.tensor([99., -99., 99., -99., -99.]))
+    inputs = torch.randn(2, 3, 64, 64)
+    out = predict(model, inputs, None)
+    assert [s.class_ids.tolist() for s in out] == [[0, 2]] * 2
+    # The tags of the sample are only used where asked for.
+    model.test_cfg['use_image_labels'] = False
+    out = predict(model, inputs, [sample([1]), sample([])])
+    assert [s.class_ids.tolist() for s in out] == [[0, 2]] * 2
+    scores = model.encode_decode(inputs, [])
+    assert scores.shape == (2, NUM_CLASSES + 1, 64, 64)
+    assert (scores[:, 0] == 0.4).all() and (scores[:, [2, 4, 5]] == 0).all()
+    assert scores[:, [1, 3]].max() > 0.9
+
+
+def test_threshold():
+    cams = torch.tensor([[[0.3, 0.9, 0.5]], [[0.2, 0.95, 0.4]]])
+    mask = cams_to_mask(cams, torch.tensor([3, 7]), 0.5)
+    assert mask.tolist() == [[0, 8, 0]]
+
+
+def test_missing_tags_and_wrong_class_count():
+    model = build_segmentor()
+    image = torch.randn(1, 3, 64, 64)
+    with pytest.raises(KeyError, match='2007_1 has no tags'):
+        model.loss(image, [SegDataSample(metainfo=dict(img_id='2007_1'))])
+    other = SegDataSample()
+    other.gt_label = LabelData(label=torch.tensor([1]), score=torch.zeros(3))
+    with pytest.raises(ValueError, match='num_classes'):
+        model.loss(image, [other])
+
+
+def test_unknown_test_option():
+    with pytest.raises(KeyError, match='scale'):
+        build_segmentor(test_cfg=dict(scale=(1.0, )))
+
+
+def test_localizer_needs_attention():
+    parts = resnet_cfg()
+    parts['localizer'] = dict(type='mmwsss.GETAM')
+    model = build_segmentor(**parts)
+    with pytest.raises(TypeError, match='shows no attention'):
+        predict(model, torch.randn(1, 3, 64, 64), [sample([1])])
+
+
+def test_requests_merge():
+    assert merge_requests([None, None]) is None
+    merged = merge_requests([
+        None,
+        AttentionRequest(matrices='mean', patch_tokens=False),
+        AttentionRequest(affinity=True)
+    ])
+    assert merged == AttentionRequest(matrices='mean', affinity=True)
+    with pytest.raises(ValueError, match='different forms'):
+        merge_requests([
+            AttentionRequest(matrices='mean'),
+            AttentionRequest(matrices='heads')
+        ])
+
+
+def test_pad_class_ids():
+    ids = [torch.tensor([4]), torch.tensor([], dtype=torch.int64)]
+    assert pad_class_ids(ids, torch.zeros(1)).tolist() == [[4], [-1]]
+
+
+def test_plain_classifier_skips_the_last_patch_tokens(monkeypatch):
+    """The baseline computes no more than its class token needs."""
+    model = build_segmentor()
+    seen = []
+    forward = type(model.backbone).forward_view
+
+    def spy(self, image, request, align=None):
+        seen.append(request)
+        return forward(self, image, request, align)
+
+    monkeypatch.setattr(type(model.backbone), 'forward_view', spy)
+    model.loss(torch.randn(1, 3, 64, 64), [sample([1])])
+    assert seen == [AttentionRequest(patch_tokens=False)]
+
+
+def test_tensor_mode_gives_logits():
+    model = build_segmentor()
+    assert model(torch.randn(2, 3, 64, 64)).shape == (2, NUM_CLASSES)
+
+
+def test_any_backbone_of_mmpretrain():
+    model = build_segmentor(
+        backbone=dict(type='mmpretrain.MobileNetV2', widen_factor=0.25),
+        decode_head=dict(
+            type='mmwsss.CAMHead', num_classes=NUM_CLASSES,
+            in_channels=1280),
+        localizer=dict(type='mmwsss.CAM'))
+    out, = predict(model, torch.randn(1, 3, 64, 64), [sample([1], (64, 64))])
+    assert out.cams.shape == (1, 64, 64)
+
+
+def test_distilled_and_rectangular():
+    model = build_segmentor(
+        backbone=vit_cfg(distilled=True),
+        second_view=dict(type='mmwsss.HorizontalFlip'),
+        regularizers=[dict(type='mmwsss.AllPairsConsistency')])
+    image = torch.randn(1, 3, 32, 80)
+    model.loss(image, [sample([1])])['loss_affinity'].backward()
+    out, = predict(model, image, [sample([1], (32, 80))])
+    assert out.cams.shape == (1, 32, 80)
