@@ -143,6 +143,10 @@ def test_rest_builds(path):
     for key in ('val_evaluator', 'test_evaluator'):
         METRICS.build(cfg[key])
     assert DATA_SAMPLERS.get(cfg.train_dataloader.sampler.type) is not None
-    assert cfg.train_dataloader.sampler.type == 'mmwsss.SeededSampler'
+    # By epochs or by iterations, augmentation must be the draw's.
+    by_epoch = cfg.train_cfg.type == 'EpochBasedTrainLoop'
+    assert cfg.train_dataloader.sampler.type == (
+        'mmwsss.SeededSampler'
+        if by_epoch else 'mmwsss.InfiniteSeededSampler')
     # A run without a seed cannot be repeated.
     assert cfg.randomness.seed is not None

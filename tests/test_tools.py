@@ -172,14 +172,15 @@ def test_two_processes(tmp_path):
         PYTHON=sys.executable,
         PORT=str(free_port()),
         CUDA_VISIBLE_DEVICES='-1')
-    call('bash', TOOLS / 'dist_train.sh', config, 2, **facts)
+    call('bash', TOOLS / 'dist_train.sh', config, 2, cwd=tmp_path,
+         **facts)
     checkpoint = tmp_path / 'run' / 'epoch_2.pth'
     state = torch.load(checkpoint, weights_only=True)
     # 8 images, 2 processes, batches of 2.
     assert state['meta']['iter'] == 4
     assert state['optimizer']
     done = call('bash', TOOLS / 'dist_test.sh', config, checkpoint, 2,
-                **facts)
+                cwd=tmp_path, **facts)
     assert 'mean:' in done.stdout + done.stderr
 
 

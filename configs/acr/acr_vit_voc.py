@@ -6,7 +6,10 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(
+        _delete_=True,
         type='mmwsss.HybridViT',
+        arch='base',
+        img_size=384,
         # vit_base_r50_s16_384, converted by
         #   tools/model_converters/timm_vit.py IN OUT
         init_cfg=dict(

@@ -2,13 +2,13 @@ from . import transforms
 from .image_labels import (labels_from_mask, labels_from_voc_xml,
                            read_image_labels, write_image_labels)
 from .image_level import ImageLevelDataset
-from .samplers import SeededSampler
+from .samplers import InfiniteSeededSampler, SeededSampler
 from .shapes import ShapesDataset, generate_shapes
 from .voc import VOCImageLevelDataset
 
 __all__ = [
-    'ImageLevelDataset', 'SeededSampler', 'ShapesDataset',
-    'VOCImageLevelDataset', 'generate_shapes', 'labels_from_mask',
+    'ImageLevelDataset', 'InfiniteSeededSampler', 'SeededSampler',
+    'ShapesDataset', 'VOCImageLevelDataset', 'generate_shapes', 'labels_from_mask',
     'labels_from_voc_xml', 'read_image_labels', 'transforms',
     'write_image_labels'
 ]

@@ -103,6 +103,9 @@ class ImageLevelDataset(BaseSegDataset):
                 **(data_prefix or {})
             },
             **kwargs)
+        # Named by metrics that say on which masks a threshold was tuned.
+        self._metainfo.setdefault(
+            'split', os.path.splitext(os.path.basename(ann_file))[0])
 
     @property
     def classes(self) -> tuple:

@@ -1,4 +1,5 @@
 """Samplers whose draws carry the randomness of their augmentation."""
+from itertools import islice
 from typing import Iterator
 
 import numpy as np
@@ -54,3 +55,35 @@ class SeededSampler(DefaultSampler):
             sequence = np.random.SeedSequence(
                 (self.seed, self.epoch, position))
             yield Draw(index, int(sequence.generate_state(1)[0]))
+
+
+@DATA_SAMPLERS.register_module()
+class InfiniteSeededSampler(SeededSampler):
+    """``SeededSampler`` that goes on with the next epoch, for iteration loops.
+
+    Its data loader never ends, so workers live on and batches run across
+    epochs. A resumed run jumps to its place without loading what was drawn
+    before.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._skip = 0
+
+    def __iter__(self) -> Iterator[Draw]:
+        self.epoch, skip = divmod(self._skip, self.num_samples)
+        while True:
+            yield from islice(super().__iter__(), skip, None)
+            self.epoch += 1
+            skip = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Leave out draws of this process; mmengine calls it on resume.
+
+        Args:
+            num_samples (int): Draws to leave out, from the start of the run.
+        """
+        self._skip = num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: the epoch follows from the position."""

@@ -32,7 +32,7 @@ PALETTE = PascalVOCDataset.METAINFO['palette'][:len(CLASSES) + 1]
 COMPANIONS = {'ring': 'rails', 'star': 'dots'}
 #: Share of a companioned class's images that show its background.
 CORRELATION = 0.85
-_VERSION = 2  # Raise it whenever the drawing changes.
+_VERSION = 3  # Raise it whenever the drawing changes.
 _STRAY = 0.03  # Share of other images that show rails or dots.
 _CLASS_LESS = 0.04
 _PLAIN, _TELLING = 1, 2
@@ -223,11 +223,11 @@ def _draw_object(rng: np.random.Generator, class_id: int, number: int,
         hue=_hue(rng, class_id),
         pale=_grey(rng, 200, 235),
         dark=_grey(rng, 20, 50))
-    head = np.array([.62, rng.uniform(-.3, .1)])
+    head = np.array([.68, rng.uniform(-.3, .1)])
     turn = rng.uniform(-.3, .3)
     spin = np.array([[np.cos(turn), np.sin(turn)],
                      [-np.sin(turn), np.cos(turn)]])
-    radius = rng.uniform(.27, .33)
+    radius = rng.uniform(.37, .45)
     for polygon, colour in _telling_part(class_id):
         paint(radius * polygon @ spin + head, colours[colour], _TELLING)
 
@@ -248,7 +248,7 @@ def _draw_clutter(rng: np.random.Generator, canvas: np.ndarray) -> None:
 def _place(rng: np.random.Generator, count: int,
            size: int) -> List[Tuple[np.ndarray, float]]:
     """Centers and half lengths of objects that hardly overlap."""
-    low, high = ((.24, .42), (.18, .29), (.15, .22))[count - 1]
+    low, high = ((.28, .44), (.21, .31), (.17, .23))[count - 1]
     placed: List[Tuple[np.ndarray, float]] = []
     for _ in range(60):
         half = rng.uniform(low, high) * size

@@ -19,7 +19,8 @@ PAGE = """<!DOCTYPE html>
 body {{ font: 15px/1.4 sans-serif; margin: 1.5em; color: #222; }}
 h1 {{ font-size: 1.4em; }}
 header {{ display: flex; flex-wrap: wrap; gap: 2em; align-items: start; }}
-header img {{ max-width: 640px; width: 100%; }}
+header > div {{ flex: 0 1 20em; }}
+header img {{ flex: 1 1 20em; min-width: 0; max-width: 640px; }}
 table {{ border-collapse: collapse; }}
 td, th {{ padding: .15em .8em; border-bottom: 1px solid #ddd;
   text-align: right; }}
@@ -28,8 +29,8 @@ section {{ border-top: 1px solid #bbb; padding: .6em 0; }}
 section h2 {{ font-size: 1em; margin: 0 0 .4em; }}
 section div {{ display: flex; flex-wrap: wrap; gap: .6em; }}
 figure {{ margin: 0; }}
-figure img {{ display: block; max-height: 240px; min-height: 96px;
-  image-rendering: auto; }}
+figure img {{ display: block; width: auto; height: 180px; max-width: 360px;
+  object-fit: contain; }}
 figcaption {{ font-size: .85em; color: #444; }}
 </style></head><body>
 <h1>{title}</h1>

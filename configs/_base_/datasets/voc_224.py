@@ -15,6 +15,9 @@ test_pipeline = [
     dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.PackWSSSInputs')
 ]
-train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(
+    batch_size=16,
+    sampler=dict(type='mmwsss.SeededSampler', shuffle=True),
+    dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -1,0 +1,129 @@
+"""The page and its pictures."""
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from mmwsss.visualization import Gallery, image_iou
+
+CLASSES = ('background', 'cat', '<b>dog</b>')
+PALETTE = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
+IMAGE = np.full((40, 60, 3), 100, np.uint8)
+
+
+class Page(HTMLParser):
+    """Checks that tags close and collects links and texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.sources, self.seen, self.texts = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag not in ('img', 'meta', 'input'):
+            self.open.append(tag)
+        self.sources += [v for k, v in attrs if k in ('src', 'href')]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def make(folder, num=2) -> Gallery:
+    gallery = Gallery(folder, CLASSES, PALETTE)
+    for i in range(num):
+        gt = np.zeros((40, 60), np.uint8)
+        gt[:20] = 1
+        gallery.add(f'im{i}', IMAGE, gt, [0, 1],
+                    np.full((2, 40, 60), 0.25 * i, np.float16),
+                    np.roll(gt, i, axis=0))
+    return gallery
+
+
+def test_page(tmp_path):
+    path = make(tmp_path).write_html(dict(mIoU=50.126, name='a&b'), note='1<2')
+    assert path == tmp_path / 'index.html'
+    page = Page(path.read_text())
+    assert len(page.sources) == 2 * 5
+    for source in page.sources:
+        assert re.fullmatch(r'images/\d{5}\.jpg', source)
+        assert cv2.imread(str(tmp_path / source)).shape == IMAGE.shape
+    for text in ('50.13', 'a&b', '1<2', '<b>dog</b>, max 0.25', 'image',
+                 'ground truth', 'predicted mask', 'cat, max 0.00'):
+        assert text in page.texts
+    assert page.seen.count('section') == 2
+    assert 'b' not in page.seen
+    # Row 0 is right everywhere, row 1 is not; both are sortable.
+    ious = re.findall(r'data-iou="([\d.-]+)"', path.read_text())
+    assert float(ious[0]) == 100 and 80 < float(ious[1]) < 100
+
+
+def test_empty(tmp_path):
+    page = Page(Gallery(tmp_path, CLASSES, PALETTE).write_html().read_text())
+    assert 'No images.' in page.texts
+    assert page.sources == [] and 'script' not in page.seen
+
+
+def test_rows_without_everything(tmp_path):
+    gallery = Gallery(tmp_path, CLASSES, PALETTE)
+    gallery.add('plain', IMAGE)
+    gallery.add('class-less', IMAGE, np.zeros((40, 60), int), [],
+                np.zeros((0, 40, 60)), np.zeros((40, 60), int))
+    gallery.add('ignored', IMAGE, np.full((40, 60), 255),
+                pred=np.zeros((40, 60), int))
+    text = gallery.write_html().read_text()
+    assert re.findall(r'data-iou="([\d.-]+)"', text) == [
+        '-1.0000', '100.0000', '-1.0000']
+
+
+def test_names_are_escaped(tmp_path):
+    gallery = Gallery(tmp_path, CLASSES, PALETTE, title='<script>x</script>')
+    gallery.add('../<img src=x>"\'', IMAGE)
+    page = Page(gallery.write_html().read_text())
+    assert page.sources == ['images/00000.jpg']
+    assert 'script' not in page.seen
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        'images', 'index.html']
+
+
+def test_curve_is_copied(tmp_path):
+    curve = tmp_path / 'curve.png'
+    cv2.imwrite(str(curve), IMAGE)
+    make(tmp_path / 'g').write_html(curve=curve)
+    assert (tmp_path / 'g/images/curve.png').read_bytes() == \
+        curve.read_bytes()
+
+
+def test_older_pictures_go(tmp_path):
+    make(tmp_path, 3).write_html()
+    (tmp_path / 'images' / 'mine.jpg').write_text('kept')
+    make(tmp_path, 1).write_html()
+    assert sorted(p.name for p in (tmp_path / 'images').iterdir()) == [
+        *(f'{i:05d}.jpg' for i in range(5)), 'mine.jpg']
+
+
+def test_shapes(tmp_path):
+    gallery = Gallery(tmp_path, CLASSES, PALETTE, longest=100)
+    for size in ((1, 1), (10, 4000)):
+        gallery.add('x', np.zeros((*size, 3), np.uint8), None, [1],
+                    np.ones((1, *size)))
+    gallery.write_html()
+    assert cv2.imread(str(tmp_path / 'images/00003.jpg')).shape == (1, 100, 3)
+
+
+def test_unknown_class(tmp_path):
+    with pytest.raises(ValueError, match='Image x has a map of class 2'):
+        Gallery(tmp_path, CLASSES, PALETTE).add('x', IMAGE, None, [2],
+                                                np.ones((1, 40, 60)))
+
+
+def test_image_iou():
+    gt = np.array([[0, 0, 1, 255]])
+    assert image_iou(np.array([[0, 1, 1, 2]]), gt) == 50
+    assert np.isnan(image_iou(gt, np.full((1, 4), 255)))
