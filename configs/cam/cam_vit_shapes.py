@@ -10,10 +10,13 @@ model = dict(
         # 12 x 12 tokens, few and narrow blocks: learns in minutes on a CPU.
         arch=dict(
             embed_dims=128,
-            num_layers=4,
+            num_layers=3,
             num_heads=4,
             feedforward_channels=256),
         patch_size=8,
         img_size=96),
     decode_head=dict(num_classes=6, in_channels=128),
-    localizer=dict(start_layer=2))
+    # Without pretraining the patches' attention knows nothing of objects yet,
+    # so propagating maps along it blurs them: no affinity step. All blocks
+    # are read, the first sees the patches themselves.
+    localizer=dict(start_layer=0, affinity=False))

@@ -1,2 +1,3 @@
 """Hooks and what else runs a training."""
 from .hooks import *  # noqa: F401,F403
+from .optimizers import *  # noqa: F401,F403

@@ -6,9 +6,9 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=1, by_epoch=True,
          convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=1, end=20, eta_min=0, by_epoch=True,
+    dict(type='CosineAnnealingLR', begin=1, end=12, eta_min=0, by_epoch=True,
          convert_to_iter_based=True),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20, val_interval=20)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=12)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
