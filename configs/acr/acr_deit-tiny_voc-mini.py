@@ -1,19 +1,9 @@
-# ACR with a small ViT on a small part of VOC: the runs of docs/reproduction.md.
-_base_ = [
-    '../_base_/models/acr_vit.py', '../_base_/datasets/voc_mini_224.py',
-    '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'
-]
+# ACR with a small ViT on a small part of VOC: see docs/reproduction.md.
+_base_ = '../cam/cam_deit-tiny_voc-mini.py'
 model = dict(
-    backbone=dict(
-        arch='deit-tiny',
-        img_size=224,
-        # An ImageNet-pretrained ViT-Ti/16 with mmpretrain's names.
-        init_cfg=dict(
-            type='Pretrained', checkpoint='checkpoints/vit_tiny_p16_224.pth')),
-    decode_head=dict(in_channels=192),
-    localizer=dict(start_layer=9),
-    # About 20 at 196 tokens; see docs/reproduction.md.
+    second_view=dict(type='mmwsss.HorizontalFlip'),
     regularizers=[
+        # About 20 at 196 tokens; see docs/reproduction.md.
         dict(
             type='mmwsss.AllPairsConsistency',
             loss_weight=60.,

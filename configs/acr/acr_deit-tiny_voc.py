@@ -1,15 +1,11 @@
 # ACR with DeiT-T at 224 pixels, batches and AdamW: for small GPUs and CPUs.
-_base_ = [
-    '../_base_/models/acr_vit.py', '../_base_/datasets/voc_224.py',
-    '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'
-]
+_base_ = '../cam/cam_deit-tiny_voc.py'
 model = dict(
-    backbone=dict(
-        arch='deit-tiny',
-        img_size=224,
-        # deit_tiny_patch16_224, converted by tools/model_converters/deit.py
-        init_cfg=dict(
-            type='Pretrained',
-            checkpoint='checkpoints/deit_tiny_patch16_224.pth')),
-    decode_head=dict(in_channels=192),
-    localizer=dict(start_layer=9))
+    second_view=dict(type='mmwsss.HorizontalFlip'),
+    regularizers=[
+        # About 20 at 196 tokens; see docs/reproduction.md.
+        dict(
+            type='mmwsss.AllPairsConsistency',
+            loss_weight=60.,
+            num_tokens=576)
+    ])
