@@ -8,7 +8,7 @@ from .voc import VOCImageLevelDataset
 
 __all__ = [
     'ImageLevelDataset', 'InfiniteSeededSampler', 'SeededSampler',
-    'ShapesDataset', 'VOCImageLevelDataset', 'generate_shapes', 'labels_from_mask',
-    'labels_from_voc_xml', 'read_image_labels', 'transforms',
-    'write_image_labels'
+    'ShapesDataset', 'VOCImageLevelDataset', 'generate_shapes',
+    'labels_from_mask', 'labels_from_voc_xml', 'read_image_labels',
+    'transforms', 'write_image_labels'
 ]

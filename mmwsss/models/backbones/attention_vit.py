@@ -113,8 +113,9 @@ class AttentionViT(VisionTransformer):
         embedding.
 
         Raises:
-            ValueError: If the checkpoint holds no vision transformer;
-                mmengine would only warn and train from random weights.
+            ValueError: If the checkpoint holds no vision transformer or
+                another one; mmengine would only warn and train what does not
+                fit from random weights.
         """
         nested = f'{prefix}backbone.'
         if f'{prefix}pos_embed' not in state_dict and \
@@ -128,14 +129,28 @@ class AttentionViT(VisionTransformer):
                 f'{name!r} among {sorted(state_dict)[:4]}... timm and DeiT '
                 'checkpoints must be converted with '
                 'tools/model_converters/timm_vit.py or deit.py first.')
-        if state_dict[name].shape[-1] != self.embed_dims:
-            raise ValueError(
-                f'The checkpoint is {state_dict[name].shape[-1]} wide, the '
-                f'backbone {self.embed_dims}; set model.backbone.arch to the '
-                "checkpoint's architecture.")
         if not self.final_norm:
             state_dict.pop(f'{prefix}ln1.weight', None)
             state_dict.pop(f'{prefix}ln1.bias', None)
+        # Blocks, stem and tokens must fit; the position embedding is resized.
+        own = {prefix + k: v.shape for k, v in self.state_dict().items()}
+        stem = f'{prefix}patch_embed.'
+        theirs = {
+            k: v.shape
+            for k, v in state_dict.items() if k in own or k.startswith(stem)
+        }
+        differing = sorted(
+            k for k in (own.keys() | theirs.keys()) - {name}
+            if own.get(k) != theirs.get(k))
+        if differing or state_dict[name].shape[-1] != self.embed_dims:
+            raise ValueError(
+                f'The checkpoint does not fit {type(self).__name__}: '
+                f'{len(differing)} of its parameters are missing, additional '
+                f'or of another shape, e.g. {(differing or [name])[0]!r}. '
+                'Checkpoints with a ResNet stem belong to mmwsss.HybridViT, '
+                'those without to mmwsss.AttentionViT; arch, patch_size, '
+                'distilled and stem in model.backbone must be those of the '
+                'checkpoint.')
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     @property

@@ -126,38 +126,6 @@ class HybridViT(AttentionViT):
         if self.frozen_stages > 0:
             self._freeze_stages()
 
-    def _prepare_pos_embed(self, state_dict: dict[str, Tensor], prefix: str,
-                           *args: Any, **kwargs: Any) -> None:
-        """Adapt a checkpoint before it is loaded.
-
-        See :class:`AttentionViT`.
-
-        Raises:
-            ValueError: If the checkpoint has no stem or another one; mmengine
-                would only warn and train the stem from random weights.
-        """
-        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
-        own = {
-            f'{prefix}patch_embed.{k}': v.shape
-            for k, v in self.patch_embed.state_dict().items()
-        }
-        stem = f'{prefix}patch_embed.backbone.'
-        theirs = {
-            k: v.shape
-            for k, v in state_dict.items()
-            if k in own or k.startswith(stem)
-        }
-        differing = sorted(
-            k for k in own.keys() | theirs.keys()
-            if own.get(k) != theirs.get(k))
-        if differing:
-            raise ValueError(
-                "The checkpoint does not fit HybridViT's stem: "
-                f'{len(differing)} parameters are missing, additional or of '
-                f'another shape, e.g. {differing[0]!r}. Checkpoints without '
-                'a stem belong to mmwsss.AttentionViT; the stem of another '
-                'one is set by model.backbone.stem.')
-
     @property
     def size_divisor(self) -> int:
         """Input sizes that are multiples of this fill all tokens."""

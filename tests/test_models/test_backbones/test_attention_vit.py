@@ -204,7 +204,7 @@ def test_foreign_checkpoints_are_refused(tmp_path):
     with pytest.raises(ValueError, match='holds no vision transformer'):
         MODELS.build(cfg).init_weights()
     torch.save(dict(state_dict={'pos_embed': torch.zeros(1, 17, 8)}), path)
-    with pytest.raises(ValueError, match='is 8 wide, the backbone 24'):
+    with pytest.raises(ValueError, match='does not fit AttentionViT'):
         MODELS.build(cfg).init_weights()
 
 
@@ -219,3 +219,18 @@ def test_classifier_checkpoints_load_without_a_prefix(tmp_path):
     model.init_weights()
     for ours, theirs in zip(model.parameters(), source.parameters()):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize('change', [
+    dict(distilled=True),
+    dict(patch_size=8),
+    dict(arch=dict(ARCH, num_layers=5)),
+    dict(arch=dict(ARCH, feedforward_channels=32))
+])
+def test_checkpoint_of_another_vit_is_refused(tmp_path, change):
+    path = tmp_path / 'vit.pth'
+    torch.save(build().state_dict(), path)
+    cfg = vit_cfg(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    MODELS.build(cfg).init_weights()
+    with pytest.raises(ValueError, match='does not fit AttentionViT'):
+        MODELS.build(dict(cfg, **change)).init_weights()
