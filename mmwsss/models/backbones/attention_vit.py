@@ -250,7 +250,7 @@ class AttentionViT(VisionTransformer):
                 # Nothing below the first row that is read can influence it.
                 with torch.set_grad_enabled(first_row == depth
                                             and torch.is_grad_enabled()):
-                    x, matrix = self._block(layer, x, keep)
+                    x, matrix = self._block(layer, x, keep, class_only)
             if request.matrices == 'mean':
                 attentions.append(matrix.mean(dim=1))
             elif request.matrices == 'heads':
@@ -288,17 +288,22 @@ class AttentionViT(VisionTransformer):
         return patches.transpose(1, 2).unflatten(2, grid)
 
     @staticmethod
-    def _block(layer: nn.Module, x: Tensor,
-               keep: bool) -> Tuple[Tensor, Optional[Tensor]]:
-        """A block; with ``keep`` also its attention (N, heads, T, T)."""
+    def _block(layer: nn.Module, x: Tensor, keep: bool,
+               class_only: bool) -> Tuple[Tensor, Optional[Tensor]]:
+        """A block; with ``keep`` also its attention (N, heads, T, T).
+
+        Returns:
+            tuple: Output tokens (N, T, D), or (N, 1, D) if ``class_only``;
+            the matrix or None.
+        """
         q, k, v = project_qkv(layer.attn, layer.ln1(x))
-        matrix = None
+        matrix = attention_matrix(q, k) if keep else None
+        queries = 1 if class_only else None
         if keep:
-            matrix = attention_matrix(q, k)
-            heads = matrix @ v
+            heads = matrix[:, :, :queries] @ v
         else:
-            heads = F.scaled_dot_product_attention(q, k, v)
-        x = x + project_out(layer.attn, heads)
+            heads = F.scaled_dot_product_attention(q[:, :, :queries], k, v)
+        x = x[:, :queries] + project_out(layer.attn, heads)
         return layer.ffn(layer.ln2(x), identity=x), matrix
 
     @staticmethod

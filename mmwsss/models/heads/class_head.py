@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import AttentionRequest, ViewOutput
 
 
 class ClassHead(BaseModule, metaclass=ABCMeta):
@@ -34,6 +34,16 @@ class ClassHead(BaseModule, metaclass=ABCMeta):
         # mmseg's base class and tools read these from any decode head.
         self.align_corners = False
         self.out_channels = num_classes + 1
+
+    def attention_request(self) -> Optional[AttentionRequest]:
+        """What the head itself needs of a transformer's forward pass.
+
+        Returns:
+            AttentionRequest | None: None when it reads feature maps.
+        """
+        if self.reads_class_token_only:
+            return AttentionRequest(patch_tokens=False)
+        return None
 
     @abstractmethod
     def forward(self, view: ViewOutput) -> Tensor:

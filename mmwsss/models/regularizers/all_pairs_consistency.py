@@ -93,7 +93,7 @@ class AllPairsConsistency(Regularizer):
 
     def attention_request(self) -> AttentionRequest:
         """Head-averaged attention of all layers."""
-        return AttentionRequest(matrices='mean')
+        return AttentionRequest(matrices='mean', patch_tokens=False)
 
     def forward(self,
                 view: ViewOutput,

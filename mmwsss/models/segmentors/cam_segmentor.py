@@ -20,7 +20,8 @@ def merge_requests(
     """Join what several readers want of one forward pass.
 
     Args:
-        requests (Sequence[AttentionRequest | None]): The wishes.
+        requests (Sequence[AttentionRequest | None]): The wishes. None
+            reads no attention, but possibly the patch tokens.
 
     Returns:
         AttentionRequest | None: One that serves all, None if all are None.
@@ -29,6 +30,7 @@ def merge_requests(
         ValueError: If one reader wants matrices per head and another
             head-averaged ones.
     """
+    plain = [r for r in requests if r is None]
     requests = [r for r in requests if r is not None]
     if not requests:
         return None
@@ -43,7 +45,7 @@ def merge_requests(
         matrices=matrices.pop() if matrices else None,
         class_rows_from=min(layers) if layers else None,
         affinity=any(r.affinity for r in requests),
-        patch_tokens=any(r.patch_tokens for r in requests))
+        patch_tokens=bool(plain) or any(r.patch_tokens for r in requests))
 
 
 @MODELS.register_module()
@@ -262,11 +264,10 @@ class CAMSegmentor(BaseSegmentor):
                 name.
         """
         labels = self.stack_labels(data_samples, inputs)
-        request = merge_requests(
-            [r.attention_request() for r in self.regularizers])
-        if request is None and self.decode_head.reads_class_token_only \
-                and not self.regularizers:
-            request = AttentionRequest(patch_tokens=False)
+        request = merge_requests([
+            self.decode_head.attention_request(),
+            *(r.attention_request() for r in self.regularizers)
+        ])
         view, other, inverse = self.forward_views(inputs, labels, request)
         losses = dict(loss_cls=self.decode_head.loss(view))
         if other is not None:
