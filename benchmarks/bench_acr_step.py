@@ -9,7 +9,6 @@ a CPU and the allocator's peak on a GPU.
     python benchmarks/bench_acr_step.py
 """
 import argparse
-import resource
 import subprocess
 import sys
 
@@ -104,8 +103,10 @@ def main() -> None:
         model = make(args.backbones[0], args.size, args.case == 'acr')
         for _ in range(2):
             steps[args.case](model, image, samples)
-        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(usage / 1024)
+        # Not ru_maxrss, which a process inherits from its parent.
+        with open('/proc/self/status') as f:
+            peak = next(x for x in f if x.startswith('VmHWM'))
+        print(int(peak.split()[1]) / 1024)
         return
     print(machine())
     print(f'\nTraining steps, {args.size} px, batch {args.batch}')

@@ -8,3 +8,5 @@ model = dict(
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet50.pth')),
     test_cfg=dict(scales=(0.5, 1.0, 1.5, 2.0)))
+val_evaluator = dict(fixed_threshold=0.3)
+test_evaluator = val_evaluator
