@@ -26,7 +26,6 @@ default_hooks = dict(
 custom_hooks = [
     # Pictures of class maps after the last validation or a test.
     dict(type='mmwsss.GalleryHook'),
-    # Class maps as files, when a folder is given:
-    # tools/test.py CONFIG CKPT --cfg-options custom_hooks.1.out_dir=cams
+    # Class maps as files, when a folder is given: test.py ... --out FOLDER
     dict(type='mmwsss.SaveCAMsHook', out_dir=None),
 ]

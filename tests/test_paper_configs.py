@@ -1,0 +1,50 @@
+"""The papers' own settings at full size: one step, one prediction."""
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.structures import LabelData
+from mmseg.structures import SegDataSample
+
+from mmwsss.registry import MODELS
+
+from .test_tools import ROOT
+
+
+def make_sample(labels, num_classes):
+    sample = SegDataSample(metainfo=dict(img_id='x', ori_shape=(375, 500)))
+    score = torch.zeros(num_classes)
+    score[labels] = 1
+    sample.gt_label = LabelData(label=torch.tensor(labels), score=score)
+    return sample
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name,tokens', [('acr/acr_vit_voc.py', 576),
+                                         ('acr/acr_deit-small_voc.py', 576),
+                                         ('acr/acr_deit-tiny_voc.py', 196)])
+def test_one_step_and_one_prediction(name, tokens):
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    image = torch.randint(0, 256, (3, *cfg.crop_size), dtype=torch.uint8)
+    data = dict(inputs=[image], data_samples=[make_sample([3, 7], 20)])
+    batch = model.data_preprocessor(data, training=True)
+    losses = model.loss(**batch)
+    total, logs = model.parse_losses(losses)
+    total.backward()
+    assert total.isfinite()
+    assert {'loss_cls', 'loss_cls_view2', 'loss_activation',
+            'loss_affinity'} < set(logs)
+    # Every parameter learns, so nothing is unused under DDP.
+    unused = [n for n, p in model.named_parameters() if p.grad is None]
+    assert not unused
+    model.eval()
+    data = dict(inputs=[image], data_samples=[make_sample([3, 7], 20)])
+    with torch.no_grad():
+        result, = model.test_step(data)
+    assert result.cams.shape == (2, 375, 500)
+    assert result.cams.isfinite().all() and result.cams.max() > 0.9
+    regularizer = model.regularizers[0]
+    weight = regularizer.loss_weight * tokens / regularizer.num_tokens
+    assert weight == pytest.approx(125 if tokens == 576 else 20, rel=0.03)
