@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmengine.registry import (DATA_SAMPLERS, DATASETS, HOOKS, METRICS,
                                MODELS, TRANSFORMS, VISUALIZERS,
@@ -127,6 +128,21 @@ def test_model_builds(path):
     classes = DATASETS.get(
         cfg.train_dataloader.dataset.type).METAINFO['classes']
     assert cfg.model.decode_head.num_classes == len(classes) - 1
+
+
+@every_config
+def test_folder_tells_about_it(path):
+    folder = Path(path).resolve().parent
+    assert (folder / 'README.md').is_file()
+    meta = yaml.safe_load((folder / 'metafile.yml').read_text())
+    names = [model['Name'] for model in meta['Models']]
+    assert names.count(Path(path).stem) == 1
+    for model in meta['Models']:
+        assert (ROOT / model['Config']).is_file()
+        for result in model['Results']:
+            assert result['Dataset'] and result['Metrics']
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    assert f'configs/{folder.name}/metafile.yml' in index['Import']
 
 
 @every_config
