@@ -13,7 +13,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmwsss.apis.run import use_cpu_processes
+from mmwsss.apis.run import end_processes, use_cpu_processes
 
 
 class Recorder(Hook):
@@ -63,6 +63,7 @@ def main() -> None:
     rank = get_rank()
     target = Path(folder) / f'result{len(launcher)}_{rank}.json'
     target.write_text(json.dumps(result))
+    end_processes()
 
 
 if __name__ == '__main__':

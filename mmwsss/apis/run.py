@@ -197,7 +197,9 @@ def train(args: argparse.Namespace) -> Any:
             cfg.load_from,
             args.config,
             purpose='resume' if cfg.resume else 'start from')
-    return runner.train()
+    model = runner.train()
+    end_processes()
+    return model
 
 
 def set_start(cfg: Config, args: argparse.Namespace) -> None:
@@ -266,7 +268,9 @@ def test(args: argparse.Namespace) -> dict:
             args.checkpoint,
             args.config,
             purpose='test')
-    return runner.test()
+    metrics = runner.test()
+    end_processes()
+    return metrics
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -303,6 +307,18 @@ def use_cpu_processes(cfg: Config) -> None:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg.device_ids = None
+
+
+def end_processes() -> None:
+    """Leave the process group together, where there is one.
+
+    A process that exits while another still talks to it, or with the group's
+    threads running, can abort although its work is done.
+    """
+    if torch.distributed.is_available() and \
+            torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def enable_amp(cfg: Config) -> None:
