@@ -1,4 +1,5 @@
 """Checkpoints of other code bases under our parameter names."""
+import argparse
 import hashlib
 import pickle
 import re
@@ -279,3 +280,26 @@ def convert_checkpoint(src: str | Path,
     with atomic_write(dst) as temp:
         torch.save(dict(state_dict=state_dict, meta=meta), temp)
     return meta
+
+
+def convert_from_command_line(examples: str) -> None:
+    """The whole of a converter tool: arguments, conversion, what was found.
+
+    Args:
+        examples (str): Names of checkpoints, for ``--help``.
+    """
+    parser = argparse.ArgumentParser(
+        description='Rename the parameters of a checkpoint such as '
+        f'{examples}. The result is used by '
+        'init_cfg=dict(type="Pretrained", checkpoint=DST) of the backbone.')
+    parser.add_argument('src', help='downloaded checkpoint (.pth)')
+    parser.add_argument('dst', help='file to write (.pth)')
+    args = parser.parse_args()
+    try:
+        meta = convert_checkpoint(args.src, args.dst)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from error
+    facts = dict(meta['architecture'])
+    print(f'Wrote {args.dst}, a checkpoint of mmwsss.{facts.pop("type")}:')
+    for name, value in facts.items():
+        print(f'  {name}: {value}')
