@@ -1,0 +1,10 @@
+"""What turns class maps into better ones, image by image."""
+from .dense_crf import DenseCRF
+from .pamr import PAMR
+from .random_walk import (edge_affinity, random_walk, walk_scores_irn,
+                          walk_scores_psa)
+
+__all__ = [
+    'DenseCRF', 'PAMR', 'edge_affinity', 'random_walk', 'walk_scores_irn',
+    'walk_scores_psa'
+]

@@ -1,0 +1,45 @@
+"""The dense CRF on class maps and on scores of a segmentation model."""
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.special import softmax
+
+from mmwsss.models.refiners.dense_crf import DenseCRF, unary_from_probs
+
+FAMILIES = ('acr_crf', 'vwl_cam_crf')
+
+# Tolerances on probabilities and on the share of other labels.
+CLOSE = {'pydensecrf': (1e-4, 0.), 'torch': (1e-3, .005)}
+
+
+def compare(backend, q, expected, label):
+    atol, share = CLOSE[backend]
+    assert_allclose(q, expected, rtol=0, atol=atol)
+    assert (q.argmax(0) != label).mean() <= share
+
+
+@pytest.mark.parametrize('backend', sorted(CLOSE))
+def test_dense_crf(vector, backend):
+    if backend == 'pydensecrf':
+        pytest.importorskip('pydensecrf')
+    if vector.name.startswith('vwl'):
+        cams = vector['cams']
+        background = np.full_like(vector['prob'][:1], 0.15)
+        probs = softmax(np.concatenate([background, cams]), axis=0)
+        assert_allclose(probs, vector['prob'], rtol=1e-5)
+        crf = DenseCRF(10, 1, 3, 64, 3, 4, backend)
+        q = crf(vector['img'], unary_from_probs(probs))
+        compare(backend, q, vector['Q'], vector['pred'])
+        return
+
+    image, cams = vector['image_rgb'], vector['cams']
+    alpha = float(vector['alpha'])
+    background = (1 - cams.max(0, keepdims=True, initial=0))**alpha
+    assert_allclose(background, vector['bg_score'], atol=1e-6)
+    q = DenseCRF(backend=backend)(
+        image, unary_from_probs(np.concatenate([background, cams])))
+    compare(backend, q, vector['crf_prob'], vector['crf_label'])
+
+    q = DenseCRF(20, 3, 3, 83, 5, 4, backend)(
+        image, unary_from_probs(vector['seg_prob']))
+    compare(backend, q, vector['seg_crf_prob_t20'], vector['seg_crf_label'])
