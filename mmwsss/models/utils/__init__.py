@@ -1,0 +1,9 @@
+"""Geometry and helpers that several components share."""
+from .pixel_pairs import (from_slices, pair_labels, pair_offsets, pair_values,
+                          path_affinity, path_cells, path_offsets,
+                          scatter_pairs)
+
+__all__ = [
+    'from_slices', 'pair_labels', 'pair_offsets', 'pair_values',
+    'path_affinity', 'path_cells', 'path_offsets', 'scatter_pairs'
+]
