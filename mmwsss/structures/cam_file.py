@@ -148,8 +148,7 @@ def read_cam(path: Union[str, Path],
     if not path.is_file():
         raise FileNotFoundError(
             f'There are no class maps of image {img_id} ({path}). Write them '
-            'with: python tools/test.py CONFIG CHECKPOINT --cfg-options '
-            'custom_hooks.1.out_dir=FOLDER (mmwsss.SaveCAMsHook).')
+            'with: python tools/test.py CONFIG CHECKPOINT --out FOLDER')
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays.files)

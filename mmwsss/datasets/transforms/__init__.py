@@ -1,9 +1,21 @@
+from .affinity_labels import (AffinityLabel, DownscaleLabel,
+                              LoadPseudoMask, LoadScores)
+from .augment import ColorJitter, RandomFlip, RandomRescale
+from .crf import CRFScores, PAMRCams
 from .formatting import PackWSSSInputs
+from .hsv_jitter import HSVJitter
+from .load_cams import LoadCAMs
 from .loading import LoadImage, LoadMask
+from .pseudo_masks import CRFMask, IRNLabel, ScoreMask, ThresholdMask
 from .resize import (PlaceCrop, RandomLongSideResize, RandomSquareCrop,
                      SquareResize)
+from .writers import SaveCAMs, SaveMask, SaveScores
 
 __all__ = [
-    'LoadImage', 'LoadMask', 'PackWSSSInputs', 'PlaceCrop',
-    'RandomLongSideResize', 'RandomSquareCrop', 'SquareResize'
+    'AffinityLabel', 'CRFMask', 'CRFScores', 'ColorJitter',
+    'DownscaleLabel', 'HSVJitter', 'IRNLabel', 'LoadCAMs', 'LoadImage',
+    'LoadMask', 'LoadPseudoMask', 'LoadScores', 'PAMRCams',
+    'PackWSSSInputs', 'PlaceCrop', 'RandomFlip', 'RandomLongSideResize',
+    'RandomRescale', 'RandomSquareCrop', 'SaveCAMs', 'SaveMask',
+    'SaveScores', 'ScoreMask', 'SquareResize', 'ThresholdMask'
 ]

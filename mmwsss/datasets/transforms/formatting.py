@@ -20,6 +20,8 @@ class PackWSSSInputs(BaseTransform):
 
     - ``gt_label``: ``LabelData`` with ``label`` int64 (k,), class indices
       without background, and ``score`` float32 (K,), the multi-hot vector;
+    - ``cams`` float32 (k, h, w) and ``class_ids`` int64 (k,), the class maps
+      of an earlier stage, where the pipeline loaded them;
     - ``gt_sem_seg`` int64 (1, h, w), ``valid_mask`` bool (1, h, w) and
       ``gt_saliency`` (1, h, w) where the pipeline made them.
 
@@ -55,6 +57,13 @@ class PackWSSSInputs(BaseTransform):
             score = torch.zeros(results['num_classes'])
             score[label] = 1
             sample.gt_label = LabelData(label=label, score=score)
+        if 'cams' in results:
+            sample.set_data(
+                dict(
+                    cams=torch.from_numpy(
+                        np.array(results['cams'], dtype=np.float32)),
+                    class_ids=torch.from_numpy(
+                        np.array(results['class_ids'], dtype=np.int64))))
         if 'gt_seg_map' in results:
             sample.gt_sem_seg = _pixels(results['gt_seg_map'], np.int64)
         if 'valid_mask' in results:

@@ -158,7 +158,8 @@ class PlaceCrop(BaseTransform):
 
     Per axis, an image longer than the square is cut, a shorter one placed;
     the rest is the mean colour, zero after normalisation (ACR and GETAM
-    training). Seg fields follow. Adds ``valid_mask`` (1 where the square
+    training). Seg fields follow, and the score planes (k, h, w) named in
+    ``plane_fields``, filled with 0. Adds ``valid_mask`` (1 where the square
     shows the image).
 
     Args:
@@ -189,6 +190,9 @@ class PlaceCrop(BaseTransform):
         for key in results.get('seg_fields', []):
             fill = self.seg_pad_val.get(key, 255)
             results[key] = place(results[key], self.size, offset, fill)
+        for key in results.get('plane_fields', []):
+            results[key] = np.stack(
+                [place(p, self.size, offset, 0) for p in results[key]])
         results['valid_mask'] = place(
             np.ones(shape, dtype=np.uint8), self.size, offset, 0)
         results['img_shape'] = (self.size, self.size)

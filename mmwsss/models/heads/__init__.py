@@ -1,7 +1,15 @@
 """Class heads and their pooling."""
+from .affinity_head import AffinityHead
 from .cam_head import CAMHead
 from .class_head import ClassHead
 from .class_token_head import ClassTokenHead
+from .deeplab_v2_head import DeepLabV2Head
+from .displacement_head import DisplacementHead
+from .edge_head import EdgeHead
+from .large_fov_head import LargeFOVHead
 from .pooling import GlobalAveragePooling
 
-__all__ = ['ClassHead', 'CAMHead', 'ClassTokenHead', 'GlobalAveragePooling']
+__all__ = [
+    'AffinityHead', 'CAMHead', 'ClassHead', 'ClassTokenHead', 'DeepLabV2Head',
+    'DisplacementHead', 'EdgeHead', 'GlobalAveragePooling', 'LargeFOVHead'
+]

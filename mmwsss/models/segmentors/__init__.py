@@ -1,4 +1,12 @@
 """Models that mmseg's train and test loops run."""
+from .affinity_net import AffinityNet
+from .cam_refiner import CAMRefiner
 from .cam_segmentor import CAMSegmentor
+from .irnet import IRNet
+from .multi_scale_encoder_decoder import MultiScaleEncoderDecoder
+from .seg_tta import SegTTAModel
 
-__all__ = ['CAMSegmentor']
+__all__ = [
+    'AffinityNet', 'CAMRefiner', 'CAMSegmentor', 'IRNet',
+    'MultiScaleEncoderDecoder', 'SegTTAModel'
+]

@@ -1,0 +1,105 @@
+"""Test-time augmentation of segmentation models, with a CRF at the end."""
+from pathlib import Path
+from typing import List, Optional, Sequence, Union
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from mmwsss.datasets.transforms.loading import read_image
+from mmwsss.models.refiners.dense_crf import DenseCRF, unary_from_probs
+from mmwsss.registry import MODELS
+
+
+@MODELS.register_module()
+class SegTTAModel(BaseTTAModel):
+    """Scales and flips averaged at the image's size, then perhaps a CRF.
+
+    Runs with ``tools/test.py --tta`` and mmcv's ``TestTimeAug`` pipelines.
+    mmseg's class of this name averages probabilities; the WSSS papers
+    average logits and run a dense CRF on the softmax of the mean.
+
+    Args:
+        module (dict | nn.Module): The segmentation model, with at least two
+            output channels.
+        average (str): ``'logits'``, or ``'probs'`` to average their softmax.
+            Defaults to 'logits'.
+        crf (dict, optional): Arguments of
+            :class:`~mmwsss.models.refiners.dense_crf.DenseCRF`. None leaves
+            it out. Defaults to None.
+        data_preprocessor (dict, optional): See mmengine.
+
+    Raises:
+        ValueError: If ``average`` is unknown or the model has one channel.
+        ImportError: If the CRF's backend is not installed.
+    """
+
+    def __init__(self,
+                 module: Union[dict, nn.Module],
+                 average: str = 'logits',
+                 crf: Optional[dict] = None,
+                 data_preprocessor: Optional[dict] = None) -> None:
+        if average not in ('logits', 'probs'):
+            raise ValueError(f"average is {average!r}, must be 'logits' or "
+                             "'probs'.")
+        super().__init__(module, data_preprocessor)
+        if self.module.out_channels == 1:
+            raise ValueError('SegTTAModel needs a model with one output '
+                             'channel per class, background included; this '
+                             'one has a single channel.')
+        self.average = average
+        self.crf = None if crf is None else DenseCRF(**crf)
+
+    def merge_preds(
+        self, data_samples_list: Sequence[Sequence[SegDataSample]]
+    ) -> List[SegDataSample]:
+        """Merge the predictions of all looks at each image.
+
+        Args:
+            data_samples_list (Sequence[Sequence[SegDataSample]]): Per image,
+                a prediction per look with ``seg_logits`` (C, H, W) at the
+                image's own size, flips undone.
+
+        Returns:
+            list[SegDataSample]: Per image, ``seg_logits`` (C, H, W): mean
+            logits, or the mean or refined distribution; ``pred_sem_seg``
+            int64 (1, H, W) is its argmax.
+        """
+        return [self._merge(looks) for looks in data_samples_list]
+
+    def _merge(self, looks: Sequence[SegDataSample]) -> SegDataSample:
+        scores: Tensor = 0
+        for look in looks:
+            logits = look.seg_logits.data
+            scores = scores + (
+                logits.softmax(0) if self.average == 'probs' else logits)
+        scores = scores / len(looks)
+        sample = looks[0]
+        if self.crf is not None:
+            scores = self._refine(
+                scores.softmax(0) if self.average == 'logits' else scores,
+                sample)
+        sample.seg_logits = PixelData(data=scores)
+        sample.pred_sem_seg = PixelData(data=scores.argmax(0, keepdim=True))
+        return sample
+
+    def _refine(self, probs: Tensor, sample: SegDataSample) -> Tensor:
+        path = sample.metainfo.get('img_path')
+        img_id = sample.metainfo.get('img_id')
+        if path is None:
+            raise ValueError(
+                f'Image {img_id or "?"}: the CRF reads the image again, but '
+                "the sample does not say where it lies. Keep 'img_path' in "
+                "the pack transform's meta_keys.")
+        img_id = img_id or Path(path).stem
+        image = read_image(path, img_id)
+        if image.shape[:2] != probs.shape[1:]:
+            raise ValueError(
+                f'Image {img_id!r}: {path} is {image.shape[:2]} (height, '
+                f'width) but the prediction {tuple(probs.shape[1:])}. The '
+                'CRF needs predictions of the size of the image file.')
+        refined = self.crf(image,
+                           unary_from_probs(probs.float().cpu().numpy()))
+        return torch.from_numpy(refined).to(probs.device)
