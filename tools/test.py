@@ -10,7 +10,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         epilog='example: python tools/test.py configs/acr/acr_vit_shapes.py '
         'work_dirs/acr_vit_shapes/epoch_8.pth --out cams')
     parser.add_argument('config', help='path of the config')
-    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        'checkpoint',
+        help='path of the checkpoint, or of the work folder of a training '
+        'whose last one is meant')
     parser.add_argument(
         '--work-dir',
         help='folder for the results; work_dirs/CONFIG_NAME if neither this '
@@ -19,6 +22,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--out',
         metavar='DIR',
         help='write class maps (or masks, for a segmentation model) to DIR')
+    parser.add_argument(
+        '--train-images',
+        action='store_true',
+        help='test on the training images without reading their masks, to '
+        'write (--out) what the next stage needs of them')
     parser.add_argument(
         '--show', action='store_true', help='show predictions in windows')
     parser.add_argument(

@@ -2,6 +2,7 @@
 import argparse
 import difflib
 import inspect
+import json
 import logging
 import os
 import os.path as osp
@@ -12,6 +13,7 @@ from typing import Any, List, Optional
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -19,7 +21,10 @@ from mmengine.runner import Runner
 
 from mmwsss.utils.checkpoint import (compare_state, load_checkpoint_file,
                                      use_safe_loading)
+from mmwsss.utils.io import atomic_write
 
+# Transforms that read true masks.
+MASK_LOADERS = ('LoadMask', 'LoadAnnotations')
 # Keys that mmengine reads from a config beside its runner's arguments.
 RUN_KEYS = ('activation_checkpointing', 'compile', 'efficient_conv_bn_eval',
             'find_unused_parameters', 'model_wrapper_cfg', 'runner_type')
@@ -168,6 +173,31 @@ def find_resumable(work_dir: str) -> Optional[str]:
         f'{note} names the checkpoint {named!r}, which is gone; {hint}.')
 
 
+def last_of_run(path: str) -> str:
+    """The checkpoint that a person means by a path.
+
+    Args:
+        path (str): A checkpoint, or a work folder (or the note
+            ``last_checkpoint`` in it) whose last checkpoint is meant.
+
+    Returns:
+        str: Path of the checkpoint.
+
+    Raises:
+        FileNotFoundError: If a folder has none.
+    """
+    folder = Path(path)
+    if folder.name == 'last_checkpoint':
+        folder = folder.parent
+    if not folder.is_dir():
+        return path
+    last = find_resumable(str(folder))
+    if last is None:
+        raise FileNotFoundError(f'{folder} holds no checkpoint: no training '
+                                'has saved one there.')
+    return last
+
+
 def train(args: argparse.Namespace) -> Any:
     """Train as the command line says.
 
@@ -245,6 +275,7 @@ def test(args: argparse.Namespace) -> dict:
     """
     use_safe_loading()
     cfg = load_config(args)
+    args.checkpoint = last_of_run(args.checkpoint)
     cfg.load_from = args.checkpoint
     # A test starts from the checkpoint given, not from the backbone's.
     cfg.resume = False
@@ -257,6 +288,8 @@ def test(args: argparse.Namespace) -> dict:
         enable_pictures(cfg, args.show, args.show_dir, args.wait_time)
     if args.tta:
         enable_tta(cfg)
+    if args.train_images:
+        use_train_images(cfg)
     if args.out is not None:
         set_output(cfg, args.out)
 
@@ -269,8 +302,62 @@ def test(args: argparse.Namespace) -> dict:
             args.config,
             purpose='test')
     metrics = runner.test()
+    if metrics and is_main_process():
+        write_metrics(cfg, args, metrics)
     end_processes()
     return metrics
+
+
+def write_metrics(cfg: Config, args: argparse.Namespace,
+                  metrics: dict) -> Path:
+    """Leave the result of a test as ``{work_dir}/metrics.json``.
+
+    Args:
+        cfg (Config): With ``work_dir``.
+        args (Namespace): With ``config`` and ``checkpoint``.
+        metrics (dict): Metric name to value.
+
+    Returns:
+        Path: The file.
+    """
+    path = Path(cfg.work_dir) / 'metrics.json'
+    content = dict(
+        config=args.config, checkpoint=args.checkpoint, metrics=metrics)
+    with atomic_write(path) as temp:
+        temp.write_text(json.dumps(content, indent=2, default=float) + '\n')
+    return path
+
+
+def use_train_images(cfg: Config) -> None:
+    """Test on the training images, of which no mask is read.
+
+    For what the next stage needs of the images it trains on: class maps or
+    masks as files. Nothing is scored; ``tools/evaluate_cams.py`` and
+    ``tools/evaluate_masks.py`` score files, where masks exist.
+
+    Args:
+        cfg (Config): Changed in place.
+
+    Raises:
+        ValueError: If the config has no training data.
+    """
+    if cfg.get('train_dataloader') is None:
+        raise ValueError('--train-images needs a train_dataloader in the '
+                         'config.')
+    dataset = cfg.train_dataloader.dataset
+    while 'dataset' in dataset:  # RepeatDataset, PseudoMaskDataset, ..
+        dataset = dataset.dataset
+    test_dataset = cfg.test_dataloader.dataset
+    pipeline = [
+        step for step in test_dataset.pipeline
+        if step.type.split('.')[-1] not in MASK_LOADERS
+    ]
+    dataset = ConfigDict(dataset, pipeline=pipeline, test_mode=True)
+    dataset.pop('with_masks', None)
+    # Later stages want every image, also those that training left out.
+    dataset.pop('class_less', None)
+    cfg.test_dataloader.dataset = dataset
+    cfg.test_evaluator = []
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -393,33 +480,42 @@ def enable_tta(cfg: Config) -> None:
 def set_output(cfg: Config, folder: str) -> None:
     """Have predictions written.
 
-    Class maps are written if the config has a ``mmwsss.SaveCAMsHook``,
-    segmentation masks if its evaluator is mmseg's ``IoUMetric``.
+    Class maps are written if the config has a ``mmwsss.SaveCAMsHook``, masks
+    if it has a ``mmwsss.SaveMasksHook``; with both, into the folders ``cams``
+    and ``masks`` below. Without the latter, segmentation masks are written if
+    the evaluator is mmseg's ``IoUMetric``.
 
     Args:
         cfg (Config): Changed in place.
         folder (str): Where to.
 
     Raises:
-        ValueError: If the config has neither.
+        ValueError: If the config has none of these.
     """
-    found = False
-    for hook in cfg.get('custom_hooks') or []:
-        if hook.get('type') == 'mmwsss.SaveCAMsHook':
-            hook['out_dir'] = folder
-            found = True
+    hooks = {
+        hook.get('type'): hook
+        for hook in cfg.get('custom_hooks') or []
+        if hook.get('type') in ('mmwsss.SaveCAMsHook', 'mmwsss.SaveMasksHook')
+    }
+    for name, hook in hooks.items():
+        inner = 'cams' if name == 'mmwsss.SaveCAMsHook' else 'masks'
+        hook['out_dir'] = folder if len(hooks) == 1 else osp.join(
+            folder, inner)
+    found = bool(hooks)
     evaluators = cfg.test_evaluator
     for evaluator in (evaluators
                       if isinstance(evaluators, list) else [evaluators]):
-        if str(evaluator.get('type')).split('.')[-1] == 'IoUMetric':
+        if (str(evaluator.get('type')).split('.')[-1] == 'IoUMetric'
+                and 'mmwsss.SaveMasksHook' not in hooks):
             evaluator['output_dir'] = folder
             evaluator['keep_results'] = True
             found = True
     if not found:
         raise ValueError(
-            "--out needs dict(type='mmwsss.SaveCAMsHook') in custom_hooks "
-            '(writes class maps) or an IoUMetric as test_evaluator (writes '
-            'masks); the config has neither.')
+            "--out needs dict(type='mmwsss.SaveCAMsHook') (writes class maps) "
+            "or dict(type='mmwsss.SaveMasksHook') (writes masks) in "
+            'custom_hooks, or an IoUMetric as test_evaluator (writes masks); '
+            'the config has none of them.')
 
 
 def _is_local(path: Optional[str]) -> bool:

@@ -2,13 +2,14 @@ from . import transforms
 from .image_labels import (labels_from_mask, labels_from_voc_xml,
                            read_image_labels, write_image_labels)
 from .image_level import ImageLevelDataset
+from .pseudo_mask import PseudoMaskDataset
 from .samplers import InfiniteSeededSampler, SeededSampler
 from .shapes import ShapesDataset, generate_shapes
 from .voc import VOCImageLevelDataset
 
 __all__ = [
-    'ImageLevelDataset', 'InfiniteSeededSampler', 'SeededSampler',
-    'ShapesDataset', 'VOCImageLevelDataset', 'generate_shapes',
-    'labels_from_mask', 'labels_from_voc_xml', 'read_image_labels',
-    'transforms', 'write_image_labels'
+    'ImageLevelDataset', 'InfiniteSeededSampler', 'PseudoMaskDataset',
+    'SeededSampler', 'ShapesDataset', 'VOCImageLevelDataset',
+    'generate_shapes', 'labels_from_mask', 'labels_from_voc_xml',
+    'read_image_labels', 'transforms', 'write_image_labels'
 ]

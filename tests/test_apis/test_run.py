@@ -1,4 +1,6 @@
 import argparse
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +26,8 @@ def arguments(config, **kwargs):
         show=False,
         show_dir=None,
         wait_time=2,
-        tta=False)
+        tta=False,
+        train_images=False)
     facts.update(kwargs)
     return argparse.Namespace(**facts)
 
@@ -274,3 +277,47 @@ def test_config_without_test(toy):
     torch.save(dict(state_dict={}), work_dir.parent / 'x.pth')
     with pytest.raises(ValueError, match='no test_cfg'):
         run.test(arguments(config, checkpoint=str(work_dir.parent / 'x.pth')))
+
+
+def test_a_work_folder_means_its_last_checkpoint(toy, tmp_path):
+    config, work_dir = toy
+    run.train(arguments(config))
+    for path in (work_dir, work_dir / 'last_checkpoint'):
+        run.test(
+            arguments(config, checkpoint=str(path), work_dir=str(tmp_path)))
+        written = json.loads((tmp_path / 'metrics.json').read_text())
+        assert Path(written['checkpoint']) == work_dir / 'epoch_1.pth'
+        assert set(written['metrics']) == {'mean'}
+        (tmp_path / 'metrics.json').unlink()
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
+        run.last_of_run(str(tmp_path / 'empty'))
+    assert run.last_of_run('some.pth') == 'some.pth'
+
+
+def test_train_images():
+    load = [dict(type='mmwsss.LoadImage'), dict(type='mmwsss.LoadMask')]
+    inner = dict(type='A', ann_file='train.txt', class_less='skip')
+    cfg = Config(
+        dict(
+            train_dataloader=dict(
+                dataset=dict(type='Repeat', times=2, dataset=inner)),
+            test_dataloader=dict(
+                batch_size=3,
+                dataset=dict(
+                    type='B',
+                    ann_file='val.txt',
+                    with_masks=True,
+                    pipeline=[*load, dict(type='PackSegInputs')])),
+            test_evaluator=dict(type='IoUMetric')))
+    run.use_train_images(cfg)
+    assert cfg.test_dataloader.batch_size == 3
+    dataset = cfg.test_dataloader.dataset
+    assert (dataset.type, dataset.ann_file) == ('A', 'train.txt')
+    assert 'with_masks' not in dataset and 'class_less' not in dataset
+    assert [s.type for s in dataset.pipeline
+            ] == ['mmwsss.LoadImage', 'PackSegInputs']
+    assert dataset.test_mode and cfg.test_evaluator == []
+    cfg.train_dataloader = None
+    with pytest.raises(ValueError, match='needs a train_dataloader'):
+        run.use_train_images(cfg)

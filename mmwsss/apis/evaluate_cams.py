@@ -1,0 +1,86 @@
+"""Score files of class maps at every threshold."""
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Dict
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from rich.progress import track
+
+from mmwsss.datasets.transforms.loading import read_mask
+from mmwsss.evaluation import CAMIoUMetric
+from mmwsss.structures.cam_file import cam_path, read_cam
+from mmwsss.utils.io import atomic_write
+from mmwsss.visualization import plot_curve
+
+from .evaluation_data import evaluation_dataset
+
+
+def score_cams(folder: Path, dataset: Any, **metric: Any) -> Dict[str, Any]:
+    """mIoU of class maps on disk for all background thresholds.
+
+    Maps smaller than their mask are enlarged bilinearly.
+
+    Args:
+        folder (Path): Of CAM files, one for every image of the data.
+        dataset (ImageLevelDataset): With masks.
+        **metric: Arguments of :class:`~mmwsss.evaluation.CAMIoUMetric`.
+
+    Returns:
+        dict: ``CAMIoUMetric.curve``.
+
+    Raises:
+        FileNotFoundError: If an image has no file; names it.
+        ValueError: If a file is damaged or belongs to another image.
+    """
+    scorer = CAMIoUMetric(**metric)
+    scorer.dataset_meta = dataset.metainfo
+    for i in track(range(len(dataset)), 'scoring class maps'):
+        info = dataset.get_data_info(i)
+        mask = read_mask(info['seg_map_path'], info['img_id'])
+        content = read_cam(
+            cam_path(folder, info['img_id']), info['num_classes'], mask.shape)
+        cams = torch.from_numpy(content.cam)
+        if cams.shape[1:] != mask.shape:
+            cams = F.interpolate(
+                cams[None], mask.shape, mode='bilinear',
+                align_corners=False)[0] if len(cams) else cams.new_zeros(
+                    0, *mask.shape)
+        scorer.process({}, [
+            dict(
+                img_id=info['img_id'],
+                cams=cams,
+                class_ids=content.class_ids,
+                gt_sem_seg=dict(data=mask[None]),
+                gt_label=dict(label=info['gt_label']))
+        ])
+    scorer.evaluate(len(dataset))
+    return scorer.curve
+
+
+def evaluate_cams(args: argparse.Namespace) -> Dict[str, Any]:
+    """Score class maps as the command line says.
+
+    Args:
+        args (Namespace): Of ``tools/evaluate_cams.py``.
+
+    Returns:
+        dict: ``CAMIoUMetric.curve``.
+    """
+    cfg = Config.fromfile(args.config)
+    dataset = evaluation_dataset(cfg, args.train_images, args.split)
+    settings = dict(cfg.test_evaluator) if cfg.get('test_evaluator') else {}
+    if settings.pop('type', None) != 'mmwsss.CAMIoUMetric':
+        settings = {}
+    if args.threshold is not None:
+        settings['fixed_threshold'] = args.threshold
+    curve = score_cams(Path(args.cams), dataset, **settings)
+    if args.out is not None:
+        out = Path(args.out)
+        content = dict(cams=args.cams, config=args.config, metrics=curve)
+        with atomic_write(out) as temp:
+            temp.write_text(json.dumps(content, indent=2) + '\n')
+        plot_curve(out.with_suffix('.png'), curve)
+    return curve

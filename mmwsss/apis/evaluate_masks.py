@@ -1,0 +1,270 @@
+"""Score a folder of masks: the work of tools/evaluate_masks.py."""
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+from mmseg.datasets import PascalVOCDataset
+from prettytable import PrettyTable
+
+from mmwsss.datasets.image_labels import labels_from_mask
+from mmwsss.datasets.transforms.loading import read_mask
+from mmwsss.evaluation.functional import curve_from_confusion, mean_of
+from mmwsss.registry import DATASETS
+from mmwsss.structures.mask_file import mask_path
+from mmwsss.utils.io import atomic_write
+
+from .evaluation_data import evaluation_dataset
+from .run import load_config
+
+
+def mask_confusion(pred: np.ndarray,
+                   gt: np.ndarray,
+                   num_classes: int,
+                   ignore_index: int = 255) -> np.ndarray:
+    """Confusions of one image; pixels without true label do not count.
+
+    Args:
+        pred (ndarray): uint8 (H, W): 0..K or ``ignore_index``.
+        gt (ndarray): uint8 (H, W), likewise.
+        num_classes (int): K, background not counted.
+        ignore_index (int): Defaults to 255.
+
+    Returns:
+        ndarray: int64 (K + 1, K + 2), true label by mask; the last column
+        counts what the mask ignores.
+    """
+    counted = gt != ignore_index
+    truth = gt[counted].astype(np.int64)
+    shown = pred[counted].astype(np.int64)
+    shown[shown == ignore_index] = num_classes + 1
+    columns = num_classes + 2
+    counts = np.bincount(
+        truth * columns + shown, minlength=(num_classes + 1) * columns)
+    return counts.reshape(num_classes + 1, columns)
+
+
+def summarize(confusion: np.ndarray, classes: Sequence[str]) -> Dict[str, Any]:
+    """Numbers of a data set from the summed confusions.
+
+    Args:
+        confusion (ndarray): int64 (K + 1, K + 2), see
+            :func:`mask_confusion`.
+        classes (Sequence[str]): K + 1 names, background first.
+
+    Returns:
+        dict: In percent, ``mIoU``, ``mFP`` and ``mFN`` (shares of the union,
+        averaged over the classes), ``IoU`` per class name (None where a
+        class neither occurs nor is predicted, which leaves it out of the
+        means), and ``ignored``, the share of pixels that the masks ignore.
+        These pixels count for nothing above, except in
+        ``mIoU_ignored_as_background``, the convention of IRN.
+    """
+    curve = curve_from_confusion(confusion[:, :-1])
+    filled = confusion[:, :-1].copy()
+    filled[:, 0] += confusion[:, -1]
+    iou = curve.iou[0]
+    return dict(
+        mIoU=float(curve.miou[0]),
+        mFP=float(curve.mfp[0]),
+        mFN=float(curve.mfn[0]),
+        ignored=float(100 * confusion[:, -1].sum() / max(confusion.sum(), 1)),
+        mIoU_ignored_as_background=float(
+            mean_of(curve_from_confusion(filled).iou[0])),
+        IoU={
+            name: None if np.isnan(x) else float(x)
+            for name, x in zip(classes, iou)
+        })
+
+
+def score_masks(mask_dir: str,
+                truth: Iterable[Tuple[str, str]],
+                classes: Sequence[str],
+                ignore_index: int = 255) -> Dict[str, Any]:
+    """Compare a folder of masks with true ones.
+
+    Args:
+        mask_dir (str): Folder of ``{img_id}.png``.
+        truth (Iterable[tuple[str, str]]): Image ids and paths of the true
+            masks.
+        classes (Sequence[str]): K + 1 names, background first.
+        ignore_index (int): Defaults to 255.
+
+    Returns:
+        dict: See :func:`summarize`, and ``num_images``.
+
+    Raises:
+        FileNotFoundError: If masks are missing, naming images.
+        ValueError: If a mask has another size than the true one or values
+            that stand for no class, naming the image.
+    """
+    truth = list(truth)
+    paths = {img_id: mask_path(mask_dir, img_id) for img_id, _ in truth}
+    missing = [i for i, path in paths.items() if not path.is_file()]
+    if missing:
+        more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(truth)} image(s) have no mask in '
+            f'{mask_dir}: {", ".join(missing[:5])}{more}. Write them with '
+            'tools/refine_cams.py or tools/test.py --out, or give the list '
+            'of the images that have one with --split.')
+    num_classes = len(classes) - 1
+    confusion = np.zeros((num_classes + 1, num_classes + 2), np.int64)
+    for img_id, true_path in truth:
+        pred = read_mask(paths[img_id], img_id)
+        gt = read_mask(true_path, img_id)
+        if pred.shape != gt.shape:
+            raise ValueError(
+                f'Image {img_id}: the mask {paths[img_id]} is {pred.shape} '
+                f'(height, width), the true one {true_path} is {gt.shape}.')
+        for mask in (pred, gt):
+            # Raises on values that stand for no class.
+            labels_from_mask(mask, num_classes, ignore_index, img_id)
+        confusion += mask_confusion(pred, gt, num_classes, ignore_index)
+    return dict(summarize(confusion, classes), num_images=len(truth))
+
+
+def read_classes(source: str) -> List[str]:
+    """Class names, background first.
+
+    Args:
+        source (str): ``'voc'``, or a file with a name per line; a first line
+            'background' may be left out.
+
+    Returns:
+        list[str]: K + 1 names.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no names.
+    """
+    if source == 'voc':
+        return list(PascalVOCDataset.METAINFO['classes'])
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no list of class names {path}; "
+                                "'voc' stands for those of PASCAL VOC.")
+    names = [x.strip() for x in path.read_text().splitlines() if x.strip()]
+    if names[:1] != ['background']:
+        names.insert(0, 'background')
+    if len(names) < 2:
+        raise ValueError(f'{path} names no class.')
+    return names
+
+
+def _from_config(cfg: Config, train_images: bool,
+                 split: Optional[str]) -> Tuple[List, List]:
+    """Ids with true masks, and class names, of a config's data set."""
+    if cfg.get('refine_dataset') is None or train_images:
+        dataset = evaluation_dataset(cfg, train_images, split)
+    else:
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        source = {**cfg.refine_dataset, 'with_masks': True, 'pipeline': []}
+        if split is not None:
+            source['ann_file'] = split
+        dataset = DATASETS.build(source)
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return ([(x['img_id'], x['seg_map_path']) for x in infos],
+            list(dataset.metainfo['classes']))
+
+
+def _from_folder(gt: str, split: str) -> List[Tuple[str, Path]]:
+    """Ids of a list, with true masks of a folder."""
+    path = Path(split)
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no split list {path}.')
+    ids = [x.strip() for x in path.read_text().splitlines() if x.strip()]
+    if not ids:
+        raise ValueError(f'The split {path} is empty.')
+    if not Path(gt).is_dir():
+        raise FileNotFoundError(f'There is no folder of true masks {gt}.')
+    return [(i, mask_path(gt, i)) for i in ids]
+
+
+def subset_iou(iou: Dict[str, Optional[float]],
+               names: Sequence[str]) -> float:
+    """Mean IoU of some classes.
+
+    Args:
+        iou (dict[str, float | None]): IoU per class; None where a class
+            neither occurs nor is predicted, which leaves it out.
+        names (Sequence[str]): The classes that count.
+
+    Returns:
+        float: NaN if none of them occurs.
+
+    Raises:
+        ValueError: If there is no such class.
+    """
+    unknown = [name for name in names if name not in iou]
+    if unknown:
+        raise ValueError(f'--report-classes: there is no class {unknown[0]!r} '
+                         f'among {", ".join(iou)}.')
+    values = [iou[name] for name in names if iou[name] is not None]
+    return float(np.mean(values)) if values else float('nan')
+
+
+def result_table(result: Dict[str, Any]) -> PrettyTable:
+    """A result as a table.
+
+    Args:
+        result (dict): Of :func:`score_masks`.
+
+    Returns:
+        PrettyTable: IoU per class in percent.
+    """
+    table = PrettyTable(['class', 'IoU'])
+    table.align, table.align['class'] = 'r', 'l'
+    for name, iou in result['IoU'].items():
+        table.add_row([name, '-' if iou is None else f'{iou:.2f}'])
+    return table
+
+
+def evaluate_masks(args: argparse.Namespace) -> Dict[str, Any]:
+    """Score masks as the command line says.
+
+    Args:
+        args (Namespace): Of ``tools/evaluate_masks.py``.
+
+    Returns:
+        dict: See :func:`score_masks`.
+
+    Raises:
+        FileNotFoundError: If folders, lists or masks are missing.
+        ValueError: If arguments are missing or a mask does not fit.
+    """
+    if args.config is not None:
+        if args.gt is not None or args.classes is not None:
+            raise ValueError('--config says where the true masks are and '
+                             'what the classes are called; leave --gt and '
+                             '--classes out.')
+        truth, classes = _from_config(
+            load_config(args), args.train_images, args.split)
+    elif None in (args.gt, args.split, args.classes):
+        raise ValueError('Give either --config, or all of --gt, --split and '
+                         '--classes.')
+    else:
+        truth = _from_folder(args.gt, args.split)
+        classes = read_classes(args.classes)
+    result = score_masks(args.mask_dir, truth, classes)
+    text = (f'{result["num_images"]} images: mIoU {result["mIoU"]:.2f}, '
+            f'mFP {result["mFP"]:.2f}, mFN {result["mFN"]:.2f}')
+    if args.report_classes:
+        result['mIoU_subset'] = subset_iou(result['IoU'], args.report_classes)
+        text += (f', mIoU of {len(args.report_classes)} classes '
+                 f'{result["mIoU_subset"]:.2f}')
+    if result['ignored']:
+        text += (f'; {result["ignored"]:.2f} % of the pixels are ignored, '
+                 'mIoU with these as background '
+                 f'{result["mIoU_ignored_as_background"]:.2f}')
+    print_log(f'\n{result_table(result)}\n{text}', logger='current')
+    if args.out is not None:
+        content = dict(
+            masks=args.mask_dir, config=args.config, metrics=result)
+        with atomic_write(args.out) as temp:
+            temp.write_text(json.dumps(content, indent=2) + '\n')
+    return result

@@ -1,0 +1,19 @@
+"""Convert a Caffe-style ResNet of DeepLab into a backbone of mmseg."""
+import argparse
+
+from mmwsss.utils.convert_deeplab import convert_deeplab_file
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(
+        description='Rename the parameters of a checkpoint such as '
+        'deeplabv1_resnet101-coco. The result is used by '
+        'init_cfg=dict(type="Pretrained", checkpoint=DST) of a '
+        'ResNet(style="caffe").')
+    parser.add_argument('src', help='downloaded checkpoint (.pth)')
+    parser.add_argument('dst', help='file to write (.pth)')
+    args = parser.parse_args()
+    try:
+        count = convert_deeplab_file(args.src, args.dst)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from error
+    print(f'Wrote {args.dst}: {count} parameters and buffers.')
