@@ -1,6 +1,9 @@
 """Every config can be built and keeps pixel labels out of training."""
+import runpy
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -10,8 +13,13 @@ from mmengine.registry import (DATA_SAMPLERS, DATASETS, HOOKS, METRICS,
                                init_default_scope)
 
 from mmwsss import registry
-from mmwsss.apis.run import pretrained_paths
+from mmwsss.apis.pipeline import Pipeline
+from mmwsss.apis.run import check_options, pretrained_paths
 from mmwsss.datasets import ShapesDataset, write_image_labels
+from mmwsss.datasets.transforms.load_cams import LoadCAMs
+from mmwsss.datasets.transforms.loading import read_image
+from mmwsss.datasets.transforms.writers import Writer
+from mmwsss.structures.mask_file import write_mask
 
 from .test_datasets.builders import make_voc
 
@@ -19,12 +27,32 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
 MASK_LOADERS = ('LoadAnnotations', 'LoadMask', 'LoadPanopticAnnotations')
 
-every_config = pytest.mark.parametrize(
-    'path', CONFIGS, ids=[str(p.relative_to(ROOT)) for p in CONFIGS])
+
+def kind(path) -> str:
+    """What a config is for."""
+    cfg = Config.fromfile(path)
+    for key, name in (('stages', 'pipeline'), ('refine_dataset', 'refine')):
+        if key in cfg:
+            return name
+    if cfg.train_dataloader.dataset.type == 'mmwsss.PseudoMaskDataset':
+        return 'segmentation'
+    return 'cam' if cfg.model.type == 'mmwsss.CAMSegmentor' else 'walk'
+
+
+KINDS = {path: kind(path) for path in CONFIGS}
+
+
+def each(*kinds):
+    """Parametrize over all configs of some kinds."""
+    paths = [p for p in CONFIGS if KINDS[p] in kinds]
+    return pytest.mark.parametrize(
+        'path', paths, ids=[str(p.relative_to(ROOT)) for p in paths])
 
 
 def test_there_are_configs():
-    assert CONFIGS
+    assert set(KINDS.values()) == {
+        'cam', 'walk', 'segmentation', 'refine', 'pipeline'
+    }
     assert ROOT / 'configs' / 'acr' / 'acr_vit_voc.py' in CONFIGS
 
 
@@ -55,39 +83,112 @@ def our_names():
     return found
 
 
-@every_config
+@each('cam', 'walk', 'segmentation', 'refine')
 def test_form(path):
     cfg = load(path)
     assert cfg.default_scope == 'mmseg'
     names = our_names()
     for where, value in dicts_in(cfg._cfg_dict.to_dict()):
-        kind = value.get('type')
-        if isinstance(kind, str):
-            assert kind not in names, (
-                f"{where}.type must be written 'mmwsss.{kind}'")
-            if kind.startswith('mmwsss.'):
-                assert kind.split('.', 1)[1] in names, f'{where}: {kind}'
+        name = value.get('type')
+        if isinstance(name, str) and name.startswith('mmwsss.'):
+            assert name.split('.', 1)[1] in names, f'{where}: {name}'
     text = path.read_text()
     assert '::' not in text, 'bases of other packages depend on their name'
     for line in text.splitlines():
         assert not line.strip().strip('\'",').startswith('/'), line
 
 
-@every_config
+@each('cam', 'walk', 'segmentation')
 def test_training_sees_no_masks(path):
     cfg = load(path)
     for where, value in dicts_in(cfg.train_dataloader.to_dict()):
-        kind = str(value.get('type')).split('.')[-1]
-        assert kind not in MASK_LOADERS, f'train_dataloader{where}: {kind}'
+        name = str(value.get('type')).split('.')[-1]
+        # A PseudoMaskDataset names pseudo masks only.
+        assert name not in MASK_LOADERS or KINDS[path] == 'segmentation', (
+            f'train_dataloader{where}: {name}')
         assert not value.get('with_masks'), f'train_dataloader{where}'
-    assert cfg.val_dataloader.dataset.with_masks
+    if cfg.val_dataloader is not None:
+        assert cfg.val_dataloader.dataset.with_masks
     assert cfg.test_dataloader.dataset.with_masks
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for step in cfg[key].dataset.pipeline:
+        for step in (cfg[key] or cfg.test_dataloader).dataset.pipeline:
             TRANSFORMS.build(step)
 
 
-@every_config
+@each('refine')
+def test_refinement_sees_no_masks(path):
+    cfg = load(path)
+    for where, value in dicts_in(cfg.refine_dataset.to_dict()):
+        name = str(value.get('type')).split('.')[-1]
+        assert name not in MASK_LOADERS, f'refine_dataset{where}: {name}'
+        assert not value.get('with_masks'), f'refine_dataset{where}'
+    steps = [TRANSFORMS.build(step) for step in cfg.refine_dataset.pipeline]
+    assert isinstance(steps[-1], Writer)
+    assert any(isinstance(step, LoadCAMs) for step in steps)
+
+
+@each('pipeline')
+def test_pipeline_fits_together(path, monkeypatch):
+    """Its commands name tools, options and configs that exist."""
+    monkeypatch.chdir(ROOT)
+    cfg = Config.fromfile(path)
+    pipeline = Pipeline(cfg, Path('never-made'))
+    rows = [row for stage in pipeline.stages for row in stage.rows]
+    assert len(rows) == len(set(rows)) and len(rows) >= 4
+    for stage in pipeline.stages:
+        for command in filter(None, [*stage.commands, stage.score]):
+            tool, *arguments = shlex.split(command)
+            args = runpy.run_path(tool)['parse_args'](arguments)
+            config = Config.fromfile(args.config)
+            if getattr(args, 'cfg_options', None):
+                check_options(config, args.cfg_options)
+                for option in args.cfg_options:
+                    # E.g. pipeline.1.low_dir must be an argument there.
+                    parent, _, leaf = option.rpartition('.')
+                    node = config
+                    for part in parent.split('.'):
+                        node = node[int(part) if part.isdigit() else part]
+                    assert leaf in node, option
+    for section in cfg.gallery:
+        assert Path(pipeline.fill(section['config'], '')).is_file()
+        for column in section['columns'].values():
+            assert pipeline.fill(column, '').startswith('never-made')
+
+
+@each('segmentation')
+def test_segmentation_learns_from_pseudo_masks(path, tmp_path):
+    cfg = load(path)
+    data = cfg.train_dataloader.dataset.copy()
+    inner = data.dataset
+    if issubclass(DATASETS.get(inner.type), ShapesDataset):
+        inner.update(num_train=3, num_val=1, image_size=48)
+    else:
+        make_voc(tmp_path, {'x': [0, 1], 'y': []}, size=(40, 50))
+        write_image_labels(
+            tmp_path / 'labels.json',
+            DATASETS.get(inner.type).METAINFO['classes'][1:], {
+                'x': [0, 1],
+                'y': []
+            })
+        inner.update(
+            ann_file='ImageSets/Segmentation/train.txt',
+            labels_file='labels.json')
+    inner.update(data_root=str(tmp_path))
+    images = DATASETS.build(dict(inner, pipeline=[]))
+    for i in range(len(images)):
+        img_id = images.get_data_info(i)['img_id']
+        size = read_image(images.get_data_info(i)['img_path'], '').shape[:2]
+        write_mask(tmp_path / 'pseudo', img_id, np.full(size, i, np.uint8))
+    dataset = DATASETS.build(dict(data, mask_dir=str(tmp_path / 'pseudo')))
+    for i in range(len(dataset)):
+        assert Path(dataset.get_data_info(i)['seg_map_path']).parent == (
+            tmp_path / 'pseudo')
+        sample = dataset[i]['data_samples']
+        # What it shows is the pseudo mask, whatever the true one says.
+        assert set(sample.gt_sem_seg.data.unique().tolist()) <= {i, 255}
+
+
+@each('cam')
 def test_training_data_set_hands_out_no_masks(path, tmp_path):
     cfg = load(path)
     data = cfg.train_dataloader.dataset.copy()
@@ -112,7 +213,7 @@ def test_training_data_set_hands_out_no_masks(path, tmp_path):
         assert 'gt_label' in sample and 'img_id' in sample
 
 
-@every_config
+@each('cam', 'walk', 'segmentation')
 def test_model_builds(path):
     cfg = load(path)
     for where, _ in pretrained_paths(cfg.model):
@@ -121,15 +222,25 @@ def test_model_builds(path):
     with torch.device('meta'):  # No memory, no initialisation.
         model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters()) > 1000
-    classes = DATASETS.get(
-        cfg.train_dataloader.dataset.type).METAINFO['classes']
-    assert cfg.model.decode_head.num_classes == len(classes) - 1
+    data = cfg.train_dataloader.dataset
+    classes = DATASETS.get(data.get('dataset', data).type).METAINFO['classes']
+    if KINDS[path] != 'walk':  # These compare pixels, they know no classes.
+        assert cfg.model.decode_head.num_classes == (
+            len(classes) - (KINDS[path] == 'cam'))
+    if cfg.get('tta_model'):
+        tta = dict(cfg.tta_model, module=cfg.model)
+        with torch.device('meta'):
+            MODELS.build(tta)
 
 
-@every_config
-def test_folder_tells_about_it(path):
+@each('cam', 'walk', 'segmentation', 'refine', 'pipeline')
+def test_readme_names_it(path):
+    assert path.name in (path.parent / 'README.md').read_text()
+
+
+@each('cam', 'walk', 'segmentation')
+def test_metafile_lists_it(path):
     folder = Path(path).resolve().parent
-    assert (folder / 'README.md').is_file()
     meta = yaml.safe_load((folder / 'metafile.yml').read_text())
     names = [model['Name'] for model in meta['Models']]
     assert names.count(Path(path).stem) == 1
@@ -141,7 +252,7 @@ def test_folder_tells_about_it(path):
     assert f'configs/{folder.name}/metafile.yml' in index['Import']
 
 
-@every_config
+@each('cam', 'walk', 'segmentation')
 def test_rest_builds(path):
     cfg = load(path)
     # As the runner does: hooks ask for the visualizer by its name.
@@ -153,7 +264,7 @@ def test_rest_builds(path):
         HOOKS.build(hook)
     assert cfg.default_hooks.checkpoint.type == 'mmwsss.AtomicCheckpointHook'
     for key in ('val_evaluator', 'test_evaluator'):
-        METRICS.build(cfg[key])
+        METRICS.build(cfg[key] or cfg.test_evaluator)
     assert DATA_SAMPLERS.get(cfg.train_dataloader.sampler.type) is not None
     # By epochs or by iterations, augmentation must be the draw's.
     by_epoch = cfg.train_cfg.type == 'EpochBasedTrainLoop'

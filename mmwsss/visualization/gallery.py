@@ -2,7 +2,7 @@
 import html
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -116,8 +116,11 @@ class Gallery:
             gt: Optional[np.ndarray] = None,
             class_ids: Sequence[int] = (),
             cams: Optional[np.ndarray] = None,
-            pred: Optional[np.ndarray] = None) -> None:
+            pred: Optional[np.ndarray] = None,
+            masks: Optional[Mapping[str, np.ndarray]] = None) -> None:
         """Add a row.
+
+        Rows are sorted by the IoU of ``pred``, or of the last of ``masks``.
 
         Args:
             img_id (str): Name of the image.
@@ -126,6 +129,8 @@ class Gallery:
             class_ids (Sequence[int]): (K',), classes 0..K-1.
             cams (ndarray, optional): Floats (K', h, w) in [0, 1].
             pred (ndarray, optional): Predicted mask (h, w).
+            masks (Mapping[str, ndarray], optional): Caption to further mask
+                (h, w), e.g. of several stages; each is shown with its IoU.
 
         Raises:
             ValueError: If sizes differ or a class has no name.
@@ -145,10 +150,19 @@ class Gallery:
                 self._figure(
                     overlay_cam(image, cam),
                     f'{self.classes[c + 1]}, max {top:.2f}'))
+        for title, mask in (masks or {}).items():
+            caption = title
+            if gt is not None and gt.shape == mask.shape:
+                caption += f', mIoU {image_iou(mask, gt):.1f}'
+            figures.append(
+                self._figure(
+                    overlay_mask(image, mask, self.palette), caption))
         if pred is not None:
             figures.append(
                 self._figure(
                     overlay_mask(image, pred, self.palette), 'predicted mask'))
+        elif masks:
+            pred = list(masks.values())[-1]
         iou, caption = -1., ''
         if pred is not None and gt is not None:
             value = image_iou(pred, gt)

@@ -1,0 +1,108 @@
+"""One page on which all stages of a pipeline can be compared."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+
+from mmwsss.datasets.transforms.loading import read_image, read_mask
+from mmwsss.structures.cam_file import cam_path, read_cam
+from mmwsss.visualization import Gallery
+
+from .evaluation_data import evaluation_dataset, find_file
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+SECTION_KEYS = {'title', 'config', 'train_images', 'num_images', 'columns'}
+
+
+def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
+    """Write the page that a pipeline config's ``gallery`` describes.
+
+    ``gallery`` is a list of sections, each ``dict(title, config,
+    train_images=False, num_images=12, columns)``: the images are those of
+    the config's test data (or training data), and ``columns`` maps captions
+    to folders of class maps or masks, e.g. ``{'+ CRF': '{crf.masks}'}``.
+    Folders that are not there yet are left out.
+
+    Args:
+        pipeline (Pipeline): Some of its stages finished.
+
+    Returns:
+        Path | None: ``{work_dir}/gallery/index.html``; None if the config
+        wants none or nothing is there to be shown.
+
+    Raises:
+        ValueError: If a section is malformed.
+    """
+    gallery: Optional[Gallery] = None
+    for section in pipeline.cfg.get('gallery') or []:
+        columns = _columns(section, pipeline)
+        if not columns:
+            continue
+        dataset = evaluation_dataset(
+            Config.fromfile(
+                str(find_file(pipeline.fill(section['config'], 'gallery')))),
+            train_images=section.get('train_images', False),
+            masks='optional')
+        if gallery is None:
+            gallery = Gallery(
+                pipeline.work_dir / 'gallery',
+                dataset.metainfo['classes'],
+                dataset.metainfo['palette'],
+                title='Stage by stage: '
+                f'{Path(pipeline.cfg.filename).parent.name}')
+        for i in range(min(section.get('num_images', 12), len(dataset))):
+            _add_row(gallery, dataset.get_data_info(i), columns,
+                     section['title'])
+    if gallery is None:
+        return None
+    metrics = {
+        f'{stage.name}: {title}': pipeline.value(stage.name, key)
+        for stage in pipeline.stages for title, key in stage.rows.items()
+    }
+    return gallery.write_html({k: v for k, v in metrics.items() if v != '-'})
+
+
+def _columns(section: dict,
+             pipeline: 'Pipeline') -> List[Tuple[str, Path]]:
+    """Captions and folders that are there."""
+    if not {'title', 'config', 'columns'} <= set(section) <= SECTION_KEYS:
+        raise ValueError(
+            f'A section of gallery has {sorted(section)}; it needs title, '
+            'config and columns and may have train_images and num_images.')
+    found = []
+    for caption, text in section['columns'].items():
+        folder = pipeline.fill(text, f'gallery column {caption!r}')
+        if Path(folder).is_dir():
+            found.append((caption, Path(folder)))
+    return found
+
+
+def _add_row(gallery: Gallery, info: dict, columns: List[Tuple[str, Path]],
+             title: str) -> None:
+    img_id = info['img_id']
+    image = read_image(info['img_path'], img_id)
+    gt = None
+    if info.get('seg_map_path'):
+        gt = read_mask(info['seg_map_path'], img_id)
+    class_ids: List[int] = []
+    cams: Optional[np.ndarray] = None
+    masks: Dict[str, np.ndarray] = {}
+    for caption, folder in columns:
+        file = cam_path(folder, img_id)
+        mask = folder / f'{img_id}.png'
+        if file.is_file():
+            content = read_cam(file)
+            class_ids = content.class_ids.tolist()
+            cams = np.stack([
+                cv2.resize(cam, image.shape[1::-1]) for cam in content.cam
+            ]) if class_ids else None
+        elif mask.is_file():
+            masks[caption] = read_mask(mask, img_id)
+    gallery.add(
+        f'{title}: {img_id}', image, gt, class_ids, cams, masks=masks)
