@@ -58,7 +58,11 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmwsss', 'mmwsss.*']),
     install_requires=requirements(),
-    extras_require={'test': ['pytest', 'pytest-xdist', 'ruff']},
+    extras_require={
+        # Has to be compiled; without it a torch implementation runs.
+        'crf': ['pydensecrf2'],
+        'test': ['pytest', 'pytest-xdist', 'ruff', 'pydensecrf2'],
+    },
     cmdclass={'build_py': BuildWithConfigs},
     zip_safe=False,
     keywords='weakly supervised, semantic segmentation, class activation '

@@ -1,0 +1,15 @@
+# voc_irn_512.py for the small part of VOC, in crops of 320 pixels.
+_base_ = './voc_mini_affinity.py'
+crop_size = (320, 320)
+train_pipeline = [
+    dict(type='mmwsss.LoadImage'),
+    dict(
+        type='mmwsss.LoadPseudoMask',
+        mask_dir='work_dirs/irn_labels/voc-mini'),
+    dict(type='mmwsss.RandomRescale', low=0.7, high=1.5),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mmwsss.PlaceCrop', size=320),
+    dict(type='mmwsss.DownscaleLabel', factor=4),
+    dict(type='mmwsss.PackWSSSInputs')
+]
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))

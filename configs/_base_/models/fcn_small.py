@@ -1,0 +1,37 @@
+# A narrow ResNet-18 without its last stage and a fully convolutional head that
+# reads strides 4, 8 and 16: for small images, from random weights.
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    # Images of a batch have one size already; nothing is padded.
+    size_divisor=1)
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(
+        type='ResNet',
+        depth=18,
+        stem_channels=32,
+        base_channels=32,
+        num_stages=3,
+        out_indices=(0, 1, 2),
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        norm_cfg=dict(type='BN', requires_grad=True)),
+    decode_head=dict(
+        type='FCNHead',
+        in_channels=(32, 64, 128),
+        in_index=(0, 1, 2),
+        input_transform='resize_concat',
+        channels=64,
+        num_convs=2,
+        concat_input=False,
+        dropout_ratio=0.1,
+        norm_cfg=dict(type='BN', requires_grad=True),
+        num_classes=21,
+        # The mean is over labelled pixels, not over all.
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

@@ -1,0 +1,31 @@
+# AffinityNet on the generated Shapes images: a narrow ResNet at stride 4 from
+# random weights, minutes on a CPU.
+_base_ = [
+    '../_base_/models/affinitynet_r38.py',
+    '../_base_/datasets/shapes_affinity.py',
+    '../_base_/schedules/adamw_shapes.py', '../_base_/walk_runtime.py'
+]
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='ResNet',
+        depth=18,
+        stem_channels=32,
+        base_channels=32,
+        num_stages=2,
+        out_indices=(0, 1),
+        strides=(1, 1),
+        dilations=(1, 2),
+        norm_cfg=dict(type='BN', requires_grad=True)),
+    decode_head=dict(
+        in_channels=(32, 64), channels=(32, 32), shrink_radius=True),
+    stride=4,
+    walk=dict(alpha=6, beta=8, log_steps=5))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, begin=0, end=1, by_epoch=True,
+         convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=1, end=4, eta_min=0, by_epoch=True,
+         convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=4)
+val_cfg = None
