@@ -235,7 +235,7 @@ def test_model_builds(path):
 
 @each('cam', 'walk', 'segmentation', 'refine', 'pipeline')
 def test_readme_names_it(path):
-    assert path.name in (path.parent / 'README.md').read_text()
+    assert path.stem in (path.parent / 'README.md').read_text()
 
 
 @each('cam', 'walk', 'segmentation')

@@ -1,5 +1,5 @@
 # CRF scores with the background exponents of ACR's script, 1 and 12, and masks
-# with exponent 1, all from one lattice per image.
+# with 1.5, which fits the maps' width here, all from one lattice per image.
 _base_ = '../_base_/datasets/shapes.py'
 default_scope = 'mmseg'
 refine_dataset = dict(
@@ -11,7 +11,7 @@ refine_dataset = dict(
         dict(type='mmwsss.LoadCAMs'),
         dict(
             type='mmwsss.CRFScores',
-            alphas=(1, 12),
+            alphas=(1, 1.5, 12),
             # Narrow kernels: the images are 96 pixels wide.
             crf=dict(
                 num_iters=5,
@@ -21,6 +21,6 @@ refine_dataset = dict(
                 bilateral_srgb=8,
                 bilateral_compat=3)),
         dict(type='mmwsss.SaveScores', alphas=(1, 12)),
-        dict(type='mmwsss.ScoreMask', alpha=1),
+        dict(type='mmwsss.ScoreMask', alpha=1.5),
         dict(type='mmwsss.SaveMask', out_dir='masks')
     ])

@@ -1,5 +1,4 @@
 """The images and true masks that files are scored with."""
-from pathlib import Path
 from typing import Optional
 
 from mmengine.config import Config, ConfigDict
@@ -54,23 +53,3 @@ def _build(dataset: ConfigDict):
     built = DATASETS.build(dataset)
     built.full_init()
     return built
-
-
-def find_file(name: str) -> Path:
-    """A tool or config: as named, else beside the installed package.
-
-    Args:
-        name (str): E.g. ``tools/train.py`` or ``configs/acr/x.py``.
-
-    Returns:
-        Path: Where it is; ``name`` itself if it is nowhere.
-    """
-    path = Path(name)
-    if path.is_absolute() or path.exists() or \
-            path.parts[:1] not in (('tools', ), ('configs', )):
-        return path
-    package = Path(__file__).resolve().parents[1]
-    for root in (package.parent, package / '.mim'):
-        if (root / path).exists():
-            return root / path
-    return path

@@ -25,11 +25,9 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from prettytable import PrettyTable
 
-from mmwsss.utils.io import atomic_write
+from mmwsss.utils.io import atomic_write, find_file
 from mmwsss.version import __version__
 
-from .evaluation_data import find_file
-from .pipeline_gallery import write_pipeline_gallery
 
 STAGE_KEYS = {'name', 'command', 'score', 'outputs', 'metrics', 'rows'}
 LOG_LINES = 15
@@ -618,6 +616,8 @@ def run_pipeline(args: argparse.Namespace) -> Pipeline:
                 pipeline.redo(args.redo)
             pipeline.run(args.until)
             print(pipeline.table())
+            # Here, because it imports what takes seconds.
+            from .pipeline_gallery import write_pipeline_gallery
             page = write_pipeline_gallery(pipeline)
             if page is not None:
                 print(f'Gallery: {page}')

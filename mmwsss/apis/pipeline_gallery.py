@@ -10,9 +10,10 @@ from mmengine.config import Config
 
 from mmwsss.datasets.transforms.loading import read_image, read_mask
 from mmwsss.structures.cam_file import cam_path, read_cam
+from mmwsss.utils.io import find_file
 from mmwsss.visualization import Gallery
 
-from .evaluation_data import evaluation_dataset, find_file
+from .evaluation_data import evaluation_dataset
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline

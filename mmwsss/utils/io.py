@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files: whole or absent, and where they are."""
 import os
 import tempfile
 from contextlib import contextmanager
@@ -37,3 +37,23 @@ def atomic_write(path: Union[str, Path]) -> Iterator[Path]:
         os.replace(temp, path)
     finally:
         temp.unlink(missing_ok=True)
+
+
+def find_file(name: str) -> Path:
+    """A tool or config: as named, else beside the installed package.
+
+    Args:
+        name (str): E.g. ``tools/train.py`` or ``configs/acr/x.py``.
+
+    Returns:
+        Path: Where it is; ``name`` itself if it is nowhere.
+    """
+    path = Path(name)
+    if path.is_absolute() or path.exists() or \
+            path.parts[:1] not in (('tools', ), ('configs', )):
+        return path
+    package = Path(__file__).resolve().parents[1]
+    for root in (package.parent, package / '.mim'):
+        if (root / path).exists():
+            return root / path
+    return path
