@@ -111,7 +111,7 @@ class SaveScores(Writer):
     the background's plane is what they leave to 1.
 
     Args:
-        alphas (Sequence[float]): Those of :class:`CRFScores`.
+        alphas (Sequence[float]): Which of those of :class:`CRFScores`.
             Defaults to (4, 24).
         out_dir (str): The folder. Defaults to '.'.
     """
@@ -139,14 +139,15 @@ class SaveScores(Writer):
             results (dict): With ``crf_scores`` and ``class_ids``.
 
         Raises:
-            ValueError: If the scores are of other exponents.
+            ValueError: If there are no scores of one of the exponents.
         """
         scores = results['crf_scores']
-        if set(scores) != set(self.alphas):
+        if not set(self.alphas) <= set(scores):
             raise ValueError(
                 f'Image {results["img_id"]}: CRFScores made the exponents '
                 f'{sorted(scores)}, SaveScores is to write '
-                f'{sorted(self.alphas)}. Give both the same alphas.')
+                f'{sorted(self.alphas)}. Add what is missing to the alphas '
+                'of CRFScores.')
         for alpha, folder in zip(self.alphas, self.folders()):
             planes = np.clip(scores[alpha][1:], 0, 1)
             write_cam(folder, results['img_id'], results['class_ids'], planes,

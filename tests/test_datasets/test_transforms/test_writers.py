@@ -53,8 +53,12 @@ def test_save_scores(tmp_path):
         np.testing.assert_allclose(found.cam, scores[alpha][1:], atol=2.5e-4)
         np.testing.assert_allclose(
             1 - found.cam.sum(axis=0), scores[alpha][0], atol=1e-3)
-    with pytest.raises(ValueError, match='Image a: .*same alphas'):
+    with pytest.raises(ValueError, match='Image a: .*Add what is missing'):
         writer(sample() | dict(crf_scores={4: scores[4]}))
+    # There may be more, for other steps.
+    SaveScores((4, ), str(tmp_path / 'one'))(
+        sample() | dict(crf_scores=scores))
+    assert files(tmp_path / 'one') == ['alpha4/a.npz']
 
 
 def test_save_mask(tmp_path):

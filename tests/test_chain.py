@@ -1,0 +1,121 @@
+"""From tags to a segmentation model with the shipped pipelines, in small."""
+import json
+
+import pytest
+
+from .test_tools import ROOT, TOOLS, python
+
+DATA = 'num_train=8, num_val=4, image_size=64, data_root="shapes"'
+LOADER = 'batch_size=4, num_workers=0, persistent_workers=False'
+CLASSIFIER = f'''
+_base_ = {str(ROOT / 'configs/acr/acr_vit_shapes.py')!r}
+train_dataloader = dict({LOADER}, dataset=dict({DATA}))
+val_dataloader = dict({LOADER}, dataset=dict({DATA}))
+test_dataloader = dict({LOADER}, dataset=dict({DATA}))
+train_cfg = dict(max_epochs=1, val_interval=1)
+'''
+REFINE = f'''
+_base_ = {{config!r}}
+refine_dataset = dict({DATA})
+'''
+WALK = f'''
+_base_ = {{config!r}}
+train_dataloader = dict({LOADER}, dataset=dict({DATA}))
+test_dataloader = dict({LOADER}, dataset=dict({DATA}))
+train_cfg = dict(max_epochs=1)
+'''
+# IRNet has no Shapes config, since there its backbone would be random.
+IRN = f'''
+_base_ = [{str(ROOT / 'configs/_base_/models/irnet_r50.py')!r},
+          {str(ROOT / 'configs/_base_/datasets/shapes_affinity.py')!r},
+          {str(ROOT / 'configs/_base_/schedules/irn_3e.py')!r},
+          {str(ROOT / 'configs/_base_/walk_runtime.py')!r}]
+model = dict(backbone=dict(depth=18, num_stages=2, out_indices=(0, 1),
+                           strides=(1, 2), dilations=(1, 1)),
+             edge_head=dict(in_channels=(64, 64, 128), strides=(4, 4, 8)),
+             radius=4, propagate=dict(crop_size=96, log_steps=3))
+train_dataloader = dict({LOADER}, dataset=dict({DATA}, pipeline=[
+    dict(type='mmwsss.LoadImage'),
+    dict(type='mmwsss.LoadPseudoMask', mask_dir='set by the pipeline'),
+    dict(type='mmwsss.RandomRescale', low=0.7, high=1.5),
+    dict(type='mmwsss.PlaceCrop', size=96),
+    dict(type='mmwsss.DownscaleLabel', factor=4),
+    dict(type='mmwsss.PackWSSSInputs')]))
+test_dataloader = dict({LOADER}, dataset=dict({DATA}))
+train_cfg = dict(max_epochs=1)
+'''
+SEGMENT = f'''
+_base_ = {str(ROOT / 'configs/segmentation/fcn_shapes.py')!r}
+train_dataloader = dict({LOADER}, dataset=dict(dataset=dict({DATA})))
+val_dataloader = dict({LOADER}, dataset=dict({DATA}))
+test_dataloader = dict({LOADER}, dataset=dict({DATA}))
+train_cfg = dict(max_epochs=1, val_interval=1)
+'''
+PIPELINE = f'''
+_base_ = '{ROOT}/configs/_base_/pipelines/{{way}}.py'
+variables = dict(
+    classifier='classifier.py', scored_on='classifier.py --train-images',
+    crf_config='crf.py', low='alpha1', high='alpha12',
+    label_config='labels.py', affinity_net='walk.py', irnet='irn.py',
+    segmentor='segment.py')
+'''
+
+
+@pytest.fixture
+def chain(tmp_path):
+    files = dict(
+        classifier=CLASSIFIER,
+        crf=REFINE.format(config=str(ROOT / 'configs/acr/acr_crf_shapes.py')),
+        labels=REFINE.format(
+            config=str(ROOT / 'configs/refine/irn-labels_shapes.py')),
+        walk=WALK.format(config=str(
+            ROOT / 'configs/affinity/affinitynet_small_shapes.py')),
+        irn=IRN,
+        segment=SEGMENT,
+        affinity_chain=PIPELINE.format(way='affinity'),
+        irn_chain=PIPELINE.format(way='irn'))
+    for name, text in files.items():
+        (tmp_path / f'{name}.py').write_text(text)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('way,names', [
+    ('affinity',
+     ['classify', 'cams', 'crf', 'affinity', 'walk', 'segment', 'test',
+      'test_crf']),
+    ('irn',
+     ['classify', 'cams', 'labels', 'boundaries', 'walk', 'segment', 'test',
+      'test_crf']),
+])
+def test_chain(chain, way, names):
+    command = (TOOLS / 'run_pipeline.py', f'{way}_chain.py', '--work-dir',
+               'run', '--workers', '2')
+    # No masks of training images at first: nothing may need them.
+    first = python(*command, '--no-scores', '--until', 'walk', cwd=chain)
+    assert 'mIoU' in first.stdout
+    done = python(*command, cwd=chain)
+    results = json.loads((chain / 'run' / 'results.json').read_text())
+    stages = {stage['name']: stage for stage in results['stages']}
+    assert list(stages) == names
+    for name, stage in stages.items():
+        assert stage['status'] == 'finished', name
+        assert all(s > 0 for s in stage['seconds'])
+    scored = [n for n in names if stages[n]['metrics']]
+    assert len(scored) == 5 and 'walk' in scored and 'test' in scored
+    for name in scored:
+        assert 0 <= stages[name]['metrics']['mIoU'] <= 100
+    for folder, number in (('cams/maps', 8), ('walk/masks', 8),
+                           ('test/masks', 4), ('test_crf/masks', 4)):
+        files = [
+            p for p in (chain / 'run' / folder).iterdir()
+            if p.suffix in ('.npz', '.png')
+        ]
+        assert len(files) == number, folder
+    page = (chain / 'run' / 'gallery' / 'index.html').read_text()
+    assert page.count('<section') == 12 and '+ walk' in page
+    assert 'segmentation, mIoU' in page
+    # Everything is done.
+    again = python(*command, cwd=chain)
+    assert again.stdout.count('done before') == 8
+    assert done.stdout.split('Gallery')[0].splitlines()[-2] in again.stdout
