@@ -149,7 +149,7 @@ def test_pipeline_fits_together(path, monkeypatch):
                     for part in parent.split('.'):
                         node = node[int(part) if part.isdigit() else part]
                     assert leaf in node, option
-    for section in cfg.gallery:
+    for section in cfg.gallery.values():
         assert Path(pipeline.fill(section['config'], '')).is_file()
         for column in section['columns'].values():
             assert pipeline.fill(column, '').startswith('never-made')

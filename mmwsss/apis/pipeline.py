@@ -29,7 +29,7 @@ from mmwsss.utils.io import atomic_write, find_file
 from mmwsss.version import __version__
 
 
-STAGE_KEYS = {'name', 'command', 'score', 'outputs', 'metrics', 'rows'}
+STAGE_KEYS = {'command', 'score', 'outputs', 'metrics', 'rows'}
 LOG_LINES = 15
 
 
@@ -75,21 +75,62 @@ def load_stages(cfg: Config, work_dir: Path, workers: int = 1) -> List[Stage]:
         workers (int): For ``{workers}``. Defaults to 1.
 
     Returns:
-        list[Stage]: In the order of the config.
+        list[Stage]: Each after those whose outputs it names, otherwise in
+        the order of the config.
 
     Raises:
-        ValueError: If a stage is malformed or refers to what no earlier
+        ValueError: If a stage is malformed or names outputs that no other
             stage makes.
     """
-    if not cfg.get('stages'):
-        raise ValueError(f'{cfg.filename} has no stages = [...], so it is no '
-                         'pipeline config.')
+    raw = cfg.get('stages')
+    if not isinstance(raw, dict) or not raw:
+        raise ValueError(f'{cfg.filename} has no stages = dict(...), so it '
+                         'is no pipeline config.')
     known = dict(
         cfg.get('variables') or {}, work_dir=str(work_dir), workers=workers)
+    for name, stage in raw.items():
+        _check_stage(name, stage, {'dir', *known})
     stages: List[Stage] = []
-    for number, raw in enumerate(cfg.stages):
-        stages.append(_load_stage(raw, number, stages, known))
+    left = dict(raw)
+    while left:
+        placed = {stage.name for stage in stages}
+        # A stage that names nothing left to come; without any, the first
+        # one says what it lacks.
+        name = next((n for n, stage in left.items() if not (
+            _named(stage) & set(raw)) - placed - {n}), next(iter(left)))
+        stages.append(_load_stage(name, left.pop(name), stages, known))
     return stages
+
+
+def _named(stage: dict) -> Set[str]:
+    """First parts of a stage's placeholders."""
+    texts = [*_as_list(stage['command']), stage.get('score'),
+             stage.get('metrics'), *stage['outputs'].values(),
+             *(stage.get('rows') or {}).values()]
+    return {
+        place.partition('.')[0]
+        for text in filter(None, texts)
+        for _, place, _, _ in string.Formatter().parse(text) if place
+    }
+
+
+def _as_list(command: Any) -> List[str]:
+    return [command] if isinstance(command, str) else list(command)
+
+
+def _check_stage(name: str, raw: dict, taken: Set[str]) -> None:
+    """Raise ValueError where a stage is not as it must be."""
+    needed = {'command', 'outputs'}
+    if not needed <= set(raw) <= STAGE_KEYS:
+        raise ValueError(
+            f'Stage {name!r} needs command and outputs, and may have '
+            f'{sorted(STAGE_KEYS - needed)}; it has {sorted(raw)}.')
+    if not name.isidentifier() or name in taken:
+        raise ValueError(f'Stage {name!r}: a name is letters, digits and _, '
+                         f'and none of {sorted(taken)}.')
+    if raw.get('rows') and not raw.get('metrics'):
+        raise ValueError(f'Stage {name!r} has rows but no metrics file to '
+                         'read them from.')
 
 
 def fill_placeholders(text: str, stages: Sequence[Stage], where: str,
@@ -118,7 +159,7 @@ def fill_placeholders(text: str, stages: Sequence[Stage], where: str,
         if output not in outputs.get(stage, {}):
             made = [f'{s}.{o}' for s, paths in outputs.items() for o in paths]
             raise ValueError(
-                f'{where}: {{{place}}} is made by no earlier stage; there '
+                f'{where}: {{{place}}} is made by no stage before it; there '
                 f'are {", ".join([*made, *known]) or "none"}.')
         used.setdefault(stage, []).append(outputs[stage][output])
     spaces = {name: SimpleNamespace(**paths)
@@ -126,22 +167,8 @@ def fill_placeholders(text: str, stages: Sequence[Stage], where: str,
     return text.format_map({**spaces, **known}), used
 
 
-def _load_stage(raw: dict, number: int, earlier: List[Stage],
+def _load_stage(name: str, raw: dict, earlier: List[Stage],
                 known: Dict[str, Any]) -> Stage:
-    name = raw.get('name')
-    where = f'Stage {name!r}' if name else f'stages[{number}]'
-    unknown = set(raw) - STAGE_KEYS
-    if unknown or not {'name', 'command', 'outputs'} <= set(raw):
-        raise ValueError(
-            f'{where} needs name, command and outputs, and may have '
-            f'{sorted(STAGE_KEYS - {"name", "command", "outputs"})}; it has '
-            f'{sorted(raw)}.')
-    taken = {'dir', *known}
-    if not str(name).isidentifier() or name in taken:
-        raise ValueError(f'{where}: a name is letters, digits and _, and '
-                         f'none of {sorted(taken)}.')
-    if name in {stage.name for stage in earlier}:
-        raise ValueError(f'{where} stands twice in the pipeline.')
     needs: List[str] = []
     inputs: List[str] = []
 
@@ -149,7 +176,7 @@ def _load_stage(raw: dict, number: int, earlier: List[Stage],
         filled, used = fill_placeholders(
             text,
             earlier,
-            where,
+            f'Stage {name!r}',
             dir=os.path.join(known['work_dir'], name),
             **known)
         for stage, path in used.items():
@@ -158,20 +185,15 @@ def _load_stage(raw: dict, number: int, earlier: List[Stage],
             inputs.extend(p for p in path if p not in inputs)
         return filled
 
-    commands = raw['command']
-    commands = [commands] if isinstance(commands, str) else list(commands)
     stage = Stage(
         name=name,
-        commands=[fill(command) for command in commands],
+        commands=[fill(command) for command in _as_list(raw['command'])],
         score=fill(raw['score']) if raw.get('score') else None,
         outputs={k: fill(v) for k, v in raw['outputs'].items()},
         metrics=fill(raw['metrics']) if raw.get('metrics') else None,
         rows={k: fill(v) for k, v in (raw.get('rows') or {}).items()},
         needs=needs,
         inputs=inputs)
-    if stage.rows and not stage.metrics:
-        raise ValueError(f'{where} has rows but no metrics file to read them '
-                         'from.')
     stage.key = _stage_key(stage, earlier)
     return stage
 

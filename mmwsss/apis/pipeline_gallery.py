@@ -18,13 +18,13 @@ from .evaluation_data import evaluation_dataset
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-SECTION_KEYS = {'title', 'config', 'train_images', 'num_images', 'columns'}
+SECTION_KEYS = {'config', 'train_images', 'num_images', 'columns'}
 
 
 def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
     """Write the page that a pipeline config's ``gallery`` describes.
 
-    ``gallery`` is a list of sections, each ``dict(title, config,
+    ``gallery`` maps the titles of its sections to ``dict(config,
     train_images=False, num_images=12, columns)``: the images are those of
     the config's test data (or training data), and ``columns`` maps captions
     to folders of class maps or masks, e.g. ``{'+ CRF': '{crf.masks}'}``.
@@ -41,8 +41,8 @@ def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
         ValueError: If a section is malformed.
     """
     gallery: Optional[Gallery] = None
-    for section in pipeline.cfg.get('gallery') or []:
-        columns = _columns(section, pipeline)
+    for title, section in (pipeline.cfg.get('gallery') or {}).items():
+        columns = _columns(title, section, pipeline)
         if not columns:
             continue
         dataset = evaluation_dataset(
@@ -58,8 +58,7 @@ def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
                 title='Stage by stage: '
                 f'{Path(pipeline.cfg.filename).parent.name}')
         for i in range(min(section.get('num_images', 12), len(dataset))):
-            _add_row(gallery, dataset.get_data_info(i), columns,
-                     section['title'])
+            _add_row(gallery, dataset.get_data_info(i), columns, title)
     if gallery is None:
         return None
     metrics = {
@@ -69,13 +68,13 @@ def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
     return gallery.write_html({k: v for k, v in metrics.items() if v != '-'})
 
 
-def _columns(section: dict,
+def _columns(title: str, section: dict,
              pipeline: 'Pipeline') -> List[Tuple[str, Path]]:
     """Captions and folders that are there."""
-    if not {'title', 'config', 'columns'} <= set(section) <= SECTION_KEYS:
+    if not {'config', 'columns'} <= set(section) <= SECTION_KEYS:
         raise ValueError(
-            f'A section of gallery has {sorted(section)}; it needs title, '
-            'config and columns and may have train_images and num_images.')
+            f'gallery.{title} has {sorted(section)}; it needs config and '
+            'columns and may have train_images and num_images.')
     found = []
     for caption, text in section['columns'].items():
         folder = pipeline.fill(text, f'gallery column {caption!r}')

@@ -43,25 +43,21 @@ def scripts(tmp_path, monkeypatch):
 
 
 def stages(**changes):
-    found = [
-        dict(
-            name='first',
-            command='count.py {dir}/a.txt',
-            outputs=dict(a='{dir}/a.txt')),
-        dict(
-            name='second',
+    found = dict(
+        # Not in the order in which they need each other.
+        third=dict(
+            command='count.py {dir}/c.txt {first.a} {second.b}',
+            outputs=dict(c='{dir}/c.txt')),
+        first=dict(
+            command='count.py {dir}/a.txt', outputs=dict(a='{dir}/a.txt')),
+        second=dict(
             command='count.py {dir}/b.txt {first.a}',
             score='score.py {dir}/m.json 12.345',
             metrics='{dir}/m.json',
             rows={'masks': 'mIoU'},
-            outputs=dict(b='{dir}/b.txt')),
-        dict(
-            name='third',
-            command='count.py {dir}/c.txt {first.a} {second.b}',
-            outputs=dict(c='{dir}/c.txt')),
-    ]
-    for stage in found:
-        stage.update(changes.get(stage['name'], {}))
+            outputs=dict(b='{dir}/b.txt')))
+    for name, change in changes.items():
+        found.setdefault(name, {}).update(change)
     return found
 
 
@@ -179,12 +175,14 @@ def test_scores_can_be_left_out_and_added_later(scripts):
 
 @pytest.mark.parametrize('change,message', [
     (dict(second=dict(command='count.py {fist.a}')),
-     r'{fist.a} is made by no earlier stage; there are first.a'),
-    (dict(second=dict(command='count.py {third.c}')), 'no earlier stage'),
-    (dict(second=dict(name='first')), "'first' stands twice"),
-    (dict(second=dict(name='a b')), 'letters, digits'),
-    (dict(second=dict(name='dir')), 'none of'),
-    (dict(second=dict(comand='x')), 'needs name, command and outputs'),
+     r"Stage 'second': {fist.a} is made by no stage before it; there are "
+     'first.a'),
+    (dict(second=dict(command='count.py {third.c}')),
+     "Stage 'third'.*second.b. is made by no stage before it"),
+    (dict(second=dict(command='count.py {second.b}')), 'no stage before it'),
+    ({'a b': dict(command='x', outputs={})}, 'letters, digits'),
+    (dict(dir=dict(command='x', outputs={})), 'none of'),
+    (dict(second=dict(comand='x')), 'needs command and outputs'),
     (dict(second=dict(metrics=None)), 'no metrics file'),
 ])
 def test_malformed(scripts, change, message):
@@ -223,9 +221,9 @@ def write_pipeline(folder, sleep):
         'pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n'
         f'time.sleep({sleep})\n')
     path = folder / 'pipe.py'
-    path.write_text('stages = [dict(name="nap", '
+    path.write_text('stages = dict(nap=dict('
                     'command="sleep.py {dir}/pid.txt", '
-                    'outputs=dict(pid="{dir}/pid.txt"))]')
+                    'outputs=dict(pid="{dir}/pid.txt")))')
     return path
 
 

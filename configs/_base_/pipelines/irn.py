@@ -1,34 +1,7 @@
 # From tags to a segmentation model by way of IRNet (CVPR 2019).
-# A pipeline config sets the other variables; see docs/pipelines.md.
-variables = dict(
-    # Of all trainings.
-    seed=0,
-    # Settings of all trainings, e.g. 'train_dataloader.num_workers=8'.
-    train_options='',
-    # What the table shows, and options of tools/evaluate_masks.py; e.g.
-    # 'mIoU_subset' and '--report-classes background cat'.
-    metric='mIoU',
-    mask_options='')
-stages = [
-    dict(
-        name='classify',
-        command='tools/train.py {classifier} --work-dir {dir} --resume '
-        '--cfg-options randomness.seed={seed} {train_options}',
-        outputs=dict(run='{dir}/last_checkpoint')),
-    dict(
-        name='cams',
-        command='tools/test.py {classifier} {classify.run} --train-images '
-        '--out {dir}/maps --work-dir {dir}',
-        score='tools/evaluate_cams.py {dir}/maps {scored_on} '
-        '--out {dir}/metrics.json',
-        metrics='{dir}/metrics.json',
-        rows={
-            'CAM, fixed threshold': '{metric}_fixed',
-            'CAM, best threshold *': '{metric}'
-        },
-        outputs=dict(maps='{dir}/maps')),
-    dict(
-        name='labels',
+_base_ = './chain.py'
+stages = dict(
+    labels=dict(
         command='tools/refine_cams.py {label_config} --cams {cams.maps} '
         '--out {dir}/masks --workers {workers}',
         score='tools/evaluate_masks.py {dir}/masks --config {scored_on} '
@@ -39,15 +12,13 @@ stages = [
             'pixels that are not confident, %': 'ignored'
         },
         outputs=dict(masks='{dir}/masks')),
-    dict(
-        name='boundaries',
+    boundaries=dict(
         command='tools/train.py {irnet} --work-dir {dir} --resume '
         '--cfg-options randomness.seed={seed} '
         'train_dataloader.dataset.pipeline.1.mask_dir={labels.masks} '
         '{train_options}',
         outputs=dict(run='{dir}/last_checkpoint')),
-    dict(
-        name='walk',
+    walk=dict(
         command='tools/test.py {irnet} {boundaries.run} --train-images '
         '--out {dir}/masks --work-dir {dir} --cfg-options '
         'test_dataloader.dataset.pipeline.1.cam_dir={cams.maps}',
@@ -56,47 +27,9 @@ stages = [
         metrics='{dir}/metrics.json',
         rows={'+ random walk': '{metric}'},
         outputs=dict(masks='{dir}/masks')),
-    dict(
-        name='segment',
-        command='tools/train.py {segmentor} --work-dir {dir} --resume '
-        '--cfg-options randomness.seed={seed} '
-        'train_dataloader.dataset.mask_dir={walk.masks} '
-        '{train_options}',
-        outputs=dict(run='{dir}/last_checkpoint')),
-    dict(
-        name='test',
-        command='tools/test.py {segmentor} {segment.run} --work-dir {dir} '
-        '--out {dir}/masks',
-        score='tools/evaluate_masks.py {dir}/masks --config {segmentor} '
-        '{mask_options} --out {dir}/scores.json',
-        metrics='{dir}/scores.json',
-        rows={'segmentation, val': '{metric}'},
-        outputs=dict(masks='{dir}/masks')),
-    dict(
-        name='test_crf',
-        command='tools/test.py {segmentor} {segment.run} --tta '
-        '--work-dir {dir} --out {dir}/masks',
-        score='tools/evaluate_masks.py {dir}/masks --config {segmentor} '
-        '{mask_options} --out {dir}/scores.json',
-        metrics='{dir}/scores.json',
-        rows={'+ scales, flips and CRF, val': '{metric}'},
-        outputs=dict(masks='{dir}/masks')),
-]
-gallery = [
-    dict(
-        title='train',
-        config='{classifier}',
-        train_images=True,
-        columns={
-            'CAM': '{cams.maps}',
-            'confident': '{labels.masks}',
-            '+ walk': '{walk.masks}'
-        }),
-    dict(
-        title='val',
-        config='{segmentor}',
-        columns={
-            'segmentation': '{test.masks}',
-            '+ CRF': '{test_crf.masks}'
-        }),
-]
+)
+gallery = dict(
+    train=dict(columns={
+        'confident': '{labels.masks}',
+        '+ walk': '{walk.masks}'
+    }))

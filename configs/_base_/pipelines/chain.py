@@ -1,0 +1,63 @@
+# What all chains share: tags, class maps, and a segmentation model on the
+# masks of a stage called walk. Stages run in the order in which they need each
+# other.
+# A pipeline config sets the other variables; see docs/pipelines.md.
+variables = dict(
+    # Of all trainings.
+    seed=0,
+    # Settings of all trainings, e.g. 'train_dataloader.num_workers=8'.
+    train_options='',
+    # What the table shows, and options of tools/evaluate_masks.py; e.g.
+    # 'mIoU_subset' and '--report-classes background cat'.
+    metric='mIoU',
+    mask_options='')
+stages = dict(
+    classify=dict(
+        command='tools/train.py {classifier} --work-dir {dir} --resume '
+        '--cfg-options randomness.seed={seed} {train_options}',
+        outputs=dict(run='{dir}/last_checkpoint')),
+    cams=dict(
+        command='tools/test.py {classifier} {classify.run} --train-images '
+        '--out {dir}/maps --work-dir {dir}',
+        score='tools/evaluate_cams.py {dir}/maps {scored_on} '
+        '--out {dir}/metrics.json',
+        metrics='{dir}/metrics.json',
+        rows={
+            'CAM, fixed threshold': '{metric}_fixed',
+            'CAM, best threshold *': '{metric}'
+        },
+        outputs=dict(maps='{dir}/maps')),
+    segment=dict(
+        command='tools/train.py {segmentor} --work-dir {dir} --resume '
+        '--cfg-options randomness.seed={seed} '
+        'train_dataloader.dataset.mask_dir={walk.masks} '
+        '{train_options}',
+        outputs=dict(run='{dir}/last_checkpoint')),
+    test=dict(
+        command='tools/test.py {segmentor} {segment.run} --work-dir {dir} '
+        '--out {dir}/masks',
+        score='tools/evaluate_masks.py {dir}/masks --config {segmentor} '
+        '{mask_options} --out {dir}/scores.json',
+        metrics='{dir}/scores.json',
+        rows={'segmentation, val': '{metric}'},
+        outputs=dict(masks='{dir}/masks')),
+    test_crf=dict(
+        command='tools/test.py {segmentor} {segment.run} --tta '
+        '--work-dir {dir} --out {dir}/masks',
+        score='tools/evaluate_masks.py {dir}/masks --config {segmentor} '
+        '{mask_options} --out {dir}/scores.json',
+        metrics='{dir}/scores.json',
+        rows={'+ scales, flips and CRF, val': '{metric}'},
+        outputs=dict(masks='{dir}/masks')),
+)
+gallery = dict(
+    train=dict(
+        config='{classifier}',
+        train_images=True,
+        columns={'CAM': '{cams.maps}'}),
+    val=dict(
+        config='{segmentor}',
+        columns={
+            'segmentation': '{test.masks}',
+            '+ CRF': '{test_crf.masks}'
+        }))
