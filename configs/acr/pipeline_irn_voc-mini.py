@@ -6,7 +6,7 @@ variables = dict(
     scored_on='configs/acr/acr_deit-tiny_voc-mini.py --train-images',
     label_config='configs/acr/acr_irn-labels_voc-mini.py',
     irnet='configs/affinity/irnet_r18_voc-mini.py',
-    segmentor='configs/segmentation/fcn_mobilenetv2_voc-mini.py',
+    segmentor='configs/segmentation/deeplabv2_r18_voc-mini.py',
     # The other classes are too rare there for their IoU to mean anything.
     metric='mIoU_subset',
     mask_options='--report-classes background cat cow dog horse person sheep')

@@ -8,7 +8,7 @@ variables = dict(
     low='alpha0.5',
     high='alpha6',
     affinity_net='configs/affinity/affinitynet_r18_voc-mini.py',
-    segmentor='configs/segmentation/fcn_mobilenetv2_voc-mini.py',
+    segmentor='configs/segmentation/deeplabv2_r18_voc-mini.py',
     # The other classes are too rare there for their IoU to mean anything.
     metric='mIoU_subset',
     mask_options='--report-classes background cat cow dog horse person sheep')

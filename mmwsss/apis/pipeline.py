@@ -638,6 +638,8 @@ def run_pipeline(args: argparse.Namespace) -> Pipeline:
                 pipeline.redo(args.redo)
             pipeline.run(args.until)
             print(pipeline.table())
+            if any('*' in row for s in pipeline.stages for row in s.rows):
+                print('* tuned on the masks it is scored with')
             # Here, because it imports what takes seconds.
             from .pipeline_gallery import write_pipeline_gallery
             page = write_pipeline_gallery(pipeline)

@@ -102,7 +102,10 @@ def _transition_matrix(affinity: Tensor, offsets: np.ndarray,
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Sparse CSR tensor support')
         return torch.sparse_csr_tensor(
-            starts.to(kind), columns.to(kind), weight[used], (size, size))
+            starts.to(kind),
+            columns.to(kind),
+            weight[used], (size, size),
+            check_invariants=False)
 
 
 @torch.no_grad()
