@@ -460,9 +460,13 @@ class Pipeline:
         commands = list(stage.commands)
         if stage.score and self.scores:
             commands.append(stage.score)
-        kept = []
+        earlier = self.results.get(stage.name, {})
+        kept, before = [], 0.
         if only_score:
-            kept = self.results[stage.name]['seconds'][:len(stage.commands)]
+            kept = earlier['seconds'][:len(stage.commands)]
+            before = earlier['seconds_before']
+        elif earlier.get('status') != 'finished':
+            before = _spent(earlier)  # What it continues took time too.
         entry = self.results[stage.name] = dict(
             name=stage.name,
             status='running',
@@ -473,9 +477,11 @@ class Pipeline:
             log=str(log),
             started=time.strftime('%Y-%m-%d %H:%M:%S'),
             seconds=kept,
+            seconds_before=before,
             metrics=None)
         self.save()
         status = 'failed'
+        begin = time.perf_counter()
         try:
             for command in commands[len(kept):]:
                 begin = time.perf_counter()
@@ -502,8 +508,11 @@ class Pipeline:
             raise
         finally:
             entry['status'] = status
+            if status != 'finished':
+                entry['seconds_before'] = round(
+                    before + time.perf_counter() - begin, 2)
             self.save()
-        print(f'{place}: {_duration(sum(entry["seconds"]))}' + ''.join(
+        print(f'{place}: {_duration(_spent(entry))}' + ''.join(
             f', {row} {self.value(stage.name, key)}'
             for row, key in stage.rows.items()), flush=True)
 
@@ -579,7 +588,7 @@ class Pipeline:
         table.align['mIoU'] = table.align['time'] = 'r'
         for stage in self.stages:
             entry = self.results.get(stage.name, {})
-            spent = _duration(sum(entry.get('seconds', ())))
+            spent = _duration(_spent(entry))
             rows: Sequence[Tuple[str, Optional[str]]] = \
                 list(stage.rows.items()) or [('', None)]
             for i, (title, key) in enumerate(rows):
@@ -595,6 +604,11 @@ def _tail(log: Path) -> str:
     """The last lines of a log, indented."""
     lines = log.read_text(errors='replace').splitlines()[-LOG_LINES:]
     return '\n'.join(f'    {line}' for line in lines)
+
+
+def _spent(entry: dict) -> float:
+    """Seconds of a stage, those of runs that did not finish included."""
+    return sum(entry.get('seconds', ())) + entry.get('seconds_before', 0.)
 
 
 def _duration(seconds: float) -> str:

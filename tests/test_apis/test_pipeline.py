@@ -111,6 +111,23 @@ def test_failure_is_named_and_continued(scripts):
     assert counts(scripts) == dict(first='1 ', second='1 1', third='1 1 1')
 
 
+def test_time_of_runs_that_did_not_finish_counts(scripts):
+    (scripts / 'slow.py').write_text(
+        'import pathlib, sys, time\n'
+        'time.sleep(0.4)\n'
+        'sys.exit(not pathlib.Path("ready").exists())\n')
+    change = dict(first=dict(command=['slow.py', 'count.py {dir}/a.txt']))
+    with pytest.raises(StageError):
+        pipeline(scripts, **change).run()
+    (scripts / 'ready').touch()
+    pipeline(scripts, **change).run()
+    results = json.loads((scripts / 'run' / 'results.json').read_text())
+    first, second = results['stages'][:2]
+    assert first['name'] == 'first' and len(first['seconds']) == 2
+    assert 0.4 <= first['seconds_before'] < sum(first['seconds']) + 5
+    assert second['seconds_before'] == 0
+
+
 def test_outputs_must_appear(scripts):
     lying = pipeline(
         scripts, first=dict(outputs=dict(a='{dir}/other.txt')))
