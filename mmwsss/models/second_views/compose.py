@@ -34,10 +34,15 @@ class Compose(SecondView):
         return maps
 
     def inverse(self, maps: Tensor, size: Tuple[int, int]) -> Tensor:
-        """Undo all parts; every step yields maps of ``size``."""
-        for view in reversed(self.views):
-            maps = view.inverse(maps, size)
-        return maps
+        """Undo all parts on (N, C, h, w), giving (N, C, *size).
+
+        A part that keeps the grid leaves resizing to one that does not.
+        """
+        first, *others = self.views
+        for view in reversed(others):
+            maps = view.inverse(
+                maps, maps.shape[-2:] if view.keeps_grid else size)
+        return first.inverse(maps, size)
 
     def align_tokens(self, tokens: Tensor) -> Tensor:
         """Undo all parts on the token grid (N, gh, gw, D)."""

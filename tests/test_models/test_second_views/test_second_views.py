@@ -33,6 +33,66 @@ def test_rescale():
         build(dict(type='mmwsss.Rescale', scale=0.))
 
 
+@pytest.mark.parametrize('scale', [0.3, 0.1, 0.29, 0.5, 0.7, 1.5])
+def test_rescale_gives_the_size_of_a_scale_factor(scale):
+    view = build(dict(type='mmwsss.Rescale', scale=scale))
+    for side in range(10, 700):
+        line = torch.zeros(1, 1, 10, side)
+        expected = torch.nn.functional.interpolate(
+            line, scale_factor=scale, mode='bilinear', align_corners=True)
+        assert view.apply(line).shape == expected.shape, side
+
+
+def test_rescale_values_are_those_of_the_grid():
+    """Aligned corners: output i of n looks at input i (m - 1) / (n - 1)."""
+    view = build(dict(type='mmwsss.Rescale', scale=0.5))
+    maps = torch.rand(1, 1, 9, 7)
+    small = view.apply(maps)
+    for i in range(4):
+        for j in range(3):
+            y, x = i * 8 / 3, j * 6 / 2
+            top, left = min(int(y), 7), min(int(x), 5)
+            fy, fx = y - top, x - left
+            a, b = maps[0, 0, top:top + 2, left:left + 2]
+            expected = ((1 - fy) * ((1 - fx) * a[0] + fx * a[1]) + fy *
+                        ((1 - fx) * b[0] + fx * b[1]))
+            assert_close(small[0, 0, i, j], expected)
+
+
+@pytest.mark.parametrize('size, expected', [((448, 448), (128, 128)),
+                                            ((450, 53), (128, 16)),
+                                            ((7, 160), (16, 48))])
+def test_rescale_to_whole_patches(size, expected):
+    view = build(dict(type='mmwsss.Rescale', size_divisor=16))
+    maps = torch.rand(1, 2, *size)
+    small = view.apply(maps)
+    assert small.shape[-2:] == expected
+    assert_close(
+        small,
+        torch.nn.functional.interpolate(
+            maps, size=expected, mode='bilinear', align_corners=True))
+    assert view.inverse(small, size).shape == maps.shape
+    with pytest.raises(ValueError, match='size_divisor >= 1'):
+        build(dict(type='mmwsss.Rescale', size_divisor=0))
+
+
+def test_compose_rescale_and_flip_in_either_order():
+    flip = build(dict(type='mmwsss.HorizontalFlip'))
+    rescale = build(dict(type='mmwsss.Rescale', scale=0.5, size_divisor=4))
+    maps = torch.rand(1, 2, 17, 26)
+    for views in ([flip, rescale], [rescale, flip]):
+        both = build(dict(type='mmwsss.Compose', views=views))
+        small = both.apply(maps)
+        assert small.shape == (1, 2, 8, 12)
+        assert_close(small, rescale.apply(maps).flip(-1))
+        # The mirror resizes nothing; corners stay aligned.
+        assert_close(
+            both.inverse(small, (17, 26)),
+            rescale.inverse(small.flip(-1), (17, 26)))
+    twice = build(dict(type='mmwsss.Compose', views=[flip, flip]))
+    assert twice.inverse(maps, (8, 9)).shape == (1, 2, 8, 9)
+
+
 def test_compose():
     flip = dict(type='mmwsss.HorizontalFlip')
     both = build(
@@ -57,8 +117,8 @@ def test_segmentor_brings_rescaled_maps_back():
     model = build_segmentor(
         second_view=dict(type='mmwsss.Rescale', scale=0.5), **resnet_cfg())
     image = torch.randn(1, 3, 64, 96)
-    view, other, inverse = model.forward_views(image, torch.zeros(1, 5),
-                                               None)
+    view, other, frames = model.forward_views(image, torch.zeros(1, 5), None)
     assert not other.aligned
     assert other.image.shape == (1, 3, 32, 48)
-    assert inverse(other.cams).shape == view.cams.shape
+    assert frames['inverse'](other.cams).shape == view.cams.shape
+    assert_close(frames['transform'](image), other.image)
