@@ -56,7 +56,8 @@ class ViewOutput:
     - ``affinity``: (N, P, P).
     - ``logits``: (N, K).
     - ``cams``: raw class maps (N, K, h, w).
-    - ``refined_cams``: (N, K, h, w) after the model's refiner.
+    - ``refined_cams``: (N, K + 1, h, w) after the model's refiner, the
+      background's map first; absent without a refiner.
 
     Args:
         image (Tensor): The normalised input (N, 3, H, W) of this view.
@@ -64,8 +65,8 @@ class ViewOutput:
         fields (dict): Fields that are known already. Beside the above,
             transformers give ``grid``, rows and columns of patch tokens, and
             ``num_prefix_tokens``, the tokens before the first patch.
-        aligned (bool): Whether everything but ``image`` already lies in the
-            frame of the first view.
+        aligned (bool): Whether everything already lies in the frame of the
+            first view.
         providers (dict): Field name to a function of this view.
     """
     image: Tensor

@@ -1,4 +1,4 @@
-"""Augmentation that the training of AffinityNet and IRNet needs."""
+"""Augmentation that the training of AffinityNet, IRNet and SEAM needs."""
 from typing import Any, Dict, Tuple
 
 import numpy as np
@@ -9,34 +9,8 @@ from torchvision import transforms
 
 from mmwsss.registry import TRANSFORMS
 
-from .resize import resize_float
-
-
-def to_picture(image: np.ndarray) -> Image.Image:
-    """A Pillow image.
-
-    Args:
-        image (np.ndarray): (h, w, 3) BGR 0..255 of any type.
-
-    Returns:
-        Image.Image: RGB, rounded to whole grey levels.
-    """
-    if image.dtype != np.uint8:
-        image = image.round().clip(0, 255).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
-
-
-def from_picture(picture: Image.Image, like: np.ndarray) -> np.ndarray:
-    """Back from a Pillow image.
-
-    Args:
-        picture (Image.Image): RGB.
-        like (np.ndarray): Gives the type.
-
-    Returns:
-        np.ndarray: (h, w, 3) BGR.
-    """
-    return np.asarray(picture)[..., ::-1].astype(like.dtype)
+from .resize import (from_picture, resize_bicubic, resize_float,
+                     to_picture)
 
 
 @TRANSFORMS.register_module()
@@ -95,8 +69,7 @@ class RandomRescale(BaseTransform):
         factor = np.random.uniform(self.low, self.high)
         image = results['img']
         h, w = (max(round(s * factor), 1) for s in image.shape[:2])
-        results['img'] = from_picture(
-            to_picture(image).resize((w, h), Image.Resampling.BICUBIC), image)
+        results['img'] = resize_bicubic(image, (h, w))
         for key in results.get('seg_fields', []):
             results[key] = np.asarray(
                 Image.fromarray(results[key]).resize(

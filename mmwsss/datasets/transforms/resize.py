@@ -1,9 +1,10 @@
-"""Resizing and cropping as the transformer papers do it."""
+"""Resizing and cropping as the papers do it."""
 from typing import Any, Dict, Sequence, Tuple
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
+from PIL import Image
 
 from mmwsss.registry import TRANSFORMS
 
@@ -30,6 +31,47 @@ def resize_float(image: np.ndarray,
     if image.dtype != np.float64:
         image = image.astype(np.float32)
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def to_picture(image: np.ndarray) -> Image.Image:
+    """A Pillow image.
+
+    Args:
+        image (np.ndarray): (h, w, 3) BGR 0..255 of any type.
+
+    Returns:
+        Image.Image: RGB, rounded to whole grey levels.
+    """
+    if image.dtype != np.uint8:
+        image = image.round().clip(0, 255).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
+
+
+def from_picture(picture: Image.Image, like: np.ndarray) -> np.ndarray:
+    """Back from a Pillow image.
+
+    Args:
+        picture (Image.Image): RGB.
+        like (np.ndarray): Gives the type.
+
+    Returns:
+        np.ndarray: (h, w, 3) BGR.
+    """
+    return np.asarray(picture)[..., ::-1].astype(like.dtype)
+
+
+def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Resize bicubically with antialiasing, as Pillow does.
+
+    Args:
+        image (np.ndarray): (h, w, 3) BGR 0..255 of any type.
+        size (tuple[int, int]): New height and width.
+
+    Returns:
+        np.ndarray: (*size, 3) of the image's type, in whole grey levels.
+    """
+    picture = to_picture(image).resize(size[::-1], Image.Resampling.BICUBIC)
+    return from_picture(picture, image)
 
 
 def long_side_size(shape: Sequence[int], long_side: int) -> Tuple[int, int]:
@@ -86,12 +128,15 @@ def place(image: np.ndarray, size: int, offset: Tuple[int, int],
 
 
 class _JointResize(BaseTransform):
-    """Resizes the image bilinearly and all seg fields to the nearest."""
+    """Resizes the image, and all seg fields to the nearest."""
+
+    #: How the image is resized.
+    resize_image = staticmethod(resize_float)
 
     def resize(self, results: Dict[str, Any],
                size: Tuple[int, int]) -> Dict[str, Any]:
         before = results['img'].shape[:2]
-        results['img'] = resize_float(results['img'], size)
+        results['img'] = self.resize_image(results['img'], size)
         for key in results.get('seg_fields', []):
             results[key] = resize_float(results[key], size, nearest=True)
         results['img_shape'] = size
@@ -104,19 +149,36 @@ class RandomLongSideResize(_JointResize):
     """Resize so that the long side is a random number of pixels.
 
     As in the training of ACR and GETAM, whose range for a crop of c pixels is
-    [int(0.9 c), int(c / 0.875)]; aspect kept, no rounding to uint8.
+    [int(0.9 c), int(c / 0.875)], and in that of SEAM, whose range is
+    [448, 768] for a crop of 448; the aspect is kept.
 
     Args:
         low (int): Smallest long side.
         high (int): Largest long side, included.
+        interpolation (str): ``'bilinear'`` without rounding to uint8 (ACR,
+            GETAM), or ``'bicubic'`` as Pillow does it (SEAM).
+            Defaults to 'bilinear'.
+
+    Raises:
+        ValueError: If the range or the interpolation is none of these.
     """
 
-    def __init__(self, low: int, high: int) -> None:
+    def __init__(self,
+                 low: int,
+                 high: int,
+                 interpolation: str = 'bilinear') -> None:
         if not 1 <= low <= high:
             raise ValueError('RandomLongSideResize needs 1 <= low <= high, '
                              f'got {low} and {high}.')
+        rules = dict(bilinear=resize_float, bicubic=resize_bicubic)
+        if interpolation not in rules:
+            raise ValueError(
+                f'RandomLongSideResize: interpolation is {interpolation!r}, '
+                f'not one of {tuple(rules)}.')
         self.low = low
         self.high = high
+        self.interpolation = interpolation
+        self.resize_image = rules[interpolation]
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Resize one sample."""
@@ -125,7 +187,8 @@ class RandomLongSideResize(_JointResize):
             results, long_side_size(results['img'].shape[:2], long_side))
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(low={self.low}, high={self.high})'
+        return (f'{type(self).__name__}(low={self.low}, high={self.high}, '
+                f'interpolation={self.interpolation!r})')
 
 
 @TRANSFORMS.register_module()

@@ -1,6 +1,7 @@
 """Classification from pooled class maps."""
 from typing import Any, Optional
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
@@ -25,6 +26,9 @@ class CAMHead(ClassHead):
         pooling (dict, optional): Pooling module. Defaults to
             ``dict(type='mmwsss.GlobalAveragePooling')``.
         dropout_ratio (float): Dropout on the features. Defaults to 0.
+        pool_at_image_size (bool): Whether the maps are pooled after bilinear
+            up-sampling (corners aligned) to the size of the image, as SEAM
+            does; this gives the border half the weight. Defaults to False.
         **kwargs: See :class:`ClassHead`.
     """
 
@@ -34,11 +38,13 @@ class CAMHead(ClassHead):
                  in_index: int = -1,
                  pooling: Optional[dict] = None,
                  dropout_ratio: float = 0.,
+                 pool_at_image_size: bool = False,
                  **kwargs: Any) -> None:
         kwargs.setdefault(
             'init_cfg', dict(type='Kaiming', layer='Conv2d', a=1))
         super().__init__(num_classes, in_channels, **kwargs)
         self.in_index = in_index
+        self.pool_at_image_size = pool_at_image_size
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.conv = nn.Conv2d(in_channels, num_classes, 1, bias=False)
         self.pooling = MODELS.build(
@@ -50,4 +56,11 @@ class CAMHead(ClassHead):
 
     def forward(self, view: ViewOutput) -> Tensor:
         """Logits (N, K), pooled from the view's class maps."""
-        return self.pooling(view.cams)
+        maps = view.cams
+        if self.pool_at_image_size:
+            maps = F.interpolate(
+                maps,
+                size=view.image.shape[-2:],
+                mode='bilinear',
+                align_corners=True)
+        return self.pooling(maps)

@@ -2,5 +2,6 @@
 from .cam import CAM
 from .getam import GETAM
 from .localizer import Localizer
+from .refined_cam import RefinedCAM
 
-__all__ = ['Localizer', 'CAM', 'GETAM']
+__all__ = ['Localizer', 'CAM', 'GETAM', 'RefinedCAM']

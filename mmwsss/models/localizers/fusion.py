@@ -5,8 +5,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NORMALIZATIONS = ('minmax', 'max')
+NORMALIZATIONS = ('minmax', 'max', 'shifted')
 FUSIONS = ('sum', 'max')
+INTERPOLATIONS = ('bilinear', 'bicubic')
+
+
+def resize_image(inputs: Tensor,
+                 size: Tuple[int, int],
+                 interpolation: str = 'bilinear') -> Tensor:
+    """Resize network inputs to one of the scales of a prediction.
+
+    Args:
+        inputs (Tensor): (N, C, H, W).
+        size (tuple[int, int]): New height and width.
+        interpolation (str): ``'bilinear'``, or ``'bicubic'`` with
+            antialiasing, Pillow's rule, with which SEAM makes the scales of a
+            picture; unlike Pillow's, results are not rounded to whole grey
+            levels and may leave the range of the input a little.
+
+    Returns:
+        Tensor: (N, C, *size); ``inputs`` itself if it has that size.
+
+    Raises:
+        ValueError: If ``interpolation`` is unknown.
+    """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f'test_cfg.interpolation is {interpolation!r}, not '
+                         f'one of {INTERPOLATIONS}.')
+    if inputs.shape[-2:] == tuple(size):
+        return inputs
+    return F.interpolate(
+        inputs,
+        size=tuple(size),
+        mode=interpolation,
+        align_corners=False,
+        antialias=interpolation == 'bicubic')
 
 
 def resize_maps(maps: Tensor,
@@ -40,8 +73,13 @@ def normalize_maps(maps: Tensor,
     Args:
         maps (Tensor): (K', h, w).
         mode (str): ``'minmax'``: (x - min) / (max - min + eps), as ACR does;
-            ``'max'``: x / (max + eps), for maps that are not negative.
-        eps (float): Keeps empty maps at zero. Defaults to 1e-6.
+            ``'max'``: x / (max + eps), for maps that are not negative;
+            ``'shifted'``: (y - min - eps) / (max - min + eps), as SEAM does
+            at inference, where y is x without its negative part, min and max
+            are of that, and pixels below min + eps count as zero. These come
+            out negative, an empty map as -1 everywhere: clamp at 0 for
+            scores.
+        eps (float): Keeps empty maps finite. Defaults to 1e-6.
 
     Returns:
         Tensor: (K', h, w).
@@ -52,10 +90,15 @@ def normalize_maps(maps: Tensor,
     if mode not in NORMALIZATIONS:
         raise ValueError(
             f'test_cfg.normalize is {mode!r}, not one of {NORMALIZATIONS}.')
+    if mode == 'shifted':
+        maps = maps.clamp(min=0)
     high = maps.amax(dim=(1, 2), keepdim=True)
     if mode == 'max':
         return maps / (high + eps)
     low = maps.amin(dim=(1, 2), keepdim=True)
+    if mode == 'shifted':
+        maps = maps.masked_fill(maps < low + eps, 0.)
+        return (maps - low - eps) / (high - low + eps)
     return (maps - low) / (high - low + eps)
 
 

@@ -17,6 +17,8 @@ class Localizer(metaclass=ABCMeta):
     ``align_corners`` says how its maps are brought to image size.
     """
     align_corners = False
+    #: Whether the model must be configured with a refiner.
+    needs_refined_cams = False
 
     def attention_request(
             self, model: 'BaseSegmentor') -> Optional[AttentionRequest]:

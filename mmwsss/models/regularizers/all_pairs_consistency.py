@@ -99,6 +99,7 @@ class AllPairsConsistency(Regularizer):
                 view: ViewOutput,
                 other: Optional[ViewOutput] = None,
                 *,
+                transform: Optional[Callable[[Tensor], Tensor]] = None,
                 inverse: Optional[Callable[[Tensor], Tensor]] = None,
                 batch: dict) -> Dict[str, Tensor]:
         """``loss_activation`` and ``loss_affinity`` of two views.

@@ -16,6 +16,8 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
     """
     #: Whether the model must be configured with a second view.
     needs_second_view = False
+    #: Whether the model must be configured with a refiner.
+    needs_refined_cams = False
 
     def attention_request(self) -> Optional[AttentionRequest]:
         """Which attention the backbone must show during training.
@@ -30,6 +32,7 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
                 view: ViewOutput,
                 other: Optional[ViewOutput] = None,
                 *,
+                transform: Optional[Callable[[Tensor], Tensor]] = None,
                 inverse: Optional[Callable[[Tensor], Tensor]] = None,
                 batch: dict) -> Dict[str, Tensor]:
         """Loss terms.
@@ -37,9 +40,13 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
         Args:
             view (ViewOutput): First view.
             other (ViewOutput, optional): Second view.
+            transform (Callable, optional): Brings maps (N, C, H, W) of the
+                first view, at the size of its image, into the frame of
+                ``other`` and the size of its image; the identity if
+                ``other.aligned``.
             inverse (Callable, optional): Brings a map (N, C, h, w) of
-                ``other`` into the frame and size of the first view's maps;
-                the identity if ``other.aligned``.
+                ``other``, at the size of its maps, into the frame and size
+                of the first view's maps; the identity if ``other.aligned``.
             batch (dict): ``inputs`` (N, 3, H, W) and ``data_samples``.
 
         Returns:

@@ -11,7 +11,8 @@ from torch import Tensor
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest, ViewOutput
 
-from ..localizers.fusion import fuse_maps, normalize_maps, resize_maps
+from ..localizers.fusion import (fuse_maps, normalize_maps, resize_image,
+                                 resize_maps)
 
 
 def merge_requests(
@@ -62,6 +63,8 @@ class CAMSegmentor(BaseSegmentor):
         decode_head (dict): A class head, e.g. ``mmwsss.ClassTokenHead``.
         localizer (dict): E.g. ``mmwsss.GETAM``.
         neck (dict, optional): Applied to the feature maps.
+        refiner (dict, optional): Gives the view's ``refined_cams``, e.g.
+            ``mmwsss.PixelCorrelationModule``.
         second_view (dict, optional): E.g. ``mmwsss.HorizontalFlip``.
         regularizers (Sequence[dict], optional): Extra losses.
         train_cfg (dict, optional): Unused, accepted like in mmseg.
@@ -69,6 +72,8 @@ class CAMSegmentor(BaseSegmentor):
 
             - ``scales`` (tuple[float]): Factors on the input size.
               Defaults to (1.0,).
+            - ``interpolation`` (str): How the input is scaled, ``'bilinear'``
+              or ``'bicubic'``. Defaults to 'bilinear'.
             - ``size_divisor`` (int, optional): Inputs are padded to a
               multiple of it. None takes the backbone's ``size_divisor``, or
               1. Defaults to None.
@@ -76,9 +81,9 @@ class CAMSegmentor(BaseSegmentor):
               Defaults to True.
             - ``fuse`` (str): ``'sum'`` or ``'max'`` over scales and flips.
               Defaults to 'sum'.
-            - ``normalize`` (str): ``'minmax'`` or ``'max'``.
+            - ``normalize`` (str): A mode of :func:`normalize_maps`.
               Defaults to 'minmax'.
-            - ``eps`` (float): Added to the denominator. Defaults to 1e-6.
+            - ``eps`` (float): Its ``eps``. Defaults to 1e-6.
             - ``threshold`` (float): Background score of ``pred_sem_seg``.
               Defaults to 0.4.
             - ``use_image_labels`` (bool): Take the classes from the sample's
@@ -92,6 +97,7 @@ class CAMSegmentor(BaseSegmentor):
     """
     TEST_DEFAULTS = dict(
         scales=(1.0, ),
+        interpolation='bilinear',
         size_divisor=None,
         flip=True,
         fuse='sum',
@@ -106,6 +112,7 @@ class CAMSegmentor(BaseSegmentor):
                  decode_head: dict,
                  localizer: dict,
                  neck: Optional[dict] = None,
+                 refiner: Optional[dict] = None,
                  second_view: Optional[dict] = None,
                  regularizers: Optional[Sequence[dict]] = None,
                  train_cfg: Optional[dict] = None,
@@ -124,6 +131,7 @@ class CAMSegmentor(BaseSegmentor):
             self.neck = MODELS.build(neck)
         self.decode_head = MODELS.build(decode_head)
         self.localizer = MODELS.build(localizer)
+        self.refiner = MODELS.build(refiner) if refiner else None
         self.second_view = MODELS.build(second_view) if second_view else None
         self.regularizers = torch.nn.ModuleList(
             MODELS.build(cfg) for cfg in regularizers or ())
@@ -138,6 +146,13 @@ class CAMSegmentor(BaseSegmentor):
                     f'{type(regularizer).__name__} compares two views; add '
                     "e.g. second_view=dict(type='mmwsss.HorizontalFlip') to "
                     'the model.')
+        readers = [self.localizer, *self.regularizers]
+        for reader in readers if self.refiner is None else ():
+            if reader.needs_refined_cams:
+                raise ValueError(
+                    f'{type(reader).__name__} reads refined class maps; add '
+                    "refiner=dict(type='mmwsss.PixelCorrelationModule', ...) "
+                    'to the model.')
 
     # ------------------------------------------------------------- views
     def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
@@ -195,16 +210,15 @@ class CAMSegmentor(BaseSegmentor):
                                         or torch.is_grad_enabled()):
                 return self.decode_head(view)
 
-        return ViewOutput(
-            image,
-            labels,
-            fields=fields,
-            providers=dict(logits=logits, cams=self.decode_head.cams))
+        providers = dict(logits=logits, cams=self.decode_head.cams)
+        if self.refiner is not None:
+            providers['refined_cams'] = self.refiner
+        return ViewOutput(image, labels, fields=fields, providers=providers)
 
     def forward_views(
         self, image: Tensor, labels: Tensor,
         request: Optional[AttentionRequest]
-    ) -> Tuple[ViewOutput, Optional[ViewOutput], Optional[Callable]]:
+    ) -> Tuple[ViewOutput, Optional[ViewOutput], Dict[str, Callable]]:
         """Both views of a training batch.
 
         Views of equal size share one forward pass of a transformer, which
@@ -217,12 +231,13 @@ class CAMSegmentor(BaseSegmentor):
             request (AttentionRequest, optional): Attention to keep.
 
         Returns:
-            tuple: First view, second view or None, and the function that
-            brings maps of the second into the first one's frame.
+            tuple: First view, second view or None, and the functions
+            ``transform`` and ``inverse`` that a :class:`Regularizer` gets to
+            bring maps of one view into the other one's frame.
         """
         second = self.second_view
         if second is None:
-            return self.forward_view(image, labels, request), None, None
+            return self.forward_view(image, labels, request), None, {}
         n = len(image)
         other_image = second.apply(image)
         if hasattr(self.backbone, 'forward_view') and second.keeps_grid:
@@ -231,8 +246,10 @@ class CAMSegmentor(BaseSegmentor):
                 request, lambda tokens: torch.cat(
                     (tokens[:n], second.align_tokens(tokens[n:]))))
             view, other = both.split(n)
-            other.aligned = True
-            return view, other, lambda maps: maps
+            # All of it in the first view's frame, the picture included.
+            other.aligned, other.image = True, image
+            return view, other, dict.fromkeys(('transform', 'inverse'),
+                                              lambda maps: maps)
         view = self.forward_view(image, labels, request)
         other = self.forward_view(other_image, labels, request)
 
@@ -243,7 +260,7 @@ class CAMSegmentor(BaseSegmentor):
             ]
             return second.inverse(maps, size)
 
-        return view, other, inverse
+        return view, other, dict(transform=second.apply, inverse=inverse)
 
     # ---------------------------------------------------------- training
     def loss(self, inputs: Tensor,
@@ -268,13 +285,13 @@ class CAMSegmentor(BaseSegmentor):
             self.decode_head.attention_request(),
             *(r.attention_request() for r in self.regularizers)
         ])
-        view, other, inverse = self.forward_views(inputs, labels, request)
+        view, other, frames = self.forward_views(inputs, labels, request)
         losses = dict(loss_cls=self.decode_head.loss(view))
         if other is not None:
             losses['loss_cls_view2'] = self.decode_head.loss(other)
         batch = dict(inputs=inputs, data_samples=data_samples)
         for regularizer in self.regularizers:
-            terms = regularizer(view, other, inverse=inverse, batch=batch)
+            terms = regularizer(view, other, **frames, batch=batch)
             taken = losses.keys() & terms.keys()
             if taken:
                 raise KeyError(f'{type(regularizer).__name__} returns '
@@ -354,7 +371,7 @@ class CAMSegmentor(BaseSegmentor):
                                     self.align_corners, covered)
                         for maps, covered in views
                     ], self.test_cfg['fuse']), self.test_cfg['normalize'],
-                    self.test_cfg['eps'])
+                    self.test_cfg['eps']).clamp(min=0)
             mask = cams_to_mask(cams, ids, self.test_cfg['threshold'])
             sample.set_data(
                 dict(
@@ -423,8 +440,8 @@ class CAMSegmentor(BaseSegmentor):
         """
         size = [max(round(s * scale), 1) for s in inputs.shape[-2:]]
         if scale != 1:
-            inputs = F.interpolate(
-                inputs, size=size, mode='bilinear', align_corners=False)
+            inputs = resize_image(inputs, size,
+                                  self.test_cfg['interpolation'])
         divisor = self.test_cfg['size_divisor'] or getattr(
             self.backbone, 'size_divisor', 1)
         padded = [-(-s // divisor) * divisor for s in size]

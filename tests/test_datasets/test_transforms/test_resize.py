@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.registry import TRANSFORMS
+from PIL import Image
 
 from mmwsss.datasets.transforms import (PlaceCrop, RandomLongSideResize,
                                         RandomSquareCrop, SquareResize)
@@ -47,6 +48,23 @@ def test_long_side_range_is_inclusive():
     assert sides == {3, 4, 5}
     with pytest.raises(ValueError, match='1 <= low <= high'):
         RandomLongSideResize(5, 4)
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'float32'])
+def test_bicubic_long_side(dtype):
+    """Just what Pillow gives for the RGB picture."""
+    results = sample((30, 40), gt_seg_map=np.eye(30, 40, dtype=np.uint8))
+    picture = Image.fromarray(results['img'][..., ::-1])
+    results['img'] = results['img'].astype(dtype)
+    results['seg_fields'] = ['gt_seg_map']
+    out = RandomLongSideResize(20, 20, interpolation='bicubic')(results)
+    expected = np.asarray(picture.resize((20, 15), Image.Resampling.BICUBIC))
+    assert out['img'].dtype == dtype
+    assert np.array_equal(out['img'], expected[..., ::-1])
+    assert out['gt_seg_map'].shape == out['img_shape'] == (15, 20)
+    assert out['scale_factor'] == (0.5, 0.5)
+    with pytest.raises(ValueError, match="interpolation is 'lanczos'"):
+        RandomLongSideResize(1, 2, interpolation='lanczos')
 
 
 def test_no_rounding():

@@ -1,10 +1,13 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch.testing import assert_close
 
+from mmwsss.datasets.shapes import draw_shapes_image
 from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+                                             resize_image, resize_maps)
 
 
 def test_minmax():
@@ -19,10 +22,70 @@ def test_max():
     assert_close(normalize_maps(maps, 'max', 1e-5), maps / (5 + 1e-5))
 
 
+def test_shifted():
+    eps = 0.1
+    maps = torch.tensor([
+        [[-3., 4.], [0.05, 2.]],  # A negative value counts as the minimum, 0.
+        [[1., 1.05], [3., 2.]],
+        [[0., 0.], [0., 0.]],
+        [[2., 2.], [2., 2.]],
+        [[-1., -2.], [-3., -4.]],
+    ])
+    # Per map, what is left of the values, its minimum and its maximum.
+    expected = torch.stack([
+        (torch.tensor(kept) - low - eps) / (high - low + eps)
+        for kept, low, high in (
+            ([[0., 4.], [0., 2.]], 0, 4),
+            ([[0., 0.], [3., 2.]], 1, 3),
+            ([[0., 0.], [0., 0.]], 0, 0),
+            ([[0., 0.], [0., 0.]], 2, 2),
+            ([[0., 0.], [0., 0.]], 0, 0),
+        )
+    ])
+    before = maps.clone()
+    scaled = normalize_maps(maps, 'shifted', eps)
+    assert_close(scaled, expected)
+    assert torch.equal(maps, before)
+    assert (scaled[[2, 4]] == -1).all() and scaled.max() <= 1
+    assert normalize_maps(maps[:0], 'shifted').shape == (0, 2, 2)
+
+
 def test_fuse():
     a, b = torch.rand(2, 3, 3), torch.rand(2, 3, 3)
     assert_close(fuse_maps((a, b), 'sum'), a + b)
     assert_close(fuse_maps((a, b), 'max'), torch.maximum(a, b))
+
+
+@pytest.mark.parametrize('size', [(48, 64), (150, 210), (1, 3)])
+def test_bicubic_is_that_of_pillow(size):
+    """But for rounding and clipping, which Pillow does twice, per axis.
+
+    On ten images of VOC at the factors 0.5, 1.5 and 2 the mean difference to
+    Pillow is 0.29 to 0.32 grey levels and 0.3 to 0.4 % of all values differ
+    by more than 1, all next to edges of nearly black or white things; with
+    bilinear resizing the mean is 2.0 to 2.7.
+    """
+    image = draw_shapes_image(np.random.default_rng(0), 96)[0]
+    picture = Image.fromarray(image)
+    expected = np.asarray(
+        picture.resize(size[::-1], Image.Resampling.BICUBIC), np.float32)
+    inputs = torch.from_numpy(image).float().permute(2, 0, 1)[None]
+    # Normalisation and resizing change places at no other cost.
+    out = resize_image((inputs - 100) / 50, size, 'bicubic') * 50 + 100
+    found = out[0].permute(1, 2, 0).numpy()
+    assert found.shape == expected.shape
+    error = np.abs(found - expected)
+    assert error.mean() < 0.4 and (error > 1).mean() < 0.01
+
+
+def test_bilinear():
+    inputs = torch.rand(2, 3, 8, 6)
+    assert_close(
+        resize_image(inputs, (12, 3)),
+        F.interpolate(inputs, (12, 3), mode='bilinear', align_corners=False))
+    assert resize_image(inputs, (8, 6), 'bicubic') is inputs
+    with pytest.raises(ValueError, match='test_cfg.interpolation'):
+        resize_image(inputs, (4, 4), 'lanczos')
 
 
 @pytest.mark.parametrize('func,name', [(normalize_maps, 'normalize'),

@@ -1,0 +1,13 @@
+# SEAM with a MobileNetV2 on a small part of VOC: see docs/reproduction.md.
+_base_ = '../cam/cam_mobilenet-v2_voc-mini.py'
+model = dict(
+    decode_head=dict(loss_weight=0.5),
+    refiner=dict(
+        type='mmwsss.PixelCorrelationModule',
+        in_channels=(32, 96),
+        channels=(32, 64)),
+    localizer=dict(type='mmwsss.RefinedCAM'),
+    second_view=dict(type='mmwsss.Rescale', scale=0.3),
+    regularizers=[dict(type='mmwsss.EquivariantRegularization')])
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys=dict(refiner=dict(lr_mult=10.))))
