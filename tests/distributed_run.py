@@ -57,7 +57,7 @@ def main() -> None:
         steps=recorder.steps,
         metric=metric,
         weights={
-            k: float(v.double().sum())
+            k: float(v.double().abs().sum())
             for k, v in model.state_dict().items()
         })
     rank = get_rank()

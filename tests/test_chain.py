@@ -8,7 +8,7 @@ from .test_tools import ROOT, TOOLS, python
 DATA = 'num_train=8, num_val=4, image_size=64, data_root="shapes"'
 LOADER = 'batch_size=4, num_workers=0, persistent_workers=False'
 CLASSIFIER = f'''
-_base_ = {str(ROOT / 'configs/acr/acr_vit_shapes.py')!r}
+_base_ = {{config!r}}
 train_dataloader = dict({LOADER}, dataset=dict({DATA}))
 val_dataloader = dict({LOADER}, dataset=dict({DATA}))
 test_dataloader = dict({LOADER}, dataset=dict({DATA}))
@@ -54,7 +54,8 @@ train_cfg = dict(max_epochs=1, val_interval=1)
 PIPELINE = f'''
 _base_ = '{ROOT}/configs/_base_/pipelines/{{way}}.py'
 variables = dict(
-    classifier='classifier.py', scored_on='classifier.py --train-images',
+    classifier='{{classifier}}.py',
+    scored_on='{{classifier}}.py --train-images',
     crf_config='crf.py', low='alpha1', high='alpha12',
     label_config='labels.py', affinity_net='walk.py', irnet='irn.py',
     segmentor='segment.py')
@@ -64,7 +65,10 @@ variables = dict(
 @pytest.fixture
 def chain(tmp_path):
     files = dict(
-        classifier=CLASSIFIER,
+        acr=CLASSIFIER.format(
+            config=str(ROOT / 'configs/acr/acr_vit_shapes.py')),
+        seam=CLASSIFIER.format(
+            config=str(ROOT / 'configs/seam/seam_r18_shapes.py')),
         crf=REFINE.format(config=str(ROOT / 'configs/acr/acr_crf_shapes.py')),
         labels=REFINE.format(
             config=str(ROOT / 'configs/refine/irn-labels_shapes.py')),
@@ -72,8 +76,9 @@ def chain(tmp_path):
             ROOT / 'configs/affinity/affinitynet_small_shapes.py')),
         irn=IRN,
         segment=SEGMENT,
-        affinity_chain=PIPELINE.format(way='affinity'),
-        irn_chain=PIPELINE.format(way='irn'))
+        # One classifier each, so that both are run at the price of one.
+        affinity_chain=PIPELINE.format(way='affinity', classifier='acr'),
+        irn_chain=PIPELINE.format(way='irn', classifier='seam'))
     for name, text in files.items():
         (tmp_path / f'{name}.py').write_text(text)
     return tmp_path

@@ -9,7 +9,8 @@ from .test_tools import ROOT, call, free_port
 SCRIPT = ROOT / 'tests' / 'distributed_run.py'
 
 
-@pytest.mark.parametrize('config', ['acr/acr_vit_shapes.py'])
+@pytest.mark.parametrize(
+    'config', ['acr/acr_vit_shapes.py', 'seam/seam_r18_shapes.py'])
 def test_one_process_and_two(tmp_path, config):
     path = ROOT / 'configs' / config
     call(sys.executable, '-W', 'ignore', SCRIPT, path, tmp_path, 4,
@@ -24,7 +25,12 @@ def test_one_process_and_two(tmp_path, config):
         for rank in (0, 1)
     ]
     assert len(one['steps']) == len(two[0]['steps']) == 6
-    for step, *parts in zip(one['steps'], two[0]['steps'], two[1]['steps']):
+    for i, (step, *parts) in enumerate(
+            zip(one['steps'], two[0]['steps'], two[1]['steps'])):
+        # Rounding grows: SEAM's weights changed by 1e-7 in one process change
+        # its losses by 1e-6 in the second epoch's first step and by 1.5e-4 in
+        # its last.
+        rel = 1e-5 if i < 3 else 1e-3
         # The same global batch ...
         assert sorted(step['ids']) == sorted(parts[0]['ids'] +
                                              parts[1]['ids'])
@@ -32,11 +38,11 @@ def test_one_process_and_two(tmp_path, config):
         for name, value in step['losses'].items():
             if 'loss' in name:
                 mean = sum(p['losses'][name] for p in parts) / 2
-                assert mean == pytest.approx(value, rel=1e-4), name
+                assert mean == pytest.approx(value, rel=rel), name
     for name, value in one['weights'].items():
         assert two[0]['weights'][name] == two[1]['weights'][name]
         assert two[0]['weights'][name] == pytest.approx(
-            value, rel=1e-3, abs=1e-3), name
+            value, rel=1e-4, abs=1e-3), name
     assert one['metric']['mIoU'] > 0
     for name, value in one['metric'].items():
         # Seven images, not eight: the padded one counts once.

@@ -48,3 +48,42 @@ def test_one_step_and_one_prediction(name, tokens):
     regularizer = model.regularizers[0]
     weight = regularizer.loss_weight * tokens / regularizer.num_tokens
     assert weight == pytest.approx(125 if tokens == 576 else 20, rel=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'name', ['seam/seam_resnet38_voc.py', 'seam/seam_r50_voc.py'])
+def test_seam_step_and_prediction(name):
+    """One of the two images has no class."""
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg.model.backbone.init_cfg = None
+    cfg.model.test_cfg.scales = (0.5, 1.0)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    images = [
+        torch.randint(0, 256, (3, *cfg.crop_size), dtype=torch.uint8)
+        for _ in range(2)
+    ]
+    data = dict(
+        inputs=images,
+        data_samples=[make_sample(ids, 20) for ids in ([3, 7], [])])
+    model.train()
+    losses = model.loss(**model.data_preprocessor(data, training=True))
+    total, logs = model.parse_losses(losses)
+    total.backward()
+    assert total.isfinite()
+    assert set(logs) == {
+        'loss', 'loss_cls', 'loss_cls_view2', 'loss_er', 'loss_ecr',
+        'loss_rvmin', 'acc_tags'
+    }
+    # What is trained learns, so nothing is unused under DDP.
+    for parameter_name, parameter in model.named_parameters():
+        learns = parameter.grad is not None
+        assert learns == parameter.requires_grad, parameter_name
+    model.eval()
+    data = dict(inputs=images[:1], data_samples=[make_sample([3, 7], 20)])
+    with torch.no_grad():
+        result, = model.test_step(data)
+    assert result.cams.shape == (2, 375, 500)
+    assert result.cams.isfinite().all()
+    assert 0.9 < result.cams.max() <= 1
