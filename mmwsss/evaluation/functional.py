@@ -113,8 +113,8 @@ def best_class(cams: Tensor) -> Tuple[Tensor, Tensor]:
         if not (low >= 0 and high <= 1 + 1e-4):
             raise ValueError(
                 f'class maps have maxima {low:.4g}..{high:.4g}, but must lie '
-                'in [0, 1]; keep model.test_cfg.normalize at minmax or max '
-                'and check the model for NaN')
+                'in [0, 1]; keep model.test_cfg.normalize at minmax, max or '
+                'shifted and check the model for NaN')
     return score.abs(), best  # abs: -0.0 has the bits of a negative number
 
 
@@ -190,7 +190,8 @@ class ThresholdCurve:
         fp (ndarray): int64 (T, K + 1), pixels wrongly given to the class.
         fn (ndarray): int64 (T, K + 1), pixels of the class given to others.
         absent (str): 'ignore' leaves a class out of the means where neither
-            label nor prediction has it, 'zero' counts it as IoU 0.
+            label nor prediction has it, 'unlabelled' where no label has it,
+            'zero' counts it as IoU 0.
     """
     tp: np.ndarray
     fp: np.ndarray
@@ -200,9 +201,15 @@ class ThresholdCurve:
     def _share(self, counts: np.ndarray) -> np.ndarray:
         union = self.tp + self.fp + self.fn
         share = 100 * counts / np.maximum(union, 1)
-        if self.absent == 'ignore':
+        if self.absent != 'zero':
             share[union == 0] = np.nan
         return share
+
+    def _mean(self, shares: np.ndarray, first: int = 0) -> np.ndarray:
+        """Mean of the classes from ``first`` on."""
+        if self.absent == 'unlabelled':
+            shares = np.where(self.tp + self.fn > 0, shares, np.nan)
+        return mean_of(shares[:, first:])
 
     @property
     def iou(self) -> np.ndarray:
@@ -212,7 +219,7 @@ class ThresholdCurve:
     @property
     def miou(self) -> np.ndarray:
         """float64 (T,), percent, the mean over background and classes."""
-        return mean_of(self.iou)
+        return self._mean(self.iou)
 
     @property
     def mfp(self) -> np.ndarray:
@@ -221,12 +228,12 @@ class ThresholdCurve:
         FP / (TP + FP + FN), averaged over the classes without background.
         With :attr:`mfn` and the classes' mean IoU it adds up to 100.
         """
-        return mean_of(self._share(self.fp)[:, 1:])
+        return self._mean(self._share(self.fp), first=1)
 
     @property
     def mfn(self) -> np.ndarray:
         """float64 (T,), percent: under-activation, FN / (TP + FP + FN)."""
-        return mean_of(self._share(self.fn)[:, 1:])
+        return self._mean(self._share(self.fn), first=1)
 
 
 def mean_of(shares: np.ndarray) -> np.ndarray:
@@ -251,7 +258,7 @@ def curve_from_histogram(histogram: np.ndarray,
     Args:
         histogram (ndarray): int64 (K + 1, K, T + 1), see
             :func:`score_histogram`.
-        absent (str): 'ignore' or 'zero', see :class:`ThresholdCurve`.
+        absent (str): See :class:`ThresholdCurve`.
 
     Returns:
         ThresholdCurve: For T thresholds.
@@ -279,7 +286,7 @@ def curve_from_confusion(confusion: np.ndarray,
 
     Args:
         confusion (ndarray): int64 (K + 1, K + 1), label by prediction.
-        absent (str): 'ignore' or 'zero', see :class:`ThresholdCurve`.
+        absent (str): See :class:`ThresholdCurve`.
 
     Returns:
         ThresholdCurve: For T = 1.

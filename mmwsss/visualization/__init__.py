@@ -2,8 +2,9 @@
 from .curve import plot_curve
 from .gallery import Gallery, image_iou
 from .overlay import color_mask, overlay_cam, overlay_mask, shrink
+from .word_usage import plot_word_usage
 
 __all__ = [
     'Gallery', 'color_mask', 'image_iou', 'overlay_cam', 'overlay_mask',
-    'plot_curve', 'shrink'
+    'plot_curve', 'plot_word_usage', 'shrink'
 ]

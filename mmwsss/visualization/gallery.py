@@ -2,7 +2,8 @@
 import html
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import (Any, Dict, List, Mapping, Optional, Sequence, Tuple,
+                    Union)
 
 import cv2
 import numpy as np
@@ -109,6 +110,7 @@ class Gallery:
         self.longest = longest
         self.rows: List[str] = []
         self.files: set = set()
+        self.sortable = False
 
     def add(self,
             img_id: str,
@@ -168,8 +170,23 @@ class Gallery:
             value = image_iou(pred, gt)
             if not np.isnan(value):
                 iou, caption = value, f' &ndash; mIoU {value:.1f}'
+        self.sortable = True
         self.rows.append(f'<section data-iou="{iou:.4f}">'
                          f'<h2>{html.escape(str(img_id))}{caption}</h2><div>' +
+                         '\n'.join(figures) + '</div></section>')
+
+    def add_pictures(self, title: str,
+                     pictures: Sequence[Tuple[np.ndarray, str]]) -> None:
+        """Add a row of any pictures..
+
+        Args:
+            title (str): Headline of the row.
+            pictures (Sequence[tuple[ndarray, str]]): BGR uint8 (h, w, 3) and
+                captions.
+        """
+        figures = [self._figure(*pair) for pair in pictures]
+        self.rows.append('<section data-iou="-1">'
+                         f'<h2>{html.escape(title)}</h2><div>' +
                          '\n'.join(figures) + '</div></section>')
 
     def _figure(self, picture: np.ndarray, caption: str) -> str:
@@ -193,13 +210,17 @@ class Gallery:
     def write_html(self,
                    metrics: Optional[Dict[str, Any]] = None,
                    curve: Union[str, Path, None] = None,
-                   note: str = '') -> Path:
+                   note: str = '',
+                   curve_title: str = 'mIoU over background thresholds'
+                   ) -> Path:
         """Write the page; it needs nothing but its own folder.
 
         Args:
             metrics (dict, optional): Numbers for the table on top.
             curve (str | Path, optional): PNG file to copy and show there.
             note (str): A sentence below the table.
+            curve_title (str): What ``curve`` shows, for readers who cannot
+                see it. Defaults to 'mIoU over background thresholds'.
 
         Returns:
             Path: ``index.html``.
@@ -219,14 +240,15 @@ class Gallery:
             with atomic_write(self.folder / name) as temp:
                 shutil.copyfile(curve, temp)
             self.files.add(name)
-            summary += (f'<img src="{name}" alt="mIoU over background '
-                        'thresholds">')
+            summary += (f'<img src="{name}" '
+                        f'alt="{html.escape(curve_title)}">')
+        sortable = self.sortable and len(self.rows) > 1
         page = PAGE.format(
             title=html.escape(self.title),
             summary=summary,
-            sorting=SORTING if len(self.rows) > 1 else '',
+            sorting=SORTING if sortable else '',
             rows='\n'.join(self.rows) or '<p>No images.</p>',
-            script=SCRIPT if len(self.rows) > 1 else '')
+            script=SCRIPT if sortable else '')
         path = self.folder / 'index.html'
         with atomic_write(path) as temp:
             temp.write_text(page, encoding='utf-8')

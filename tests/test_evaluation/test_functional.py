@@ -72,6 +72,14 @@ def test_shares_of_a_class_add_up():
 
 
 def test_absent_classes():
+    # Class 1 is predicted but nowhere labelled, class 3 neither.
+    confusion = np.zeros((4, 4), np.int64)
+    confusion[0, 0], confusion[0, 1], confusion[2, 2] = 3, 1, 2
+    one = curve_from_confusion(confusion, absent='unlabelled')
+    np.testing.assert_array_equal(one.iou, [[75, 0, 100, np.nan]])
+    assert one.miou[0] == 87.5 and one.mfp[0] == 0 and one.mfn[0] == 0
+    assert curve_from_confusion(confusion).miou[0] == 175 / 3
+    assert curve_from_confusion(confusion).mfp[0] == 50
     confusion = np.diag([4, 0, 2])
     assert curve_from_confusion(confusion).miou[0] == 100
     assert np.isnan(curve_from_confusion(confusion).iou[0, 1])

@@ -64,6 +64,23 @@ def test_page(tmp_path):
     assert float(ious[0]) == 100 and 80 < float(ious[1]) < 100
 
 
+def test_any_pictures(tmp_path):
+    gallery = Gallery(tmp_path, CLASSES, PALETTE)
+    for name in ('a < b', 'c'):
+        gallery.add_pictures(name, [(IMAGE, 'left'), (IMAGE[:, :30], 'right')])
+    path = gallery.write_html()
+    page = Page(path.read_text())
+    assert 'a < b' in page.texts and page.texts.count('right') == 2
+    assert [cv2.imread(str(tmp_path / s)).shape[1]
+            for s in page.sources] == [60, 30, 60, 30]
+    # Nothing to sort by.
+    assert 'script' not in page.seen
+    cv2.imwrite(str(tmp_path / 'plot.png'), IMAGE)
+    gallery.write_html(curve=tmp_path / 'plot.png', curve_title='a & b')
+    assert 'alt="a &amp; b"' in path.read_text()
+    assert (tmp_path / 'images/curve.png').is_file()
+
+
 def test_empty(tmp_path):
     page = Page(Gallery(tmp_path, CLASSES, PALETTE).write_html().read_text())
     assert 'No images.' in page.texts

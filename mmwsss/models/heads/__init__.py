@@ -7,9 +7,10 @@ from .deeplab_v2_head import DeepLabV2Head
 from .displacement_head import DisplacementHead
 from .edge_head import EdgeHead
 from .large_fov_head import LargeFOVHead
-from .pooling import GlobalAveragePooling
+from .pooling import GlobalAveragePooling, HybridPooling
 
 __all__ = [
     'AffinityHead', 'CAMHead', 'ClassHead', 'ClassTokenHead', 'DeepLabV2Head',
-    'DisplacementHead', 'EdgeHead', 'GlobalAveragePooling', 'LargeFOVHead'
+    'DisplacementHead', 'EdgeHead', 'GlobalAveragePooling', 'HybridPooling',
+    'LargeFOVHead'
 ]

@@ -18,6 +18,10 @@ class CAMHead(ClassHead):
     the same, so this is the classifier of CAM (Zhou et al., CVPR 2016) with
     its maps read during training at no cost.
 
+    A pooling that does not commute with the convolution, such as
+    :class:`HybridPooling`, says so (``pools_features``) and is applied to the
+    features; the class maps are then computed only for who reads them.
+
     Args:
         num_classes (int): Classes without background, K.
         in_channels (int): Channels C of the feature map read.
@@ -28,8 +32,13 @@ class CAMHead(ClassHead):
         dropout_ratio (float): Dropout on the features. Defaults to 0.
         pool_at_image_size (bool): Whether the maps are pooled after bilinear
             up-sampling (corners aligned) to the size of the image, as SEAM
-            does; this gives the border half the weight. Defaults to False.
+            does; this gives the border half the weight. Only with a pooling
+            of class maps. Defaults to False.
         **kwargs: See :class:`ClassHead`.
+
+    Raises:
+        ValueError: If ``pool_at_image_size`` is set with a pooling of
+            features.
     """
 
     def __init__(self,
@@ -49,13 +58,23 @@ class CAMHead(ClassHead):
         self.conv = nn.Conv2d(in_channels, num_classes, 1, bias=False)
         self.pooling = MODELS.build(
             pooling or dict(type='mmwsss.GlobalAveragePooling'))
+        self.pools_features = getattr(self.pooling, 'pools_features', False)
+        if self.pools_features and pool_at_image_size:
+            raise ValueError(
+                'CAMHead(pool_at_image_size=True) pools enlarged class maps, '
+                f'but {type(self.pooling).__name__} pools features. Set '
+                'pool_at_image_size=False or take '
+                "pooling=dict(type='mmwsss.GlobalAveragePooling').")
 
     def cams(self, view: ViewOutput) -> Tensor:
         """Class maps (N, K, h, w)."""
         return self.conv(self.dropout(view.feats[self.in_index]))
 
     def forward(self, view: ViewOutput) -> Tensor:
-        """Logits (N, K), pooled from the view's class maps."""
+        """Logits (N, K), pooled from the view's class maps or features."""
+        if self.pools_features:
+            pooled = self.pooling(self.dropout(view.feats[self.in_index]))
+            return self.conv(pooled[..., None, None]).flatten(1)
         maps = view.cams
         if self.pool_at_image_size:
             maps = F.interpolate(

@@ -1,4 +1,7 @@
-"""From class maps to class scores."""
+"""From maps to class scores."""
+from typing import Sequence
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
@@ -7,6 +10,8 @@ from mmwsss.registry import MODELS
 @MODELS.register_module()
 class GlobalAveragePooling(nn.Module):
     """Mean over all positions (Zhou et al., CAM, CVPR 2016)."""
+    #: Whether a CAMHead pools its features, not its class maps.
+    pools_features = False
 
     def forward(self, maps: Tensor) -> Tensor:
         """Pool class maps.
@@ -18,3 +23,60 @@ class GlobalAveragePooling(nn.Module):
             Tensor: (N, K).
         """
         return maps.mean(dim=(2, 3))
+
+
+@MODELS.register_module()
+class HybridPooling(nn.Module):
+    """Global average and maxima over grids (VWL, arXiv 2202.04812).
+
+    (gamma * mean(x) + sum_i mean(maxpool_i(x))) / (gamma + len(levels)),
+    where maxpool_i takes the maxima of windows of floor(h / i) x floor(w / i)
+    cells side by side. As published these are not adaptive: rows and columns
+    that fill no window are left out, and a side that i does not divide may
+    give more than i windows. Where a side has fewer than i cells, each cell
+    is a window; the published pooling fails there.
+
+    A maximum of features is not a maximum of class maps, so a
+    :class:`CAMHead` applies this pooling before its classifier.
+
+    Args:
+        gamma (float): Weight of the mean, not negative. Defaults to 2.
+        levels (Sequence[int]): Windows per side of each grid, at least 1
+            each. Defaults to (1, 2, 4).
+
+    Raises:
+        ValueError: If ``gamma`` is negative or ``levels`` are not positive
+            integers.
+    """
+    pools_features = True
+
+    def __init__(self,
+                 gamma: float = 2.,
+                 levels: Sequence[int] = (1, 2, 4)) -> None:
+        super().__init__()
+        if gamma < 0:
+            raise ValueError(f'HybridPooling needs gamma >= 0, got {gamma}.')
+        if not levels or any(i != int(i) or i < 1 for i in levels):
+            raise ValueError('HybridPooling needs levels that are integers '
+                             f'of at least 1, e.g. (1, 2, 4), got {levels}.')
+        self.gamma = gamma
+        self.levels = tuple(levels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Pool feature maps.
+
+        Args:
+            maps (Tensor): (N, C, h, w).
+
+        Returns:
+            Tensor: (N, C).
+        """
+        total = self.gamma * maps.mean(dim=(2, 3))
+        for level in self.levels:
+            window = [max(side // level, 1) for side in maps.shape[-2:]]
+            total = total + F.max_pool2d(maps, window).mean(dim=(2, 3))
+        return total / (self.gamma + len(self.levels))
+
+    def extra_repr(self) -> str:
+        """Shown when a model is printed."""
+        return f'gamma={self.gamma}, levels={self.levels}'

@@ -116,6 +116,7 @@ def fuse_maps(maps: Sequence[Tensor], mode: str = 'sum') -> Tensor:
         ValueError: If ``mode`` is unknown.
     """
     if mode not in FUSIONS:
-        raise ValueError(f'test_cfg.fuse is {mode!r}, not one of {FUSIONS}.')
+        raise ValueError(f'test_cfg.fuse (or flip_fuse) is {mode!r}, not one '
+                         f'of {FUSIONS}.')
     stacked = torch.stack(tuple(maps))
     return stacked.sum(dim=0) if mode == 'sum' else stacked.amax(dim=0)

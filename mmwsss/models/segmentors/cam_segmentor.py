@@ -81,6 +81,9 @@ class CAMSegmentor(BaseSegmentor):
               Defaults to True.
             - ``fuse`` (str): ``'sum'`` or ``'max'`` over scales and flips.
               Defaults to 'sum'.
+            - ``flip_fuse`` (str, optional): The same for an image and its
+              mirror image alone, e.g. 'max' for VWL, which then adds up the
+              scales. None takes ``fuse``. Defaults to None.
             - ``normalize`` (str): A mode of :func:`normalize_maps`.
               Defaults to 'minmax'.
             - ``eps`` (float): Its ``eps``. Defaults to 1e-6.
@@ -101,6 +104,7 @@ class CAMSegmentor(BaseSegmentor):
         size_divisor=None,
         flip=True,
         fuse='sum',
+        flip_fuse=None,
         normalize='minmax',
         eps=1e-6,
         threshold=0.4,
@@ -419,7 +423,8 @@ class CAMSegmentor(BaseSegmentor):
             asked = class_ids.repeat(len(image) // n, 1)
             maps = self.localizer(self, view, asked).float()
             if cfg['flip']:
-                maps = fuse_maps((maps[:n], maps[n:].flip(-1)), cfg['fuse'])
+                maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
+                                 cfg['flip_fuse'] or cfg['fuse'])
             views.append((maps, covered))
         return views, class_ids, scores
 

@@ -125,6 +125,29 @@ def test_max_fusion():
     assert_close(maps, torch.maximum(plain, mirrored), rtol=1e-3, atol=1e-5)
 
 
+def test_flips_may_be_fused_otherwise_than_scales():
+    model = build_segmentor(
+        test_cfg=dict(
+            scales=(1.0, 0.5), fuse='sum', flip_fuse='max', normalize='max'))
+    inputs = torch.randn(1, 3, 64, 64)
+    out, = predict(model, inputs, [sample([1, 3], (30, 40))])
+    model.test_cfg.update(flip=False)
+    ids = torch.tensor([[1, 3]])
+    total = 0
+    for (plain, _), (mirrored, _) in zip(
+            model.class_maps(inputs, ids)[0],
+            model.class_maps(inputs.flip(-1), ids)[0]):
+        assert (plain - mirrored.flip(-1)).abs().max() > 1e-3
+        total = total + torch.nn.functional.interpolate(
+            torch.maximum(plain, mirrored.flip(-1)), (30, 40),
+            mode='bilinear', align_corners=model.align_corners)[0]
+    expected = total / (total.amax((1, 2), keepdim=True) + 1e-6)
+    assert_close(out.cams, expected, rtol=1e-3, atol=1e-4)
+    model.test_cfg.update(flip=True, flip_fuse='mean')
+    with pytest.raises(ValueError, match="flip_fuse.* is 'mean'"):
+        model.class_maps(inputs, ids)
+
+
 @pytest.mark.parametrize('size', [(1, 1), (16, 640), (33, 47), (100, 7)])
 @BOTH
 def test_odd_sizes(parts, size):

@@ -1,0 +1,14 @@
+# VWL-M: visual words kept in a memory bank that follows the features. Here the
+# published code lets the gradient through all stages; only the stem is fixed.
+_base_ = 'vwl-l_r101_voc.py'
+model = dict(
+    backbone=dict(frozen_stages=0),
+    regularizers=[
+        dict(
+            type='mmwsss.VisualWordsLearning',
+            num_words=256,
+            in_channels=2048,
+            num_classes=20,
+            codebook='memory',
+            momentum=1e-3)
+    ])

@@ -1,0 +1,55 @@
+"""How many visual words a run uses, as a picture."""
+from pathlib import Path
+from typing import Sequence, Tuple, Union
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mmwsss.utils.io import atomic_write
+
+
+def plot_word_usage(path: Union[str, Path],
+                    usage: Sequence[Tuple[int, float, float]],
+                    num_words: int) -> Path:
+    """Draw the use of the codebook over a training.
+
+    Args:
+        path (str | Path): The PNG file.
+        usage (Sequence[tuple[int, float, float]]): Per logged step its
+            number, the distinct words in a batch, and the entropy of their
+            usage in nats.
+        num_words (int): K, words of the codebook.
+
+    Returns:
+        Path: ``path``.
+    """
+    steps, alive, entropy = zip(*usage)
+    # No pyplot: it would choose the process-wide backend.
+    figure = Figure(figsize=(6.4, 4.0), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    lines = axes.plot(
+        steps, alive, color='tab:blue', lw=2, label='words in a batch')
+    lines.append(
+        axes.axhline(
+            num_words, color='gray', lw=1, ls=':', label=f'all {num_words}'))
+    axes.set_ylim(0, 1.05 * num_words)
+    axes.set_xlabel('training step')
+    axes.set_ylabel('distinct words')
+    axes.grid(alpha=0.3)
+    right = axes.twinx()
+    lines += right.plot(
+        steps, entropy, color='tab:orange', lw=2, label='entropy of their use')
+    right.set_ylim(bottom=0)
+    right.set_ylabel('entropy (nats)')
+    # Below the axes, where it hides no curve.
+    axes.legend(
+        handles=lines,
+        fontsize=8,
+        loc='upper center',
+        bbox_to_anchor=(0.5, -0.15),
+        ncol=3)
+    path = Path(path)
+    with atomic_write(path) as temp:
+        figure.savefig(temp, format='png')
+    return path

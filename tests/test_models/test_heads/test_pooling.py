@@ -1,0 +1,140 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mmwsss.registry import MODELS
+from mmwsss.structures import ViewOutput
+
+
+def hybrid(**kwargs):
+    return MODELS.build(dict(type='mmwsss.HybridPooling', **kwargs))
+
+
+def maxima(plane, level):
+    """Maxima of all whole windows of a plane, window by window."""
+    h, w = plane.shape
+    kh, kw = max(h // level, 1), max(w // level, 1)
+    return [
+        float(plane[y:y + kh, x:x + kw].max())
+        for y in range(0, h - kh + 1, kh) for x in range(0, w - kw + 1, kw)
+    ]
+
+
+def looped(x, gamma, levels):
+    pooled = torch.zeros(x.shape[:2])
+    for n, image in enumerate(x):
+        for c, plane in enumerate(image):
+            value = gamma * float(plane.sum()) / plane.numel()
+            for level in levels:
+                found = maxima(plane, level)
+                value += sum(found) / len(found)
+            pooled[n, c] = value / (gamma + len(levels))
+    return pooled
+
+
+@pytest.mark.parametrize(
+    'size', [(8, 8), (4, 4), (7, 9), (5, 6), (32, 31), (3, 2), (1, 1), (1, 9),
+             (3, 11)])
+@pytest.mark.parametrize('gamma, levels', [(2., (1, 2, 4)), (0.5, (1, )),
+                                           (0., (3, 2))])
+def test_hybrid_pooling(size, gamma, levels):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, *size)
+    pooled = hybrid(gamma=gamma, levels=levels)(x)
+    assert pooled.shape == (2, 3)
+    assert_close(pooled, looped(x, gamma, levels), rtol=1e-5, atol=1e-6)
+
+
+def test_windows_are_not_adaptive():
+    # 7 rows and level 4: windows of one row each, so seven of them.
+    assert len(maxima(torch.zeros(7, 4), 4)) == 7 * 4
+    # 5 rows and level 2: two windows of two rows; the fifth is left out.
+    x = torch.zeros(1, 1, 5, 2)
+    x[..., 4, :] = 100
+    grid = hybrid(gamma=0, levels=(2, ))
+    assert grid(x) == 0
+    assert hybrid(gamma=0, levels=(1, ))(x) == 100
+
+
+def test_constant_maps_keep_their_value():
+    x = torch.full((1, 2, 6, 5), 3.)
+    assert_close(hybrid()(x), torch.full((1, 2), 3.))
+
+
+def test_gradient_is_that_of_the_average_and_of_the_maxima():
+    x = torch.arange(16.).view(1, 1, 4, 4).requires_grad_()
+    hybrid(gamma=2, levels=(1, 2))(x).backward()
+    # gamma / 16 everywhere, a quarter at each window's last cell, one more
+    # at the largest of all.
+    expected = torch.full((4, 4), 2 / 16)
+    expected[1::2, 1::2] += 1 / 4
+    expected[3, 3] += 1
+    assert_close(x.grad[0, 0], expected / 4)
+
+
+@pytest.mark.parametrize('kwargs, match', [
+    (dict(gamma=-1), 'gamma >= 0'),
+    (dict(levels=()), 'at least 1'),
+    (dict(levels=(1, 0)), 'at least 1'),
+    (dict(levels=(1.5, )), 'integers'),
+])
+def test_hybrid_pooling_refuses(kwargs, match):
+    with pytest.raises(ValueError, match=match):
+        hybrid(**kwargs)
+
+
+def head(pooling='mmwsss.HybridPooling', **kwargs):
+    torch.manual_seed(0)
+    return MODELS.build(
+        dict(
+            type='mmwsss.CAMHead',
+            num_classes=3,
+            in_channels=4,
+            pooling=dict(type=pooling),
+            **kwargs))
+
+
+def test_head_pools_features_before_the_classifier():
+    cam_head = head().eval()
+    feats = torch.randn(2, 4, 6, 7)
+    # Without a provider of class maps: the logits do not ask for them.
+    view = ViewOutput(
+        torch.zeros(2, 3, 8, 8), fields=dict(feats=(feats, )))
+    weight = cam_head.conv.weight[:, :, 0, 0]
+    logits = cam_head(view)
+    assert_close(logits, looped(feats, 2., (1, 2, 4)) @ weight.T)
+    maps = cam_head.cams(view)
+    assert_close(maps, torch.einsum('kc,nchw->nkhw', weight, feats))
+    # Pooled class maps would be something else.
+    assert (hybrid()(maps) - logits).abs().max() > 1e-2
+
+
+def test_dropout_comes_before_the_pooling():
+    cam_head = head(dropout_ratio=0.5)
+    feats = torch.rand(64, 4, 6, 6) + 1
+    view = ViewOutput(torch.zeros(64, 3, 8, 8), fields=dict(feats=(feats, )))
+    cam_head.conv.weight.data.fill_(1.)
+    torch.manual_seed(1)
+    dropped = cam_head.dropout(feats)
+    assert (dropped.flatten(2).amax(dim=2) == 0).any()
+    torch.manual_seed(1)
+    expected = looped(dropped, 2., (1, 2, 4)).sum(dim=1)
+    assert_close(cam_head(view)[:, 0], expected)
+
+
+def test_features_are_not_pooled_at_image_size():
+    with pytest.raises(ValueError, match='HybridPooling pools features'):
+        head(pool_at_image_size=True)
+    head('mmwsss.GlobalAveragePooling', pool_at_image_size=True)
+
+
+def test_mixed_precision():
+    feats = torch.rand(2, 4, 8, 8)
+    view = ViewOutput(torch.zeros(2, 3, 8, 8), fields=dict(feats=(feats, )))
+    full = head()(view)
+    with torch.autocast('cpu', torch.bfloat16):
+        half = head()(
+            ViewOutput(
+                torch.zeros(2, 3, 8, 8),
+                fields=dict(feats=(feats.bfloat16(), ))))
+    assert_close(half.float(), full, rtol=5e-2, atol=2e-2)

@@ -1,0 +1,51 @@
+"""Look at the visual words of a VWL model."""
+import argparse
+
+from mmengine.config import DictAction
+
+from mmwsss.apis.browse_words import browse_words
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Write a page that shows, for each visual word in use, '
+        'the patches of the training images most similar to it.',
+        epilog='example: python tools/analysis_tools/browse_words.py '
+        'configs/vwl/vwl-l_r18_shapes.py work_dirs/vwl-l_r18_shapes')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        'checkpoint',
+        help='path of the checkpoint, or of the work folder of a training '
+        'whose last one is meant')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        help='folder of the page (default: words, beside the checkpoint)')
+    parser.add_argument(
+        '--words',
+        type=int,
+        metavar='N',
+        help='show only the N most used words (default: all in use)')
+    parser.add_argument(
+        '--patches',
+        type=int,
+        default=12,
+        metavar='M',
+        help='patches per word, each of another image (default: 12)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config, e.g. '
+        'train_dataloader.dataset.indices=500 for the first 500 images')
+    # What other tools let choose.
+    parser.set_defaults(launcher='none', local_rank=0, work_dir=None)
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    try:
+        browse_words(parse_args())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'\nerror: {error}') from error
