@@ -1,5 +1,5 @@
-# SEAM with a MobileNetV2 on a small part of VOC: see docs/reproduction.md. 0.3 of
-# 224 pixels would leave 5 x 5 maps, so the second view has half the size.
+# SEAM with a MobileNetV2 on a small part of VOC: see docs/reproduction.md. 0.3
+# of 224 pixels would leave 5 x 5 maps, so the second view has half the size.
 _base_ = '../cam/cam_mobilenet-v2_voc-mini.py'
 model = dict(
     decode_head=dict(loss_weight=0.5),

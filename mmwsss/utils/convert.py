@@ -3,7 +3,7 @@ import argparse
 import hashlib
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -243,32 +243,42 @@ def load_state_dict_file(path: str | Path) -> dict[str, Tensor]:
     return content
 
 
-def convert_checkpoint(src: str | Path,
-                       dst: str | Path) -> dict[str, Any]:
-    """Convert a timm or DeiT checkpoint file.
+def convert_file(
+    src: str | Path,
+    dst: str | Path,
+    convert: Callable[[Any], dict[str, Tensor]],
+    read: Callable[[Path], Any] = load_state_dict_file,
+    describe: Callable[[dict[str, Tensor]], dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Read a checkpoint, convert and write it.
 
     The result is ``{'state_dict': ..., 'meta': ...}``; use it in a config as
-    ``init_cfg=dict(type='Pretrained', checkpoint=dst)`` of the backbone. It
-    appears whole or not at all.
+    ``init_cfg=dict(type='Pretrained', checkpoint=dst)``. It appears whole or
+    not at all.
 
     Args:
         src (str | Path): Checkpoint to read.
         dst (str | Path): ``.pth`` file to write.
+        convert (Callable): Makes the new state dict of what was read.
+        read (Callable): Reads ``src``. Defaults to
+            :func:`load_state_dict_file`.
+        describe (Callable, optional): More entries of ``meta``, from the new
+            state dict. Defaults to None.
 
     Returns:
-        dict: The written ``meta``: ``source`` (file name),
-        ``source_sha256`` and ``architecture``, see :func:`describe_vit`.
+        dict: The written ``meta``, with ``source`` (file name) and
+        ``source_sha256``.
 
     Raises:
         FileNotFoundError: If ``src`` does not exist.
-        ValueError: If ``src`` is no checkpoint of such a model, or ``dst`` is
-            the same file.
+        ValueError: If ``src`` cannot be converted or is ``dst``.
     """
     src, dst = Path(src), Path(dst)
     if src.resolve() == dst.resolve():
         raise ValueError(f'Source and destination are the same file: {src}.')
     try:
-        state_dict = convert_timm_vit(load_state_dict_file(src))
+        state_dict = convert(read(src))
+        facts = describe(state_dict) if describe else {}
     except ValueError as error:
         if str(src) in str(error):
             raise
@@ -276,10 +286,28 @@ def convert_checkpoint(src: str | Path,
     meta = dict(
         source=src.name,
         source_sha256=hashlib.sha256(src.read_bytes()).hexdigest(),
-        architecture=describe_vit(state_dict))
+        **facts)
     with atomic_write(dst) as temp:
         torch.save(dict(state_dict=state_dict, meta=meta), temp)
     return meta
+
+
+def convert_checkpoint(src: str | Path, dst: str | Path) -> dict[str, Any]:
+    """Convert a timm or DeiT checkpoint file, see :func:`convert_file`.
+
+    Args:
+        src (str | Path): Checkpoint to read.
+        dst (str | Path): ``.pth`` file to write.
+
+    Returns:
+        dict: The written ``meta``, also with ``architecture``, see
+        :func:`describe_vit`.
+    """
+    return convert_file(
+        src,
+        dst,
+        convert_timm_vit,
+        describe=lambda state: dict(architecture=describe_vit(state)))
 
 
 def convert_from_command_line(examples: str) -> None:

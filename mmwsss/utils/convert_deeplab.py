@@ -2,13 +2,12 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from .convert import load_state_dict_file
-from .io import atomic_write
+from .convert import convert_file
 
 _LAYERS = dict(reduce=1, conv3x3=2, increase=3)
 
@@ -79,25 +78,14 @@ def convert_deeplab_resnet(
     return found
 
 
-def convert_deeplab_file(src: str | Path, dst: str | Path) -> int:
-    """Convert a checkpoint file, see :func:`convert_deeplab_resnet`.
+def convert_deeplab_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
+    """Convert a file by :func:`convert_deeplab_resnet`.
 
     Args:
         src (str | Path): Checkpoint to read.
-        dst (str | Path): ``.pth`` file to write, whole or not at all.
+        dst (str | Path): ``.pth`` file to write.
 
     Returns:
-        int: Number of parameters and buffers written.
-
-    Raises:
-        FileNotFoundError: If ``src`` does not exist.
-        ValueError: If ``src`` is no such checkpoint or is ``dst``.
+        dict: What :func:`mmwsss.utils.convert.convert_file` returns.
     """
-    src, dst = Path(src), Path(dst)
-    if src.resolve() == dst.resolve():
-        raise ValueError(f'Source and destination are the same file: {src}.')
-    state_dict = convert_deeplab_resnet(load_state_dict_file(src))
-    with atomic_write(dst) as temp:
-        torch.save(dict(state_dict=state_dict, meta=dict(source=src.name)),
-                   temp)
-    return len(state_dict)
+    return convert_file(src, dst, convert_deeplab_resnet)

@@ -3,7 +3,6 @@
 The ImageNet weights that PSA and SEAM start from were published for MXNet;
 its files are read here directly, without MXNet.
 """
-import hashlib
 import re
 import struct
 from collections.abc import Mapping
@@ -17,8 +16,7 @@ from torch import Tensor
 
 from mmwsss.models.backbones import ResNet38
 
-from .convert import load_state_dict_file
-from .io import atomic_write
+from .convert import convert_file, load_state_dict_file
 
 _LIST = 0x112
 # Arrays written by MXNet 0.12 and later; before, by 0.10 and later. Even
@@ -227,19 +225,9 @@ def convert_resnet38_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
         ValueError: If ``src`` is no checkpoint of ResNet-38, or ``dst`` is
             the same file.
     """
-    src, dst = Path(src), Path(dst)
-    if src.resolve() == dst.resolve():
-        raise ValueError(f'Source and destination are the same file: {src}.')
-    read = read_mxnet_params if src.suffix == '.params' else (
-        load_state_dict_file)
-    content = read(src)
-    try:
-        state_dict = convert_resnet38(content)
-    except ValueError as error:
-        raise ValueError(f'{src}: {error}') from error
-    meta = dict(
-        source=src.name,
-        source_sha256=hashlib.sha256(src.read_bytes()).hexdigest())
-    with atomic_write(dst) as temp:
-        torch.save(dict(state_dict=state_dict, meta=meta), temp)
-    return meta
+    mxnet = Path(src).suffix == '.params'
+    return convert_file(
+        src,
+        dst,
+        convert_resnet38,
+        read=read_mxnet_params if mxnet else load_state_dict_file)

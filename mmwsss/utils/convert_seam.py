@@ -1,5 +1,4 @@
 """SEAM's published networks under our parameter names."""
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .convert import load_state_dict_file
+from .convert import convert_file
 from .convert_resnet38 import convert_resnet38
-from .io import atomic_write
 
 # Layers beside the backbone, and whose parameters they are in our model.
 _LAYERS = {
@@ -111,17 +109,4 @@ def convert_seam_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
         FileNotFoundError: If ``src`` does not exist.
         ValueError: If ``src`` is no such checkpoint or is ``dst``.
     """
-    src, dst = Path(src), Path(dst)
-    if src.resolve() == dst.resolve():
-        raise ValueError(f'Source and destination are the same file: {src}.')
-    content = load_state_dict_file(src)
-    try:
-        state_dict = convert_seam(content)
-    except ValueError as error:
-        raise ValueError(f'{src}: {error}') from error
-    meta = dict(
-        source=src.name,
-        source_sha256=hashlib.sha256(src.read_bytes()).hexdigest())
-    with atomic_write(dst) as temp:
-        torch.save(dict(state_dict=state_dict, meta=meta), temp)
-    return meta
+    return convert_file(src, dst, convert_seam)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.models.backbones import ResNet
 
+from mmwsss.utils.convert import load_state_dict_file
 from mmwsss.utils.convert_deeplab import (convert_deeplab_file,
                                           convert_deeplab_resnet)
 
@@ -71,7 +72,8 @@ def test_same_features(tmp_path, prefix):
     state = make_state()
     src, dst = tmp_path / 'coco.pth', tmp_path / 'out.pth'
     torch.save({prefix + k: v for k, v in state.items()}, src)
-    assert convert_deeplab_file(src, dst) == len(state) - 1
+    assert convert_deeplab_file(src, dst)['source'] == 'coco.pth'
+    assert len(load_state_dict_file(dst)) == len(state) - 1
     model = ResNet(
         50,
         strides=(1, 2, 1, 1),

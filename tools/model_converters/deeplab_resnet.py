@@ -13,7 +13,8 @@ if __name__ == '__main__':
     parser.add_argument('dst', help='file to write (.pth)')
     args = parser.parse_args()
     try:
-        count = convert_deeplab_file(args.src, args.dst)
+        meta = convert_deeplab_file(args.src, args.dst)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
-    print(f'Wrote {args.dst}: {count} parameters and buffers.')
+    print(f'Wrote {args.dst}, a ResNet of mmseg, from {meta["source"]} '
+          f'(SHA-256 {meta["source_sha256"]}).')
