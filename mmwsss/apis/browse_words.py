@@ -13,6 +13,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from mmwsss.datasets.transforms.loading import read_image
 from mmwsss.models.regularizers.visual_words_learning import (
-    VisualWordsLearning, word_scores)
+    EPS, VisualWordsLearning, word_scores)
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
@@ -122,11 +123,14 @@ class WordIndex:
             covered (Sequence[float]): See :func:`patch_box`; cells whose
                 centre lies in the padding do not count.
         """
+        size = tuple(features.shape[1:])
         height, width = (
             max(int(np.ceil(n * share - 0.5)), 1)
-            for n, share in zip(features.shape[1:], covered))
-        scores = word_scores(features[None, :, :height, :width].float(),
-                             self.codebook)
+            for n, share in zip(size, covered))
+        # Of unit length, so that scores are cosines.
+        features = F.normalize(
+            features[None, :, :height, :width].float(), eps=EPS)
+        scores = word_scores(features, self.codebook)
         best, ids = scores[0].flatten(1).max(dim=0)
         best, ids = best.cpu().numpy(), ids.cpu().numpy()
         self.places += np.bincount(ids, minlength=len(self.places))
@@ -136,7 +140,7 @@ class WordIndex:
             place = int(np.where(ids == word, best, -np.inf).argmax())
             patch = Patch(
                 float(best[place]), img_id, img_path,
-                patch_box(*divmod(place, width), features.shape[1:], covered))
+                patch_box(*divmod(place, width), size, covered))
             # Stable: of equal ones the first image stays.
             self.patches[word] = sorted(
                 [*self.patches[word], patch],
