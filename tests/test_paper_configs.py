@@ -50,10 +50,26 @@ def test_one_step_and_one_prediction(name, tokens):
     assert weight == pytest.approx(125 if tokens == 576 else 20, rel=0.03)
 
 
+TWO_VIEWS = {
+    'loss', 'loss_cls', 'loss_cls_view2', 'loss_er', 'loss_ecr',
+    'loss_rvmin', 'acc_tags'
+}
+BANK = {
+    'loss', 'loss_cls', 'loss_word', 'words_alive', 'words_entropy',
+    'acc_tags'
+}
+LEARNED = BANK | {'loss_histogram', 'loss_decorrelation'}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    'name', ['seam/seam_resnet38_voc.py', 'seam/seam_r50_voc.py'])
-def test_seam_step_and_prediction(name):
+@pytest.mark.parametrize('name,expected',
+                         [('seam/seam_resnet38_voc.py', TWO_VIEWS),
+                          ('seam/seam_r50_voc.py', TWO_VIEWS),
+                          ('vwl/vwl-l_r101_voc.py', LEARNED),
+                          ('vwl/vwl-m_r101_voc.py', BANK),
+                          ('vwl/vwl-l_r50_voc.py', LEARNED),
+                          ('vwl/vwl-m_r50_voc.py', BANK)])
+def test_step_and_prediction(name, expected):
     """One of the two images has no class."""
     cfg = Config.fromfile(ROOT / 'configs' / name)
     cfg.model.backbone.init_cfg = None
@@ -72,10 +88,7 @@ def test_seam_step_and_prediction(name):
     total, logs = model.parse_losses(losses)
     total.backward()
     assert total.isfinite()
-    assert set(logs) == {
-        'loss', 'loss_cls', 'loss_cls_view2', 'loss_er', 'loss_ecr',
-        'loss_rvmin', 'acc_tags'
-    }
+    assert set(logs) == expected
     # What is trained learns, so nothing is unused under DDP.
     for parameter_name, parameter in model.named_parameters():
         learns = parameter.grad is not None
