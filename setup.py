@@ -61,7 +61,9 @@ setup(
     extras_require={
         # Has to be compiled; without it a torch implementation runs.
         'crf': ['pydensecrf2'],
-        'test': ['pytest', 'pytest-xdist', 'ruff', 'pydensecrf2'],
+        'test': [
+            'pytest', 'pytest-xdist', 'ruff', 'pydensecrf2', 'pycocotools'
+        ],
     },
     cmdclass={'build_py': BuildWithConfigs},
     zip_safe=False,

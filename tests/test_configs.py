@@ -36,7 +36,9 @@ def kind(path) -> str:
             return name
     if cfg.train_dataloader.dataset.type == 'mmwsss.PseudoMaskDataset':
         return 'segmentation'
-    return 'cam' if cfg.model.type == 'mmwsss.CAMSegmentor' else 'walk'
+    classifies = cfg.model.type in ('mmwsss.CAMSegmentor',
+                                    'mmwsss.EndToEndSegmentor')
+    return 'cam' if classifies else 'walk'
 
 
 KINDS = {path: kind(path) for path in CONFIGS}
@@ -202,7 +204,12 @@ def test_training_data_set_hands_out_no_masks(path, tmp_path):
             1:], {'x': [0, 1], 'y': []})
         data.update(
             ann_file='ImageSets/Segmentation/train.txt',
-            labels_file='labels.json')
+            labels_file='labels.json',
+            # COCO's images lie elsewhere.
+            data_prefix=dict(
+                data.get('data_prefix') or {},
+                img_path='JPEGImages',
+                seg_map_path='SegmentationClass'))
     data.update(data_root=str(tmp_path))
     dataset = DATASETS.build(data)
     assert len(dataset) > 1

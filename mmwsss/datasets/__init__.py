@@ -1,4 +1,5 @@
 from . import transforms
+from .coco import COCOImageLevelDataset
 from .image_labels import (labels_from_mask, labels_from_voc_xml,
                            read_image_labels, write_image_labels)
 from .image_level import ImageLevelDataset
@@ -8,8 +9,9 @@ from .shapes import ShapesDataset, generate_shapes
 from .voc import VOCImageLevelDataset
 
 __all__ = [
-    'ImageLevelDataset', 'InfiniteSeededSampler', 'PseudoMaskDataset',
-    'SeededSampler', 'ShapesDataset', 'VOCImageLevelDataset',
-    'generate_shapes', 'labels_from_mask', 'labels_from_voc_xml',
-    'read_image_labels', 'transforms', 'write_image_labels'
+    'COCOImageLevelDataset', 'ImageLevelDataset', 'InfiniteSeededSampler',
+    'PseudoMaskDataset', 'SeededSampler', 'ShapesDataset',
+    'VOCImageLevelDataset', 'generate_shapes', 'labels_from_mask',
+    'labels_from_voc_xml', 'read_image_labels', 'transforms',
+    'write_image_labels'
 ]
