@@ -62,7 +62,8 @@ def main() -> None:
         })
     rank = get_rank()
     target = Path(folder) / f'result{len(launcher)}_{rank}.json'
-    target.write_text(json.dumps(result))
+    # mmseg's metrics are numpy numbers.
+    target.write_text(json.dumps(result, default=float))
     end_processes()
 
 

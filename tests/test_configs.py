@@ -78,7 +78,7 @@ def load(path):
 def our_names():
     found = set()
     for name in ('MODELS', 'DATASETS', 'DATA_SAMPLERS', 'TRANSFORMS',
-                 'METRICS', 'HOOKS', 'VISUALIZERS'):
+                 'METRICS', 'HOOKS', 'VISUALIZERS', 'OPTIM_WRAPPERS'):
         ours = getattr(registry, name)
         ours.import_from_location()
         found |= set(ours.module_dict)
@@ -207,9 +207,12 @@ def test_training_data_set_hands_out_no_masks(path, tmp_path):
             labels_file='labels.json',
             # COCO's images lie elsewhere.
             data_prefix=dict(
-                data.get('data_prefix') or {},
-                img_path='JPEGImages',
-                seg_map_path='SegmentationClass'))
+                img_path='JPEGImages', seg_map_path='SegmentationClass'))
+        if cfg.train_dataloader.dataset.get('data_prefix'):
+            data.data_prefix['saliency_path'] = 'Saliency'
+            for img_id in 'xy':
+                write_mask(tmp_path / 'Saliency', img_id,
+                           np.ones((40, 50), np.uint8))
     data.update(data_root=str(tmp_path))
     dataset = DATASETS.build(data)
     assert len(dataset) > 1
@@ -271,7 +274,10 @@ def test_rest_builds(path):
         HOOKS.build(hook)
     assert cfg.default_hooks.checkpoint.type == 'mmwsss.AtomicCheckpointHook'
     for key in ('val_evaluator', 'test_evaluator'):
-        METRICS.build(cfg[key] or cfg.test_evaluator)
+        evaluators = cfg[key] or cfg.test_evaluator
+        for evaluator in (evaluators
+                          if isinstance(evaluators, list) else [evaluators]):
+            METRICS.build(evaluator)
     assert DATA_SAMPLERS.get(cfg.train_dataloader.sampler.type) is not None
     # By epochs or by iterations, augmentation must be the draw's.
     by_epoch = cfg.train_cfg.type == 'EpochBasedTrainLoop'

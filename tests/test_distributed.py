@@ -10,7 +10,10 @@ SCRIPT = ROOT / 'tests' / 'distributed_run.py'
 
 
 @pytest.mark.parametrize(
-    'config', ['acr/acr_vit_shapes.py', 'seam/seam_r18_shapes.py'])
+    'config', [
+        'acr/acr_vit_shapes.py', 'seam/seam_r18_shapes.py',
+        'getam/getam_vit_shapes.py'
+    ])
 def test_one_process_and_two(tmp_path, config):
     path = ROOT / 'configs' / config
     call(sys.executable, '-W', 'ignore', SCRIPT, path, tmp_path, 4,

@@ -5,7 +5,6 @@ looked at is where it occurs: the places of the training images that are most
 similar to it, and the tags that these images carry.
 """
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
@@ -27,6 +26,7 @@ from mmwsss.models.regularizers.visual_words_learning import (
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
+from mmwsss.utils.scalars import read_scalars
 from mmwsss.visualization import Gallery, plot_word_usage
 
 from .run import check_fit, last_of_run, load_config, use_train_images
@@ -205,15 +205,11 @@ def read_usage(work_dir: Path) -> List[Tuple[int, float, float]]:
     """
     usage: Dict[int, Tuple[float, float]] = {}
     # Folders are named by their time.
-    for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in log.read_text().splitlines():
-            try:
-                scalars = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # The last line of a run that was killed.
-            if 'words_alive' in scalars and 'words_entropy' in scalars:
-                usage[scalars['step']] = (scalars['words_alive'],
-                                          scalars['words_entropy'])
+    for scalars in read_scalars(
+            sorted(work_dir.glob('*/vis_data/scalars.json'))):
+        if 'words_alive' in scalars and 'words_entropy' in scalars:
+            usage[scalars['step']] = (scalars['words_alive'],
+                                      scalars['words_entropy'])
     return [(step, *usage[step]) for step in sorted(usage)]
 
 
@@ -291,9 +287,10 @@ def write_page(index: WordIndex,
                      f'{p.img_id}, {p.similarity:.2f}')
                     for p in index.patches[word]]
         gallery.add_pictures(index.describe(word, classes[1:]), pictures)
-    plot, total = None, len(index.places)
+    plots, total = {}, len(index.places)
     if usage:
-        plot = plot_word_usage(out / 'usage.png', usage, total)
+        plots['use of the words over the training'] = plot_word_usage(
+            out / 'usage.png', usage, total)
     share = index.places[index.places > 0] / max(index.places.sum(), 1)
     return gallery.write_html(
         {
@@ -301,10 +298,9 @@ def write_page(index: WordIndex,
             'words in use': len(alive),
             'entropy of their use, nats': float(-(share * np.log(share)).sum())
         },
-        plot,
+        plots,
         'Below a patch: its image and its cosine similarity to the word. Of '
-        'each image the best place is shown, with its neighbours.',
-        curve_title='use of the words over the training')
+        'each image the best place is shown, with its neighbours.')
 
 
 def browse_words(args: argparse.Namespace) -> Path:

@@ -50,7 +50,11 @@ class ImageLevelDataset(BaseSegDataset):
             Defaults to False.
         data_prefix (dict): Folders ``img_path``, ``seg_map_path`` and
             ``xml_path`` relative to ``data_root``. Missing keys are
-            JPEGImages, SegmentationClass and Annotations.
+            JPEGImages, SegmentationClass and Annotations. With
+            ``saliency_path`` samples name a saliency map each, for
+            :class:`~mmwsss.datasets.transforms.LoadSaliency`.
+        saliency_suffix (str): Ending of the saliency maps' names.
+            Defaults to '.png'.
         **kwargs: For mmseg's ``BaseSegDataset``.
 
     Raises:
@@ -75,6 +79,7 @@ class ImageLevelDataset(BaseSegDataset):
                  check_files: bool = True,
                  allow_pickle: bool = False,
                  data_prefix: Optional[dict] = None,
+                 saliency_suffix: str = '.png',
                  **kwargs) -> None:
         name = type(self).__name__
         if (labels_file is None) == (labels_from is None):
@@ -95,6 +100,7 @@ class ImageLevelDataset(BaseSegDataset):
         self.class_less = class_less
         self.check_files = check_files
         self.allow_pickle = allow_pickle
+        self.saliency_suffix = saliency_suffix
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -143,8 +149,9 @@ class ImageLevelDataset(BaseSegDataset):
 
         Returns:
             list[dict]: Per image ``img_path``, ``img_id``, ``gt_label``
-            int64 (k,), ``num_classes`` (K), and ``seg_map_path`` only with
-            ``with_masks``.
+            int64 (k,), ``num_classes`` (K), ``seg_map_path`` only with
+            ``with_masks``, and ``saliency_path`` only if ``data_prefix`` has
+            one.
         """
         if self.data_root is not None and not os.path.isdir(self.data_root):
             raise FileNotFoundError(
@@ -159,6 +166,8 @@ class ImageLevelDataset(BaseSegDataset):
             self._check_exist(ids, 'img_path', self.img_suffix)
             if self.with_masks:
                 self._check_exist(ids, 'seg_map_path', self.seg_map_suffix)
+            if 'saliency_path' in self.data_prefix:
+                self._check_exist(ids, 'saliency_path', self.saliency_suffix)
         labels = self._read_labels(ids, labels)
         bare = [i for i in ids if len(labels[i]) == 0]
         if bare and self.class_less == 'error':
@@ -187,6 +196,9 @@ class ImageLevelDataset(BaseSegDataset):
         if self.with_masks:
             info['seg_map_path'] = self._path(img_id, 'seg_map_path',
                                               self.seg_map_suffix)
+        if 'saliency_path' in self.data_prefix:
+            info['saliency_path'] = self._path(img_id, 'saliency_path',
+                                               self.saliency_suffix)
         return info
 
     def _read_split(self, labels: Optional[dict]) -> List[str]:
@@ -223,12 +235,17 @@ class ImageLevelDataset(BaseSegDataset):
         for img_id in ids:
             path = self._path(img_id, key, suffix)
             folders.setdefault(os.path.dirname(path), []).append(img_id)
-        kind = 'image' if key == 'img_path' else 'mask'
+        kind = dict(
+            img_path='image', seg_map_path='mask',
+            saliency_path='saliency map')[key]
         for folder, members in folders.items():
             if not os.path.isdir(folder):
+                other = f'prepare the data: {self.PREPARE}'
+                if key == 'saliency_path':
+                    other = 'take it and LoadSaliency out of the config.'
                 raise FileNotFoundError(
                     f'There is no {kind} folder {folder}. Set data_prefix.'
-                    f'{key}, or prepare the data: {self.PREPARE}')
+                    f'{key}, or {other}')
             with os.scandir(folder) as entries:
                 found = {entry.name for entry in entries}
             missing = [
@@ -258,8 +275,8 @@ class ImageLevelDataset(BaseSegDataset):
             raise ValueError(
                 f'{len(missing)} of {len(ids)} image(s) of {self.ann_file} '
                 f'have no entry in {self.labels_file}: {_some(missing)}. An '
-                'image without any class needs the entry []. For VOC write '
-                f'the file anew: {self.PREPARE}')
+                'image without any class needs the entry []. Or write '
+                f'the file anew, e.g. {self.PREPARE}')
         return labels
 
     def _labels_from_mask(self, img_id: str) -> Sequence[int]:

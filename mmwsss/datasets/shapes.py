@@ -6,6 +6,9 @@ the telling part: partial activation. Some classes usually stand on a
 background of their own, as trains do on rails, so a classifier also finds
 that background: co-occurrence. Both errors can be measured, because the parts
 are saved as masks too.
+
+Saliency maps come with it, as a class-agnostic detector with typical failures
+would make them: see :func:`draw_saliency`.
 """
 import json
 import os
@@ -25,6 +28,7 @@ from mmwsss.registry import DATASETS
 
 from .image_labels import labels_from_mask, write_image_labels
 from .image_level import ImageLevelDataset
+from .transforms.loading import read_mask
 
 CLASSES = ('ring', 'star', 'cross', 'triangle', 'chess', 'bars')
 PALETTE = PascalVOCDataset.METAINFO['palette'][:len(CLASSES) + 1]
@@ -300,6 +304,62 @@ def draw_shapes_image(rng: np.random.Generator,
     return ShapesImage(image, mask, instances, parts, kind)
 
 
+def draw_saliency(rng: np.random.Generator, instances: np.ndarray,
+                  parts: np.ndarray, background: str) -> np.ndarray:
+    """What an imperfect saliency detector finds in an image.
+
+    It knows no classes. It misses 40 % of the small objects (below 8 % of the
+    image) and 8 % of the others, loses the plain parts on one side of 40 %,
+    has a ragged outline, and takes pieces of the background for objects, most
+    often on rails and dots and where there is no object at all.
+
+    With the default settings the IoU with the true foreground is 0.68 on
+    either split (precision 0.91, recall 0.73), borders not counted.
+
+    Args:
+        rng (np.random.Generator): Decides the failures.
+        instances (np.ndarray): uint8 (s, s), see :class:`ShapesImage`.
+        parts (np.ndarray): uint8 (s, s), likewise.
+        background (str): Its kind.
+
+    Returns:
+        np.ndarray: Bool (s, s).
+    """
+    size = len(instances)
+    wide = size / 96
+    found = np.zeros(instances.shape, bool)
+    for number in range(1, int(instances.max()) + 1):
+        own = instances == number
+        missed = rng.random() < (.4 if own.mean() < .08 else .08)
+        halved = rng.random() < .4
+        angle, border = rng.uniform(0, 2 * np.pi), rng.uniform(-.3, .2)
+        if missed or not own.any():
+            continue
+        if halved:
+            y, x = np.mgrid[:size, :size]
+            along = (np.cos(angle) * (x - x[own].mean()) + np.sin(angle) *
+                     (y - y[own].mean())) / np.sqrt(own.sum())
+            own &= (parts == _TELLING) | (along < border)
+        found |= own
+    # The outline is moved in and out by a pixel or two.
+    inside, outside = (
+        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)
+        for side in (found, ~found))
+    wobble = rng.uniform(-1, 1.5) + 3 * _noise(rng, size, int(
+        rng.integers(6, 16)))
+    found = inside - outside + wide * wobble > 0 if found.any() else found
+    canvas = found.astype(np.uint8)
+    chance = dict(rails=.35, dots=.35, blocks=.15).get(background, .08)
+    blobs = rng.random(2) < (chance if instances.any() else .5)
+    for wanted in blobs:
+        axes = rng.uniform(.06, .16, 2) * size
+        center, angle = rng.uniform(0, size, 2), rng.uniform(0, 180)
+        if wanted:
+            cv2.ellipse(canvas, (center.tolist(), (2 * axes).tolist(), angle),
+                        1, cv2.FILLED)
+    return canvas > 0
+
+
 # --------------------------------------------------------------- the folder
 def _save_mask(path: Path, mask: np.ndarray) -> None:
     picture = Image.fromarray(mask)
@@ -344,6 +404,52 @@ def _build(root: Path, request: dict) -> None:
     write_image_labels(root / 'labels.json', CLASSES, labels)
     (root / 'backgrounds.json').write_text(json.dumps(backgrounds, indent=0))
     (root / 'shapes.json').write_text(json.dumps(request, indent=2))
+    _build_saliency(root)
+
+
+def _build_saliency(root: Path) -> None:
+    """Make the saliency maps of a finished data set, all or none."""
+    seed = json.loads((root / 'shapes.json').read_text())['seed']
+    backgrounds = json.loads((root / 'backgrounds.json').read_text())
+    for leftover in root.glob('.Saliency.tmp-*'):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temp = Path(tempfile.mkdtemp(prefix='.Saliency.tmp-', dir=root))
+    try:
+        for k, split in enumerate(('train', 'val')):
+            ids = (root / f'ImageSets/Segmentation/{split}.txt').read_text()
+            for i, img_id in enumerate(ids.split()):
+                # Beside the image's seed, which ends in an implicit 0.
+                rng = np.random.default_rng((seed, k, i, 1))
+                instances, parts = (
+                    read_mask(root / f'Segmentation{name}/{img_id}.png',
+                              img_id) for name in ('Object', 'Part'))
+                found = draw_saliency(rng, instances, parts,
+                                      backgrounds[img_id])
+                Image.fromarray(255 * found.astype(np.uint8)).save(
+                    temp / f'{img_id}.png')
+        temp.chmod(0o755)
+        os.replace(temp, root / 'Saliency')
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def add_saliency(root: Union[str, Path]) -> None:
+    """Add the saliency maps to a Shapes folder made before they existed.
+
+    Nothing else in it changes; a folder that has them stays as it is.
+
+    Args:
+        root (str | Path): As :func:`generate_shapes` made it.
+    """
+    root = Path(root)
+    if (root / 'Saliency').is_dir():
+        return
+    with FileLock(str(root.parent / f'.{root.name}.lock')):
+        if not (root / 'Saliency').is_dir():  # made while we waited
+            print_log(
+                f'Adding saliency maps to the Shapes data set in {root}.',
+                logger='current')
+            _build_saliency(root)
 
 
 def _check_existing(root: Path, request: dict) -> bool:
@@ -381,9 +487,10 @@ def generate_shapes(root: Union[str, Path],
     ask for the same folder wait for each other.
 
     The layout is VOC's. ``SegmentationObject`` holds instance numbers,
-    ``SegmentationPart`` 1 for plain and 2 for telling parts, ``labels.json``
-    the tags, ``backgrounds.json`` the kind of each background and
-    ``shapes.json`` the arguments.
+    ``SegmentationPart`` 1 for plain and 2 for telling parts, ``Saliency``
+    what :func:`draw_saliency` finds (255), ``labels.json`` the tags,
+    ``backgrounds.json`` the kind of each background and ``shapes.json`` the
+    arguments.
 
     Args:
         root (str | Path): The folder.
@@ -449,6 +556,8 @@ class ShapesDataset(ImageLevelDataset):
         seed (int): Likewise. Defaults to 0.
         border (bool): Likewise. Defaults to True.
         labels_file (str): Defaults to 'labels.json'.
+        data_prefix (dict): See :class:`ImageLevelDataset`; with
+            ``saliency_path='Saliency'`` samples name a saliency map.
         **kwargs: For :class:`ImageLevelDataset`.
     """
     METAINFO = dict(classes=('background', *CLASSES), palette=PALETTE)
@@ -479,4 +588,6 @@ class ShapesDataset(ImageLevelDataset):
     def load_data_list(self) -> List[dict]:
         """Make the data set if need be and read a split; see the parent."""
         generate_shapes(self.data_root, **self.request)
+        if 'saliency_path' in self.data_prefix:
+            add_saliency(self.data_root)
         return super().load_data_list()

@@ -2,9 +2,10 @@
 from .functional import (ScoreBins, ThresholdCurve, best_class,
                          curve_from_confusion, curve_from_histogram,
                          score_histogram)
-from .metrics import CAMIoUMetric
+from .metrics import CAMIoUMetric, PseudoLabelIoU
 
 __all__ = [
-    'CAMIoUMetric', 'ScoreBins', 'ThresholdCurve', 'best_class',
-    'curve_from_confusion', 'curve_from_histogram', 'score_histogram'
+    'CAMIoUMetric', 'PseudoLabelIoU', 'ScoreBins', 'ThresholdCurve',
+    'best_class', 'curve_from_confusion', 'curve_from_histogram',
+    'score_histogram'
 ]

@@ -50,6 +50,8 @@ class ViewOutput:
 
     - ``feats``: tuple of feature maps (N, C, h, w).
     - ``cls_token``: (N, D), transformers only.
+    - ``cls_tokens``: tuple of (N, D), the class token of every block whose
+      patch tokens are among the ``feats``, in their order.
     - ``attentions``: list over layers of (N, T, T) head-averaged or
       (N, heads, T, T), see :class:`AttentionRequest`.
     - ``class_rows``: list of (N, heads, 1, T) from ``first_row_layer`` on.

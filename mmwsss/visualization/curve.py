@@ -2,10 +2,7 @@
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from mmwsss.utils.io import atomic_write
+from .figure import legend_below, new_figure, save_figure
 
 
 def plot_curve(path: Union[str, Path],
@@ -24,10 +21,7 @@ def plot_curve(path: Union[str, Path],
     Returns:
         Path: ``path``.
     """
-    # No pyplot: it would choose the process-wide backend.
-    figure = Figure(figsize=(6.4, 4.8), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = new_figure()
     axes.plot(
         curve['thresholds'],
         curve['miou_curve'],
@@ -69,14 +63,9 @@ def plot_curve(path: Union[str, Path],
     axes.set_ylim(bottom=0)
     axes.set_xlim(min(curve['thresholds']), max(curve['thresholds']) + 1e-6)
     axes.grid(alpha=0.3)
-    # Below the axes, where it hides no curve.
-    axes.legend(
-        fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.13), ncol=2)
+    legend_below(axes, columns=2)
     axes.set_title(
         title or f'{curve.get("split") or "evaluated split"}, '
         f'{curve["num_images"]} images',
         fontsize=10)
-    path = Path(path)
-    with atomic_write(path) as temp:
-        figure.savefig(temp, format='png')
-    return path
+    return save_figure(figure, path)

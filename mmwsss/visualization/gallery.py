@@ -68,12 +68,13 @@ def image_iou(pred: np.ndarray,
     Args:
         pred (ndarray): Integers (h, w).
         gt (ndarray): Integers (h, w).
-        ignore_index (int): Pixels that do not count. Defaults to 255.
+        ignore_index (int): Marks pixels that do not count, in either.
+            Defaults to 255.
 
     Returns:
         float: Percent; NaN if no pixel counts.
     """
-    counted = gt != ignore_index
+    counted = (gt != ignore_index) & (pred != ignore_index)
     pred, gt = pred[counted], gt[counted]
     shares = [
         np.sum((pred == c) & (gt == c)) / np.sum((pred == c) | (gt == c))
@@ -209,18 +210,15 @@ class Gallery:
 
     def write_html(self,
                    metrics: Optional[Dict[str, Any]] = None,
-                   curve: Union[str, Path, None] = None,
-                   note: str = '',
-                   curve_title: str = 'mIoU over background thresholds'
-                   ) -> Path:
+                   plots: Optional[Mapping[str, Union[str, Path]]] = None,
+                   note: str = '') -> Path:
         """Write the page; it needs nothing but its own folder.
 
         Args:
             metrics (dict, optional): Numbers for the table on top.
-            curve (str | Path, optional): PNG file to copy and show there.
+            plots (Mapping[str, str | Path], optional): PNG files to copy and
+                show there, by what they show, for readers who cannot see it.
             note (str): A sentence below the table.
-            curve_title (str): What ``curve`` shows, for readers who cannot
-                see it. Defaults to 'mIoU over background thresholds'.
 
         Returns:
             Path: ``index.html``.
@@ -235,13 +233,11 @@ class Gallery:
             summary += f'<p>{html.escape(note)}</p></div>'
         elif note:
             summary = f'<p>{html.escape(note)}</p>'
-        if curve is not None:
-            name = 'images/curve.png'
+        for title, plot in (plots or {}).items():
+            name = f'images/{Path(plot).name}'
             with atomic_write(self.folder / name) as temp:
-                shutil.copyfile(curve, temp)
-            self.files.add(name)
-            summary += (f'<img src="{name}" '
-                        f'alt="{html.escape(curve_title)}">')
+                shutil.copyfile(plot, temp)
+            summary += f'<img src="{name}" alt="{html.escape(title)}">'
         sortable = self.sortable and len(self.rows) > 1
         page = PAGE.format(
             title=html.escape(self.title),

@@ -2,10 +2,7 @@
 from pathlib import Path
 from typing import Sequence, Tuple, Union
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from mmwsss.utils.io import atomic_write
+from .figure import legend_below, new_figure, save_figure
 
 
 def plot_word_usage(path: Union[str, Path],
@@ -24,10 +21,7 @@ def plot_word_usage(path: Union[str, Path],
         Path: ``path``.
     """
     steps, alive, entropy = zip(*usage)
-    # No pyplot: it would choose the process-wide backend.
-    figure = Figure(figsize=(6.4, 4.0), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = new_figure(height=4.0)
     lines = axes.plot(
         steps, alive, color='tab:blue', lw=2, label='words in a batch')
     lines.append(
@@ -42,14 +36,5 @@ def plot_word_usage(path: Union[str, Path],
         steps, entropy, color='tab:orange', lw=2, label='entropy of their use')
     right.set_ylim(bottom=0)
     right.set_ylabel('entropy (nats)')
-    # Below the axes, where it hides no curve.
-    axes.legend(
-        handles=lines,
-        fontsize=8,
-        loc='upper center',
-        bbox_to_anchor=(0.5, -0.15),
-        ncol=3)
-    path = Path(path)
-    with atomic_write(path) as temp:
-        figure.savefig(temp, format='png')
-    return path
+    legend_below(axes, columns=3, handles=lines)
+    return save_figure(figure, path)

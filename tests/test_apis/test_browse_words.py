@@ -211,7 +211,7 @@ def test_tool_on_a_run(tmp_path):
     lines = [t for t in text.texts if t.startswith('word ')]
     # 8 images of 12 x 12 places.
     assert sum(int(line.split()[2]) for line in lines) == 8 * 144
-    assert 'images/curve.png' in text.sources
+    assert 'images/usage.png' in text.sources
     wrong = python(
         TOOL, config, 'run', '--words', '0', cwd=tmp_path, check=False)
     assert wrong.returncode == 1

@@ -144,6 +144,38 @@ def test_missing_mask(root):
         build(root, with_masks=True)
 
 
+def test_saliency_maps(root):
+    folder = dict(saliency_path='Saliency')
+    # Who does not ask for them does not need them.
+    assert 'saliency_path' not in build(root).get_data_info(0)
+    with pytest.raises(
+            FileNotFoundError,
+            match='no saliency map folder .*Saliency.*LoadSaliency out'):
+        build(root, data_prefix=folder)
+    for i, img_id in enumerate(LABELS):
+        saliency = np.zeros((20, 30), np.uint8)
+        saliency[i + 1:, :4] = 200
+        save_mask(root / f'Saliency/{img_id}.png', saliency)
+    dataset = build(
+        root,
+        data_prefix=folder,
+        pipeline=[
+            dict(type='mmwsss.LoadImage'),
+            dict(type='mmwsss.LoadSaliency'),
+            dict(type='mmwsss.PackWSSSInputs')
+        ])
+    for i in range(3):
+        found = dataset[i]['data_samples'].gt_saliency.data
+        assert found.shape == (1, 20, 30) and found.sum() == 4 * (19 - i)
+    with pytest.raises(
+            FileNotFoundError, match=r"3 saliency map\(s\).*ending '_s.png'"):
+        build(root, data_prefix=folder, saliency_suffix='_s.png')
+    (root / 'Saliency/2007_000039.png').unlink()
+    with pytest.raises(
+            FileNotFoundError, match=r'1 saliency map\(s\).*: 2007_000039 '):
+        build(root, data_prefix=folder)
+
+
 @pytest.mark.parametrize('text, message', [
     ('', 'is empty'),
     ('\n \n', 'is empty'),

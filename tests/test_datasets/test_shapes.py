@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image
 from mmwsss.datasets import (ShapesDataset, generate_shapes, read_image_labels)
 from mmwsss.datasets import shapes as module
 from mmwsss.datasets.shapes import (CLASSES, COMPANIONS, CORRELATION,
+                                    add_saliency, draw_saliency,
                                     draw_shapes_image)
 
 SMALL = dict(num_train=6, num_val=3, image_size=48)
@@ -81,6 +83,30 @@ def test_only_the_telling_part_has_colour(drawn):
     assert means[2] > 2 * max(means[0], means[1])
 
 
+def test_saliency_fails_as_documented(drawn):
+    both = either = found = true = 0
+    missed, bare = [], []
+    for i, one in enumerate(drawn):
+        salient = draw_saliency(
+            np.random.default_rng((0, 0, i, 1)), one.instances, one.parts,
+            one.background)
+        objects = one.instances > 0
+        both += (salient & objects).sum()
+        either += (salient | objects).sum()
+        found, true = found + salient.sum(), true + objects.sum()
+        for number in range(1, one.instances.max() + 1):
+            own = one.instances == number
+            missed.append((own.mean() < .08, salient[own].mean() < .1))
+        if not objects.any():
+            bare.append(salient.any())
+    assert 0.6 < both / either < 0.75
+    assert 0.85 < both / found < 0.95 and 0.65 < both / true < 0.8
+    small, lost = np.array(missed).T
+    assert 0.3 < lost[small].mean() < 0.55 and lost[~small].mean() < 0.15
+    # Without any object it still finds something now and then.
+    assert 0.2 < np.mean(bare) < 1
+
+
 def test_drawing_is_reproducible():
     a, b, c = (
         draw_shapes_image(np.random.default_rng(s), 64) for s in (1, 1, 2))
@@ -107,6 +133,69 @@ def test_folder(tmp_path):
     assert json.loads((root / 'shapes.json').read_text())['num_train'] == 6
     # Nothing else lies around, except the lock.
     assert {p.name for p in tmp_path.iterdir()} <= {'shapes', '.shapes.lock'}
+
+
+def contents(root):
+    return {
+        str(p.relative_to(root)): p.read_bytes()
+        for p in sorted(root.rglob('*')) if p.is_file()
+    }
+
+
+def test_saliency_is_added_to_older_folders(tmp_path, monkeypatch):
+    new = generate_shapes(tmp_path / 'new', **SMALL)
+    monkeypatch.setattr(module, '_build_saliency', lambda root: None)
+    old = generate_shapes(tmp_path / 'old', **SMALL)
+    monkeypatch.undo()
+    before = contents(old)
+    assert not [name for name in before if 'Saliency' in name]
+    # Who does not ask for them finds the folder as it was.
+    ShapesDataset(data_root=str(old), **SMALL)
+    assert contents(old) == before
+    dataset = ShapesDataset(
+        data_root=str(old),
+        data_prefix=dict(saliency_path='Saliency'),
+        pipeline=[
+            dict(type='mmwsss.LoadImage'),
+            dict(type='mmwsss.LoadSaliency'),
+            dict(type='mmwsss.PackWSSSInputs')
+        ],
+        **SMALL)
+    after = contents(old)
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 9
+    # As if it had been made with them.
+    assert after == contents(new)
+    for i, sample in enumerate(dataset):
+        written = read(old / f'Saliency/train_{i:05d}.png')
+        assert set(np.unique(written)) <= {0, 255}
+        assert np.array_equal(sample['data_samples'].gt_saliency.data[0],
+                              written > 0)
+    monkeypatch.setattr(module, '_build_saliency', None)
+    add_saliency(old)
+
+
+def test_saliency_is_whole_or_absent(tmp_path, monkeypatch):
+    root = generate_shapes(tmp_path / 'shapes', **SMALL)
+    whole = contents(root)
+    shutil.rmtree(root / 'Saliency')
+    before = contents(root)
+    draw, left = module.draw_saliency, [True] * 4
+
+    def fail(*args):
+        if not left:
+            raise OSError('disk full')
+        left.pop()
+        return draw(*args)
+
+    monkeypatch.setattr(module, 'draw_saliency', fail)
+    with pytest.raises(OSError, match='disk full'):
+        add_saliency(root)
+    assert contents(root) == before
+    monkeypatch.undo()
+    (root / '.Saliency.tmp-killed').mkdir()
+    add_saliency(root)
+    assert contents(root) == whole
 
 
 def test_border(tmp_path):

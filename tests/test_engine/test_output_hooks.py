@@ -10,7 +10,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmwsss.engine import GalleryHook, SaveCAMsHook
-from mmwsss.engine.hooks.gallery_hook import UNTRAINED, undisturbed
+from mmwsss.engine.hooks.gallery_hook import (LOG_FOLDERS, UNTRAINED,
+                                              undisturbed)
 from mmwsss.registry import HOOKS
 from mmwsss.structures import read_cam, read_manifest
 
@@ -119,7 +120,7 @@ def test_training(data, tmp_path):
     page = (work_dir / 'gallery' / 'index.html').read_text()
     assert (work_dir / 'cam_curve.png').stat().st_size > 1000
     for text in ('a1', 'b2', 'c3', 'cat, max', 'mIoU_before_training',
-                 'images/curve.png'):
+                 'images/cam_curve.png'):
         assert text in page
     assert 'd4' not in page
     log = log_of(work_dir)
@@ -128,6 +129,8 @@ def test_training(data, tmp_path):
                  'Gallery of 3 images', 'cam_curve.png'):
         assert text in log
     assert log.count('Gallery of') == 1  # two validations, one page
+    # Nothing that makes pseudo labels: no plot of them.
+    assert not (work_dir / 'history.png').exists()
 
 
 def test_scoring_before_training_changes_nothing(data, tmp_path):
@@ -224,6 +227,30 @@ def test_other_metric(data, tmp_path):
     assert page.count('<section') == 5
     assert not (tmp_path / 'masks' / 'cam_curve.png').exists()
     assert 'before training' not in log_of(tmp_path / 'masks')
+
+
+def test_history(data, tmp_path):
+    """From the logs of this training and of those it goes on from."""
+    runner = build(data, tmp_path / 'history', [])
+    runner.model.train_cfg = dict(seg_start=0.25)
+    logs = dict(
+        first=[dict(mIoU=1., step=2), dict(mIoU=2., step=4)],
+        other=[dict(mIoU=77., step=2)],
+        second=[dict(loss=1., step=3),
+                {'mIoU': 3., 'cam/mIoU': 9., 'pseudo_mIoU': 5., 'step': 4}])
+    for name, lines in logs.items():
+        folder = tmp_path / 'history' / name / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text(
+            ''.join(json.dumps(line) + '\n' for line in lines))
+    runner.message_hub.update_info(LOG_FOLDERS, ['first', 'gone', 'second'])
+    curves, unit, switch = GalleryHook._history(runner)
+    assert curves == {
+        'mIoU of predictions': [(2, 1.), (4, 3.)],
+        'mIoU of predictions (cam)': [(4, 9.)],
+        'mIoU of pseudo labels, where they label': [(4, 5.)]
+    }
+    assert (unit, switch) == ('step', 1)
 
 
 def test_undisturbed():

@@ -50,6 +50,28 @@ def resnet_cfg(**kwargs) -> dict:
         **kwargs)
 
 
+def dpt_cfg(**kwargs) -> dict:
+    """Parts of a segmentor whose class head reads a DPT pyramid."""
+    cfg = dict(
+        backbone=vit_cfg(out_indices=(0, 1, 2, 3)),
+        neck=dict(
+            type='mmwsss.DPTReassemble',
+            in_channels=24,
+            out_channels=(4, 6, 8, 10)),
+        decode_head=dict(
+            type='mmwsss.CAMHead',
+            num_classes=NUM_CLASSES,
+            in_channels=10,
+            bias=True),
+        localizer=dict(
+            type='mmwsss.GETAM',
+            func='cam_grad_s',
+            start_layer=1,
+            affinity=False))
+    cfg.update(kwargs)
+    return cfg
+
+
 def sample(labels: Sequence[int],
            ori_shape: Optional[Tuple[int, int]] = None,
            img_id: str = 'x') -> SegDataSample:

@@ -76,9 +76,9 @@ def test_any_pictures(tmp_path):
     # Nothing to sort by.
     assert 'script' not in page.seen
     cv2.imwrite(str(tmp_path / 'plot.png'), IMAGE)
-    gallery.write_html(curve=tmp_path / 'plot.png', curve_title='a & b')
+    gallery.write_html(plots={'a & b': tmp_path / 'plot.png'})
     assert 'alt="a &amp; b"' in path.read_text()
-    assert (tmp_path / 'images/curve.png').is_file()
+    assert (tmp_path / 'images/plot.png').is_file()
 
 
 def test_empty(tmp_path):
@@ -109,12 +109,15 @@ def test_names_are_escaped(tmp_path):
         'images', 'index.html']
 
 
-def test_curve_is_copied(tmp_path):
-    curve = tmp_path / 'curve.png'
-    cv2.imwrite(str(curve), IMAGE)
-    make(tmp_path / 'g').write_html(curve=curve)
-    assert (tmp_path / 'g/images/curve.png').read_bytes() == \
-        curve.read_bytes()
+def test_plots_are_copied(tmp_path):
+    plots = {name: tmp_path / f'{name}.png' for name in ('curve', 'history')}
+    for i, path in enumerate(plots.values()):
+        cv2.imwrite(str(path), IMAGE[:20 + i])
+    text = make(tmp_path / 'g').write_html(plots=plots).read_text()
+    for name, path in plots.items():
+        assert (tmp_path / f'g/images/{name}.png').read_bytes() == \
+            path.read_bytes()
+        assert f'<img src="images/{name}.png" alt="{name}">' in text
 
 
 def test_older_pictures_go(tmp_path):
@@ -144,3 +147,5 @@ def test_image_iou():
     gt = np.array([[0, 0, 1, 255]])
     assert image_iou(np.array([[0, 1, 1, 2]]), gt) == 50
     assert np.isnan(image_iou(gt, np.full((1, 4), 255)))
+    # What a mask leaves open is not wrong: 0 of 1 and 1 of 2 remain.
+    assert image_iou(np.array([[255, 1, 1, 2]]), gt) == 25

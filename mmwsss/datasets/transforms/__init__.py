@@ -5,16 +5,17 @@ from .crf import CRFScores, PAMRCams
 from .formatting import PackWSSSInputs
 from .hsv_jitter import HSVJitter
 from .load_cams import LoadCAMs
-from .loading import LoadImage, LoadMask
-from .pseudo_masks import CRFMask, IRNLabel, ScoreMask, ThresholdMask
+from .loading import LoadImage, LoadMask, LoadSaliency
+from .pseudo_masks import (CompleteLabels, CRFMask, IRNLabel, ScoreMask,
+                           ThresholdMask)
 from .resize import (PlaceCrop, RandomLongSideResize, RandomSquareCrop,
                      SquareResize)
 from .writers import SaveCAMs, SaveMask, SaveScores
 
 __all__ = [
-    'AffinityLabel', 'CRFMask', 'CRFScores', 'ColorJitter',
+    'AffinityLabel', 'CRFMask', 'CRFScores', 'ColorJitter', 'CompleteLabels',
     'DownscaleLabel', 'HSVJitter', 'IRNLabel', 'LoadCAMs', 'LoadImage',
-    'LoadMask', 'LoadPseudoMask', 'LoadScores', 'PAMRCams',
+    'LoadMask', 'LoadPseudoMask', 'LoadSaliency', 'LoadScores', 'PAMRCams',
     'PackWSSSInputs', 'PlaceCrop', 'RandomFlip', 'RandomLongSideResize',
     'RandomRescale', 'RandomSquareCrop', 'SaveCAMs', 'SaveMask',
     'SaveScores', 'ScoreMask', 'SquareResize', 'ThresholdMask'

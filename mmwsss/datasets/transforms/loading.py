@@ -55,6 +55,41 @@ def read_image(path: Union[str, Path], img_id: str) -> np.ndarray:
     return image
 
 
+def read_saliency(path: Union[str, Path], img_id: str) -> np.ndarray:
+    """Read a saliency map.
+
+    Args:
+        path (str | Path): 8-bit image, PNG or JPEG, grey or in equal
+            colours; of a palette image the indices count.
+        img_id (str): Named in errors.
+
+    Returns:
+        np.ndarray: uint8 (h, w).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no 8-bit image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'Image {img_id!r}: no saliency map {path}. Restore it or take '
+            'the id off the list.')
+    try:
+        with Image.open(path) as picture:
+            mode = picture.mode
+            saliency = np.array(
+                picture.convert('L') if mode == 'RGB' else picture)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f'Image {img_id!r}: the saliency map {path} is '
+                         f'corrupt ({error}).') from error
+    if mode not in ('1', 'L', 'P', 'RGB'):
+        raise ValueError(
+            f'Image {img_id!r}: the saliency map {path} has mode {mode}; '
+            'saliency maps are 8-bit grey images. Save it as one.')
+    return saliency.astype(np.uint8)
+
+
 def _ends_well(data: bytes) -> bool:
     """Whether a file is a JPEG or PNG with its end marker in place."""
     for begin, end in ((b'\xff\xd8', b'\xff\xd9'), (b'\x89PNG', b'IEND')):
@@ -164,3 +199,53 @@ class LoadMask(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(ignore_index={self.ignore_index})'
+
+
+@TRANSFORMS.register_module()
+class LoadSaliency(BaseTransform):
+    """Load ``saliency_path``, made binary; errors name ``img_id``.
+
+    Adds ``gt_saliency`` uint8 (h, w), 1 = salient, as a seg field, so that
+    what resizes, flips or crops the image takes it along: put it right after
+    ``LoadImage``, in a test pipeline after the resize, because results are
+    compared at the image's own size.
+
+    Args:
+        threshold (int): Values above it are salient. Raise it for soft maps,
+            and for JPEG files, which are not quite 0 beside an object.
+            Defaults to 0, as in GETAM.
+    """
+
+    def __init__(self, threshold: int = 0) -> None:
+        if not 0 <= threshold < 255:
+            raise ValueError('LoadSaliency: threshold must lie in [0, 255), '
+                             f'is {threshold}.')
+        self.threshold = threshold
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Load one saliency map.
+
+        Raises:
+            KeyError: If the dataset names no saliency maps.
+            ValueError: If it has another size than the image.
+        """
+        img_id = results.get('img_id', '?')
+        if 'saliency_path' not in results:
+            raise KeyError(
+                f'Image {img_id!r} comes without a saliency map. Say where '
+                'they are in the dataset: data_prefix=dict(saliency_path='
+                "'FOLDER').")
+        path = results['saliency_path']
+        saliency = read_saliency(path, img_id)
+        size = tuple(results.get('ori_shape', saliency.shape))
+        if saliency.shape != size:
+            raise ValueError(
+                f'Image {img_id!r} is {size} (height, width) but its saliency '
+                f'map {path} is {saliency.shape}. Resize the map to the '
+                'image, to the nearest.')
+        results['gt_saliency'] = (saliency > self.threshold).astype(np.uint8)
+        results.setdefault('seg_fields', []).append('gt_saliency')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(threshold={self.threshold})'

@@ -2,6 +2,7 @@
 from typing import Any, Dict, Optional
 
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 
 from mmwsss.registry import TRANSFORMS
@@ -256,3 +257,56 @@ class IRNLabel(CRFTransform):
         lut = class_lut(results['class_ids'])
         results['pseudo_mask'] = confident_label(lut[strict], lut[loose])
         return results
+
+
+@TRANSFORMS.register_module()
+class CompleteLabels(BaseTransform):
+    """GETAM's activation-aware label completion, for maps of any model.
+
+    Adds ``pseudo_mask`` uint8 (H, W) with 255 where unsure. With a saliency
+    map (:class:`LoadSaliency`) it decides what is background; without, two
+    thresholds do. The maps are divided by (their maximum + 1e-5) first,
+    which PAMR lowers; put :class:`PAMRCams` before.
+
+    Args:
+        **completion: Settings of
+            :class:`mmwsss.models.refiners.LabelCompletion`.
+    """
+
+    def __init__(self, **completion: Any) -> None:
+        # See CRFTransform.
+        from mmwsss.models.refiners.label_completion import LabelCompletion
+        self.completion = LabelCompletion(**completion)
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Decide one image.
+
+        Args:
+            results (dict): With ``cams`` (k, H, W), ``class_ids`` and maybe
+                ``gt_saliency`` (H, W).
+
+        Returns:
+            dict: With ``pseudo_mask``.
+
+        Raises:
+            ValueError: If maps and saliency map differ in size.
+        """
+        require(results, cams='LoadCAMs')
+        cams, saliency = results['cams'], results.get('gt_saliency')
+        if saliency is not None:
+            if saliency.shape != cams.shape[1:]:
+                raise ValueError(
+                    f'Image {results.get("img_id", "?")}: the saliency map is '
+                    f'{saliency.shape} (height, width), the class maps are '
+                    f'{cams.shape[1:]}. Use LoadCAMs with upsample=True, and '
+                    'resize nothing before.')
+            saliency = torch.from_numpy(np.ascontiguousarray(saliency))[None]
+        highest = cams.max(axis=(1, 2), initial=0, keepdims=True)
+        labels, _ = self.completion(
+            torch.from_numpy(cams / (highest + np.float32(1e-5)))[None],
+            torch.from_numpy(results['class_ids'])[None], saliency)
+        results['pseudo_mask'] = labels[0].numpy().astype(np.uint8)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.completion.extra_repr()})'

@@ -3,14 +3,16 @@ import logging
 import random
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner.amp import autocast
 from mmengine.structures import BaseDataElement
 from prettytable import PrettyTable
@@ -18,11 +20,19 @@ from prettytable import PrettyTable
 from mmwsss.datasets.transforms.loading import read_image
 from mmwsss.evaluation import CAMIoUMetric
 from mmwsss.registry import HOOKS
-from mmwsss.visualization import Gallery, plot_curve
+from mmwsss.utils.scalars import read_scalars
+from mmwsss.visualization import Gallery, plot_curve, plot_history
 
 from .save_cams_hook import sample_id
 
 UNTRAINED = 'mmwsss/untrained_curve'
+# Folders of the logs of a training and of those it was resumed from.
+LOG_FOLDERS = 'mmwsss/log_folders'
+# What the plot of a training calls the results of its validations.
+HISTORY = dict(
+    mIoU='mIoU of predictions',
+    pseudo_mIoU='mIoU of pseudo labels, where they label',
+    pseudo_coverage='pixels that pseudo labels label')
 UNTRAINED_KEYS = ('mIoU', 'threshold', 'mIoU_fixed', 'fixed_threshold',
                   'thresholds', 'miou_curve', 'split', 'num_images')
 
@@ -105,6 +115,10 @@ class GalleryHook(Hook):
     separate validation or test. Models without class maps get a page with
     their masks; other models, none.
 
+    Where ``mmwsss.PseudoLabelIoU`` is among the metrics, rows show the pseudo
+    labels too, and after a training a plot, ``{work_dir}/history.png``, shows
+    the results of all validations, those before a resume included.
+
     With ``before_train``, the model is scored once before a training with
     ``mmwsss.CAMIoUMetric``. At the end a table compares it with the trained
     one and with what needs no model. Scoring disturbs nothing: no hook sees
@@ -148,6 +162,10 @@ class GalleryHook(Hook):
             runner (Runner): The runner.
         """
         self.training = True
+        runner.message_hub.update_info(LOG_FOLDERS, [
+            *runner.message_hub.runtime_info.get(LOG_FOLDERS, []),
+            runner.timestamp
+        ])
         loop = runner.val_loop
         if not (self.enabled and self.score_before_train) or loop is None:
             return
@@ -246,6 +264,7 @@ class GalleryHook(Hook):
             image=None,
             gt=mask('gt_sem_seg'),
             pred=mask('pred_sem_seg'),
+            pseudo=mask('pseudo_sem_seg'),
             class_ids=[],
             cams=None)
         if 'cams' in sample:
@@ -289,8 +308,8 @@ class GalleryHook(Hook):
         Args:
             runner (Runner): The runner.
         """
-        self.training = False
         self._write(runner)
+        self.training = False
 
     def _keep(self, loop, metrics: Optional[Dict[str, float]]) -> None:
         self.metrics = dict(metrics or {})
@@ -304,7 +323,7 @@ class GalleryHook(Hook):
         if not self.enabled or not is_main_process():
             return
         work_dir = Path(runner.work_dir)
-        curve_file, note = None, ''
+        plots, note = {}, ''
         if self.curve is not None:
             untrained = runner.message_hub.runtime_info.get(UNTRAINED)
             references = {} if untrained is None else {
@@ -312,6 +331,7 @@ class GalleryHook(Hook):
             }
             curve_file = plot_curve(work_dir / 'cam_curve.png', self.curve,
                                     references)
+            plots['mIoU over background thresholds'] = curve_file
             note = (f'The best threshold {self.curve["threshold"]:.2f} was '
                     'tuned on the ground truth of these '
                     f'{self.curve["num_images"]} images '
@@ -323,10 +343,15 @@ class GalleryHook(Hook):
                 logger='current')
             if untrained is not None:
                 self.metrics['mIoU_before_training'] = untrained['mIoU']
+        if self.training:
+            curves, unit, switch = self._history(runner)
+            if any('pseudo' in name for name in curves):
+                plots['results over the training'] = plot_history(
+                    work_dir / 'history.png', curves, unit, switch)
         classes = self.meta.get('classes')
         palette = self.meta.get('palette')
         if not self.rows or not classes or not palette:
-            if curve_file is not None and self.num_images:
+            if plots and self.num_images:
                 print_log(
                     'No gallery: it needs predictions and a dataset with '
                     "metainfo['classes'] and metainfo['palette'].",
@@ -348,8 +373,44 @@ class GalleryHook(Hook):
             size = like.shape if like is not None else row['cams'].shape[1:]
             if image.shape[:2] != size:
                 image = cv2.resize(image, (size[1], size[0]))
+            masks = {} if row['pseudo'] is None else {
+                'pseudo label': row['pseudo']
+            }
             gallery.add(row['img_id'], image, row['gt'], row['class_ids'],
-                        row['cams'], row['pred'])
-        page = gallery.write_html(self.metrics, curve_file, note)
+                        row['cams'], row['pred'], masks)
+        page = gallery.write_html(self.metrics, plots, note)
         print_log(
             f'Gallery of {len(self.rows)} images: {page}', logger='current')
+
+    @staticmethod
+    def _history(
+        runner
+    ) -> Tuple[Dict[str, List[Tuple[float, float]]], str, Optional[float]]:
+        """What the validations of this training gave.
+
+        Returns:
+            tuple: Name to moments and values; what moments count; the moment
+            at which the second phase begins, if the model knows two.
+        """
+        files = [
+            Path(runner.work_dir) / folder / 'vis_data' / 'scalars.json'
+            for folder in runner.message_hub.get_info(LOG_FOLDERS)
+        ]
+        curves: Dict[str, Dict[float, float]] = {}
+        for scalars in read_scalars(f for f in files if f.is_file()):
+            for key, value in scalars.items():
+                prefix, _, name = key.rpartition('/')
+                if name in HISTORY:
+                    title = HISTORY[name] + (f' ({prefix})' if prefix else '')
+                    curves.setdefault(title, {})[scalars['step']] = value
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop) and any(
+            isinstance(hook, LoggerHook) and hook.log_metric_by_epoch
+            for hook in runner.hooks)
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        start = (getattr(model, 'train_cfg', None) or {}).get('seg_start')
+        if start is not None:
+            start *= runner.max_epochs if by_epoch else runner.max_iters
+        points = {title: sorted(curve.items())
+                  for title, curve in curves.items()}
+        return points, 'epoch' if by_epoch else 'step', start

@@ -1,4 +1,5 @@
 """Metrics."""
 from .cam_iou_metric import CAMIoUMetric
+from .pseudo_label_iou import PseudoLabelIoU
 
-__all__ = ['CAMIoUMetric']
+__all__ = ['CAMIoUMetric', 'PseudoLabelIoU']

@@ -11,6 +11,7 @@ from mmwsss.registry import METRICS
 
 from ..functional import (ScoreBins, best_class, curve_from_confusion,
                           curve_from_histogram, mean_of, score_histogram)
+from .collecting import first_of_each
 
 CURVE = 'mmwsss/cam_curve'
 
@@ -192,7 +193,7 @@ class CAMIoUMetric(BaseMetric):
         names = self._names()
         num_classes = len(names) - 1
         # Collecting turns named tuples into plain ones.
-        results = self._first_of_each([_ImageScores(*x) for x in results])
+        results = first_of_each([_ImageScores(*x) for x in results])
         shape = (num_classes + 1, num_classes, len(self.bins) + 1)
         total = np.zeros(shape, dtype=np.int64)
         tag_fill = np.zeros((num_classes + 1, num_classes + 1), np.int64)
@@ -251,21 +252,6 @@ class CAMIoUMetric(BaseMetric):
             CURVE, self.curve, resumed=False)
         self._log(names, iou[best], iou[self.fixed_row])
         return metrics
-
-    def _first_of_each(self,
-                       results: List[_ImageScores]) -> List[_ImageScores]:
-        """Each image once, though samplers pad to equal shares."""
-        seen, kept = set(), []
-        for image in results:
-            if image.img_id is None or image.img_id not in seen:
-                seen.add(image.img_id)
-                kept.append(image)
-        if len(kept) < len(results):
-            print_log(
-                f'{len(results) - len(kept)} image(s) came twice and count '
-                'once.',
-                logger='current')
-        return kept
 
     def _names(self) -> Sequence[str]:
         """Names of background and the K classes."""

@@ -168,23 +168,39 @@ class AttentionViT(VisionTransformer):
                 if hasattr(self, name):
                     nn.init.trunc_normal_(getattr(self, name), std=0.02)
 
-    def embed(
-        self,
-        image: Tensor,
-        align: Optional[Callable[[Tensor], Tensor]] = None
-    ) -> Tuple[Tensor, Tuple[int, int]]:
-        """Turn images into the token sequence of the first block.
+    def patchify(
+        self, image: Tensor
+    ) -> Tuple[Tensor, Tuple[int, int], Tuple[Tensor, ...]]:
+        """Turn images into patch tokens, position embedding not yet added.
 
         Args:
             image (Tensor): (N, 3, H, W). Sizes that are not multiples of the
                 patch are padded at the right and bottom.
+
+        Returns:
+            tuple: Tokens (N, gh * gw, D); (gh, gw); maps of a stem
+            (N, C, h, w) that are returned before those of the blocks, of
+            which a plain transformer has none.
+        """
+        patches, grid = self.patch_embed(image)
+        return patches, tuple(grid), ()
+
+    def embed(
+            self,
+            patches: Tensor,
+            grid: Tuple[int, int],
+            align: Optional[Callable[[Tensor], Tensor]] = None) -> Tensor:
+        """Turn patch tokens into the token sequence of the first block.
+
+        Args:
+            patches (Tensor): (N, gh * gw, D).
+            grid (tuple[int, int]): (gh, gw).
             align (Callable, optional): Reorders the patch tokens, given as a
                 grid (N, gh, gw, D), after the position embedding was added.
 
         Returns:
-            tuple[Tensor, tuple[int, int]]: Tokens (N, T, D) and (gh, gw).
+            Tensor: Tokens (N, T, D).
         """
-        patches, grid = self.patch_embed(image)
         prefix = [self.cls_token]
         if hasattr(self, 'dist_token'):
             prefix.append(self.dist_token)
@@ -201,7 +217,7 @@ class AttentionViT(VisionTransformer):
         prefix = (torch.cat(prefix, dim=1) + pos[:, :n_prefix]).to(patches)
         tokens = torch.cat(
             (prefix.expand(len(patches), -1, -1), patches), dim=1)
-        return self.pre_norm(self.drop_after_pos(tokens)), tuple(grid)
+        return self.pre_norm(self.drop_after_pos(tokens))
 
     def forward_view(
         self,
@@ -218,10 +234,16 @@ class AttentionViT(VisionTransformer):
 
         Returns:
             dict: Fields of a :class:`~mmwsss.structures.ViewOutput`:
-            ``feats``, ``cls_token``, ``grid``, ``num_prefix_tokens`` and, as
-            requested, ``attentions``, ``class_rows``, ``affinity``.
+            ``feats``, ``cls_tokens``, ``cls_token``, ``grid``,
+            ``num_prefix_tokens`` and, as requested, ``attentions``,
+            ``class_rows``, ``affinity``.
         """
-        x, grid = self.embed(image, align)
+        patches, grid, stem = self.patchify(image)
+        if align is not None:
+            stem = tuple(
+                align(m.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+                for m in stem)
+        x = self.embed(patches, grid, align)
         depth = len(self.layers)
         first_row = depth
         if request.class_rows_from is not None:
@@ -233,6 +255,7 @@ class AttentionViT(VisionTransformer):
         attentions: List[Tensor] = []
         rows: List[Tensor] = []
         feats: List[Tensor] = []
+        cls_tokens: List[Tensor] = []
         affinity = 0.
         n_prefix = self.num_extra_tokens
         for i, layer in enumerate(self.layers):
@@ -261,13 +284,15 @@ class AttentionViT(VisionTransformer):
             with torch.set_grad_enabled(bool(rows) or torch.is_grad_enabled()):
                 if i in self.out_indices and not class_only:
                     feats.append(self._to_map(x, i, grid))
+                    cls_tokens.append(self._normed(x[:, 0], i))
                 if i == depth - 1:
                     cls_token = self._normed(x[:, 0], i)
 
         output = dict(
             cls_token=cls_token, grid=grid, num_prefix_tokens=n_prefix)
         if feats:
-            output['feats'] = tuple(feats)
+            output['feats'] = (*stem, *feats)
+            output['cls_tokens'] = tuple(cls_tokens)
         if attentions:
             output['attentions'] = attentions
         if rows:

@@ -1,4 +1,5 @@
 """Vision transformer on the feature map of a small convolutional stem."""
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -91,10 +92,14 @@ class HybridViT(AttentionViT):
         img_size (int | tuple): Size the stored position embedding belongs
             to. Defaults to 384.
         in_channels (int): Channels of the image. Defaults to 3.
+        stem_out_indices (Sequence[int]): Stages of the stem whose maps come
+            before those of the blocks, e.g. (0, 1) for a DPT decoder (GETAM's
+            hybrid). Defaults to ().
         **kwargs: Passed to :class:`AttentionViT`.
 
     Raises:
-        ValueError: If ``patch_size`` or ``patch_cfg`` is given.
+        ValueError: If ``patch_size`` or ``patch_cfg`` is given, or the stem
+            has no such stage.
     """
 
     def __init__(self,
@@ -102,6 +107,7 @@ class HybridViT(AttentionViT):
                  stem: dict | None = None,
                  img_size: int | tuple[int, int] = 384,
                  in_channels: int = 3,
+                 stem_out_indices: Sequence[int] = (),
                  **kwargs: Any) -> None:
         for name in ('patch_size', 'patch_cfg'):
             if name in kwargs:
@@ -110,6 +116,11 @@ class HybridViT(AttentionViT):
                     'positions of the stem\'s last feature map. Change the '
                     'stride by stem=dict(strides=...).')
         backbone = WeightStdResNet(in_channels=in_channels, **(stem or {}))
+        stages = range(len(backbone.channels))
+        if any(i not in stages for i in stem_out_indices):
+            raise ValueError(
+                f'stem_out_indices={tuple(stem_out_indices)} names a stage '
+                f'that the stem does not have; it has 0 to {stages[-1]}.')
         # With the stem's stride as patch size the parent makes the position
         # embedding for the right grid.
         super().__init__(
@@ -123,8 +134,17 @@ class HybridViT(AttentionViT):
             self.embed_dims,
             img_size,
             bias=self.patch_embed.projection.bias is not None)
+        self.stem_out_indices = tuple(stem_out_indices)
         if self.frozen_stages > 0:
             self._freeze_stages()
+
+    def patchify(
+        self, image: Tensor
+    ) -> tuple[Tensor, tuple[int, int], tuple[Tensor, ...]]:
+        """Patch tokens, their grid and the stages of the stem asked for."""
+        stages = self.patch_embed.stages(image)
+        patches, grid = self.patch_embed.project(stages[-1])
+        return patches, grid, tuple(stages[i] for i in self.stem_out_indices)
 
     @property
     def size_divisor(self) -> int:

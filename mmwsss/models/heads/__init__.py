@@ -5,12 +5,13 @@ from .class_head import ClassHead
 from .class_token_head import ClassTokenHead
 from .deeplab_v2_head import DeepLabV2Head
 from .displacement_head import DisplacementHead
+from .dpt_decoder_head import DPTDecoderHead
 from .edge_head import EdgeHead
 from .large_fov_head import LargeFOVHead
 from .pooling import GlobalAveragePooling, HybridPooling
 
 __all__ = [
-    'AffinityHead', 'CAMHead', 'ClassHead', 'ClassTokenHead', 'DeepLabV2Head',
-    'DisplacementHead', 'EdgeHead', 'GlobalAveragePooling', 'HybridPooling',
-    'LargeFOVHead'
+    'AffinityHead', 'CAMHead', 'ClassHead', 'ClassTokenHead',
+    'DPTDecoderHead', 'DeepLabV2Head', 'DisplacementHead', 'EdgeHead',
+    'GlobalAveragePooling', 'HybridPooling', 'LargeFOVHead'
 ]

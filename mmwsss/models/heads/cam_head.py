@@ -34,6 +34,9 @@ class CAMHead(ClassHead):
             up-sampling (corners aligned) to the size of the image, as SEAM
             does; this gives the border half the weight. Only with a pooling
             of class maps. Defaults to False.
+        bias (bool): Whether the classes have a bias. It is added to the
+            scores and is no part of the class maps, since it knows no place.
+            Defaults to False.
         **kwargs: See :class:`ClassHead`.
 
     Raises:
@@ -48,6 +51,7 @@ class CAMHead(ClassHead):
                  pooling: Optional[dict] = None,
                  dropout_ratio: float = 0.,
                  pool_at_image_size: bool = False,
+                 bias: bool = False,
                  **kwargs: Any) -> None:
         kwargs.setdefault(
             'init_cfg', dict(type='Kaiming', layer='Conv2d', a=1))
@@ -55,7 +59,7 @@ class CAMHead(ClassHead):
         self.in_index = in_index
         self.pool_at_image_size = pool_at_image_size
         self.dropout = nn.Dropout2d(dropout_ratio)
-        self.conv = nn.Conv2d(in_channels, num_classes, 1, bias=False)
+        self.conv = nn.Conv2d(in_channels, num_classes, 1, bias=bias)
         self.pooling = MODELS.build(
             pooling or dict(type='mmwsss.GlobalAveragePooling'))
         self.pools_features = getattr(self.pooling, 'pools_features', False)
@@ -67,8 +71,9 @@ class CAMHead(ClassHead):
                 "pooling=dict(type='mmwsss.GlobalAveragePooling').")
 
     def cams(self, view: ViewOutput) -> Tensor:
-        """Class maps (N, K, h, w)."""
-        return self.conv(self.dropout(view.feats[self.in_index]))
+        """Class maps (N, K, h, w), without the bias."""
+        return F.conv2d(
+            self.dropout(view.feats[self.in_index]), self.conv.weight)
 
     def forward(self, view: ViewOutput) -> Tensor:
         """Logits (N, K), pooled from the view's class maps or features."""
@@ -82,4 +87,5 @@ class CAMHead(ClassHead):
                 size=view.image.shape[-2:],
                 mode='bilinear',
                 align_corners=True)
-        return self.pooling(maps)
+        scores = self.pooling(maps)
+        return scores if self.conv.bias is None else scores + self.conv.bias

@@ -1,7 +1,11 @@
-"""Losses that several heads share."""
+"""Losses that several heads share, and those of segmentation logits."""
 from .affinity_loss import (affinity_loss, affinity_terms, displacement_terms,
                             global_means)
+from .balanced_cross_entropy import BalancedCrossEntropy
+from .dense_energy_loss import DenseEnergyLoss
+from .saliency_loss import SaliencyLoss
 
 __all__ = [
+    'BalancedCrossEntropy', 'DenseEnergyLoss', 'SaliencyLoss',
     'affinity_loss', 'affinity_terms', 'displacement_terms', 'global_means'
 ]

@@ -17,7 +17,8 @@ EPS = 1e-5
 
 
 def global_means(sums: Sequence[Tensor],
-                 counts: Sequence[Tensor]) -> List[Tensor]:
+                 counts: Sequence[Tensor],
+                 eps: float = EPS) -> List[Tensor]:
     """Divide local sums so that their mean over processes is the global mean.
 
     Data parallel training averages gradients over the processes, therefore a
@@ -27,6 +28,8 @@ def global_means(sums: Sequence[Tensor],
         sums (Sequence[Tensor]): Scalars, sums of this process.
         counts (Sequence[Tensor]): Integer scalars, how many values were
             summed up here.
+        eps (float): Added to the global counts. Defaults to 1e-5, as in the
+            published code of PSA and IRNet.
 
     Returns:
         list[Tensor]: Scalars; zero where there is nothing to average.
@@ -34,7 +37,7 @@ def global_means(sums: Sequence[Tensor],
     total = torch.stack(list(counts))
     all_reduce(total)
     return [
-        get_world_size() * part / (count.to(part.dtype) + EPS)
+        get_world_size() * part / (count.to(part.dtype) + eps)
         for part, count in zip(sums, total)
     ]
 

@@ -2,11 +2,12 @@
 from .affinity_net import AffinityNet
 from .cam_refiner import CAMRefiner
 from .cam_segmentor import CAMSegmentor
+from .end_to_end_segmentor import EndToEndSegmentor
 from .irnet import IRNet
 from .multi_scale_encoder_decoder import MultiScaleEncoderDecoder
 from .seg_tta import SegTTAModel
 
 __all__ = [
-    'AffinityNet', 'CAMRefiner', 'CAMSegmentor', 'IRNet',
+    'AffinityNet', 'CAMRefiner', 'CAMSegmentor', 'EndToEndSegmentor', 'IRNet',
     'MultiScaleEncoderDecoder', 'SegTTAModel'
 ]

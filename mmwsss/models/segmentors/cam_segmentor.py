@@ -62,7 +62,9 @@ class CAMSegmentor(BaseSegmentor):
         backbone (dict): Any mmseg or mmpretrain backbone, or one of ours.
         decode_head (dict): A class head, e.g. ``mmwsss.ClassTokenHead``.
         localizer (dict): E.g. ``mmwsss.GETAM``.
-        neck (dict, optional): Applied to the feature maps.
+        neck (dict, optional): Applied to the feature maps; with the class
+            tokens if its class says ``reads_cls_tokens``, as
+            ``mmwsss.DPTReassemble`` does.
         refiner (dict, optional): Gives the view's ``refined_cams``, e.g.
             ``mmwsss.PixelCorrelationModule``.
         second_view (dict, optional): E.g. ``mmwsss.HorizontalFlip``.
@@ -75,8 +77,8 @@ class CAMSegmentor(BaseSegmentor):
             - ``interpolation`` (str): How the input is scaled, ``'bilinear'``
               or ``'bicubic'``. Defaults to 'bilinear'.
             - ``size_divisor`` (int, optional): Inputs are padded to a
-              multiple of it. None takes the backbone's ``size_divisor``, or
-              1. Defaults to None.
+              multiple of it. None takes what backbone and neck need, see
+              :attr:`size_divisor`. Defaults to None.
             - ``flip`` (bool): Whether the mirror image takes part.
               Defaults to True.
             - ``fuse`` (str): ``'sum'`` or ``'max'`` over scales and flips.
@@ -128,7 +130,8 @@ class CAMSegmentor(BaseSegmentor):
         unknown = set(test_cfg or {}) - set(self.TEST_DEFAULTS)
         if unknown:
             raise KeyError(
-                f'CAMSegmentor does not know test_cfg keys {sorted(unknown)}, '
+                f'{type(self).__name__} does not know test_cfg keys '
+                f'{sorted(unknown)}, '
                 f'only {sorted(self.TEST_DEFAULTS)}.')
         self.backbone = MODELS.build(backbone)
         if neck is not None:
@@ -144,6 +147,12 @@ class CAMSegmentor(BaseSegmentor):
         self.align_corners = self.localizer.align_corners
         self.num_classes = self.decode_head.num_classes
         self.out_channels = self.num_classes + 1
+        if self.neck_reads_cls_tokens and not hasattr(self.backbone,
+                                                      'forward_view'):
+            raise ValueError(
+                f'{type(self.neck).__name__} reads class tokens, of which '
+                f'{type(self.backbone).__name__} has none. Use '
+                'mmwsss.AttentionViT or mmwsss.HybridViT as backbone.')
         for regularizer in self.regularizers:
             if regularizer.needs_second_view and self.second_view is None:
                 raise ValueError(
@@ -159,6 +168,26 @@ class CAMSegmentor(BaseSegmentor):
                     'to the model.')
 
     # ------------------------------------------------------------- views
+    @property
+    def neck_reads_cls_tokens(self) -> bool:
+        """Whether the neck is called with feature maps and class tokens."""
+        return self.with_neck and getattr(self.neck, 'reads_cls_tokens',
+                                          False)
+
+    @property
+    def reads_last_map_only(self) -> bool:
+        """Whether classifying and localising read but the last map."""
+        return (getattr(self.decode_head, 'in_index', -1) == -1
+                and self.refiner is None and not self.regularizers)
+
+    @property
+    def size_divisor(self) -> int:
+        """Input sizes that are multiples of this need no padding."""
+        divisor = getattr(self.backbone, 'size_divisor', 1)
+        if self.with_neck:
+            divisor *= getattr(self.neck, 'grid_divisor', 1)
+        return divisor
+
     def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
         """Feature maps of backbone and neck.
 
@@ -168,16 +197,17 @@ class CAMSegmentor(BaseSegmentor):
         Returns:
             tuple[Tensor]: Maps (N, C, h, w).
         """
+        if self.neck_reads_cls_tokens:
+            return self.forward_view(inputs, last_only=False).feats
         feats = self.backbone(inputs)
         return self.neck(feats) if self.with_neck else feats
 
-    def forward_view(
-        self,
-        image: Tensor,
-        labels: Optional[Tensor] = None,
-        request: Optional[AttentionRequest] = None,
-        align: Optional[Callable[[Tensor], Tensor]] = None
-    ) -> ViewOutput:
+    def forward_view(self,
+                     image: Tensor,
+                     labels: Optional[Tensor] = None,
+                     request: Optional[AttentionRequest] = None,
+                     align: Optional[Callable[[Tensor], Tensor]] = None,
+                     last_only: Optional[bool] = None) -> ViewOutput:
         """Run the classifier on one view.
 
         Args:
@@ -186,9 +216,13 @@ class CAMSegmentor(BaseSegmentor):
             request (AttentionRequest, optional): Attention to keep.
             align (Callable, optional): Token order, see
                 :meth:`AttentionViT.embed`.
+            last_only (bool, optional): Whether a neck that reads class tokens
+                makes its last map only, ``feats`` being (last map,). None
+                asks :attr:`reads_last_map_only`. Defaults to None.
 
         Returns:
-            ViewOutput: With lazy ``logits`` and ``cams``.
+            ViewOutput: With lazy ``logits`` and ``cams``. Without patch
+            tokens of the last block it has no ``feats`` of a neck.
 
         Raises:
             TypeError: If attention is asked of a backbone without any.
@@ -199,8 +233,12 @@ class CAMSegmentor(BaseSegmentor):
             if request is None:
                 request = AttentionRequest()
             fields = self.backbone.forward_view(image, request, align)
-            if self.with_neck and 'feats' in fields:
-                fields['feats'] = self.neck(fields['feats'])
+            feats = fields.pop('feats', None) if self.with_neck else None
+            if feats is not None and request.patch_tokens:
+                with torch.set_grad_enabled(needs_graph
+                                            or torch.is_grad_enabled()):
+                    fields['feats'] = self._apply_neck(
+                        feats, fields.get('cls_tokens', ()), last_only)
         elif request is not None:
             raise TypeError(
                 f'{type(self.backbone).__name__} shows no attention, but the '
@@ -219,9 +257,21 @@ class CAMSegmentor(BaseSegmentor):
             providers['refined_cams'] = self.refiner
         return ViewOutput(image, labels, fields=fields, providers=providers)
 
+    def _apply_neck(self, feats: Tuple[Tensor, ...],
+                    cls_tokens: Tuple[Tensor, ...],
+                    last_only: Optional[bool]) -> Tuple[Tensor, ...]:
+        if not self.neck_reads_cls_tokens:
+            return self.neck(feats)
+        if last_only is None:
+            last_only = self.reads_last_map_only
+        return self.neck(feats, cls_tokens, last_only=last_only)
+
     def forward_views(
-        self, image: Tensor, labels: Tensor,
-        request: Optional[AttentionRequest]
+        self,
+        image: Tensor,
+        labels: Tensor,
+        request: Optional[AttentionRequest],
+        last_only: Optional[bool] = None
     ) -> Tuple[ViewOutput, Optional[ViewOutput], Dict[str, Callable]]:
         """Both views of a training batch.
 
@@ -233,6 +283,7 @@ class CAMSegmentor(BaseSegmentor):
             image (Tensor): (N, 3, H, W).
             labels (Tensor): (N, K).
             request (AttentionRequest, optional): Attention to keep.
+            last_only (bool, optional): See :meth:`forward_view`.
 
         Returns:
             tuple: First view, second view or None, and the functions
@@ -241,21 +292,24 @@ class CAMSegmentor(BaseSegmentor):
         """
         second = self.second_view
         if second is None:
-            return self.forward_view(image, labels, request), None, {}
+            view = self.forward_view(
+                image, labels, request, last_only=last_only)
+            return view, None, {}
         n = len(image)
         other_image = second.apply(image)
         if hasattr(self.backbone, 'forward_view') and second.keeps_grid:
             both = self.forward_view(
                 torch.cat((image, other_image)), torch.cat((labels, labels)),
                 request, lambda tokens: torch.cat(
-                    (tokens[:n], second.align_tokens(tokens[n:]))))
+                    (tokens[:n], second.align_tokens(tokens[n:]))), last_only)
             view, other = both.split(n)
             # All of it in the first view's frame, the picture included.
             other.aligned, other.image = True, image
             return view, other, dict.fromkeys(('transform', 'inverse'),
                                               lambda maps: maps)
-        view = self.forward_view(image, labels, request)
-        other = self.forward_view(other_image, labels, request)
+        view, other = (
+            self.forward_view(x, labels, request, last_only=last_only)
+            for x in (image, other_image))
 
         def inverse(maps: Tensor) -> Tensor:
             size = [
@@ -284,12 +338,39 @@ class CAMSegmentor(BaseSegmentor):
             KeyError: If a sample has no tags or two regularizers use one
                 name.
         """
+        return self.classification_losses(inputs, data_samples)[1]
+
+    def classification_losses(
+        self,
+        inputs: Tensor,
+        data_samples: List[SegDataSample],
+        reads_maps: bool = False
+    ) -> Tuple[ViewOutput, Dict[str, Tensor]]:
+        """One training forward pass: all losses that need tags alone.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            data_samples (list[SegDataSample]): With ``gt_label``.
+            reads_maps (bool): Whether the caller reads the feature maps of
+                the view. Defaults to False.
+
+        Returns:
+            tuple[ViewOutput, dict[str, Tensor]]: The first view and what
+            :meth:`loss` returns.
+
+        Raises:
+            KeyError: If a sample has no tags or two regularizers use one
+                name.
+        """
         labels = self.stack_labels(data_samples, inputs)
         request = merge_requests([
             self.decode_head.attention_request(),
-            *(r.attention_request() for r in self.regularizers)
+            *(r.attention_request() for r in self.regularizers),
+            # None reads patch tokens.
+            *([None] if reads_maps else [])
         ])
-        view, other, frames = self.forward_views(inputs, labels, request)
+        view, other, frames = self.forward_views(
+            inputs, labels, request, last_only=False if reads_maps else None)
         losses = dict(loss_cls=self.decode_head.loss(view))
         if other is not None:
             losses['loss_cls_view2'] = self.decode_head.loss(other)
@@ -304,7 +385,7 @@ class CAMSegmentor(BaseSegmentor):
             losses.update(terms)
         right = (view.logits.detach() > 0) == (labels > 0.5)
         losses['acc_tags'] = 100 * right.float().mean()
-        return losses
+        return view, losses
 
     def stack_labels(self, data_samples: List[SegDataSample],
                      inputs: Tensor) -> Tensor:
@@ -447,8 +528,7 @@ class CAMSegmentor(BaseSegmentor):
         if scale != 1:
             inputs = resize_image(inputs, size,
                                   self.test_cfg['interpolation'])
-        divisor = self.test_cfg['size_divisor'] or getattr(
-            self.backbone, 'size_divisor', 1)
+        divisor = self.test_cfg['size_divisor'] or self.size_divisor
         padded = [-(-s // divisor) * divisor for s in size]
         inputs = F.pad(inputs,
                        (0, padded[1] - size[1], 0, padded[0] - size[0]))

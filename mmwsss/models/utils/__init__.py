@@ -2,8 +2,10 @@
 from .pixel_pairs import (from_slices, pair_labels, pair_offsets, pair_values,
                           path_affinity, path_cells, path_offsets,
                           scatter_pairs)
+from .training_phase import segments_at
 
 __all__ = [
     'from_slices', 'pair_labels', 'pair_offsets', 'pair_values',
-    'path_affinity', 'path_cells', 'path_offsets', 'scatter_pairs'
+    'path_affinity', 'path_cells', 'path_offsets', 'scatter_pairs',
+    'segments_at'
 ]

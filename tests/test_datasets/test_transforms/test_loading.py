@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.datasets.transforms import LoadImage, LoadMask
+from mmwsss.datasets.transforms import (LoadImage, LoadMask, LoadSaliency,
+                                        PackWSSSInputs, PlaceCrop,
+                                        RandomFlip, RandomLongSideResize,
+                                        RandomRescale, SquareResize)
+from mmwsss.registry import TRANSFORMS
 
 from ..builders import save_mask
 
@@ -144,3 +148,99 @@ def test_bad_masks(tmp_path):
         LoadMask()(mask_results(path))
     with pytest.raises(KeyError, match='with_masks=True'):
         LoadMask()(dict(img_id='im1'))
+
+
+# ------------------------------------------------------------------ saliency
+MAP = np.zeros((30, 40), np.uint8)
+MAP[5:20, 8:30] = RNG.integers(1, 256, (15, 22))
+
+
+def saliency(path, threshold=0, **results):
+    return TRANSFORMS.build(
+        dict(type='mmwsss.LoadSaliency', threshold=threshold))(
+            dict(img_id='im1', saliency_path=str(path), **results))
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'P', '1'])
+def test_saliency_formats(tmp_path, mode):
+    grey = Image.fromarray(MAP)
+    if mode == 'P':
+        grey.putpalette([i // 3 for i in range(768)])
+    elif mode == '1':
+        grey = Image.fromarray(MAP > 0)
+    else:
+        grey = grey.convert(mode)
+    grey.save(tmp_path / 'a.png')
+    results = saliency(tmp_path / 'a.png', ori_shape=(30, 40))
+    assert results['gt_saliency'].dtype == np.uint8
+    assert np.array_equal(results['gt_saliency'], MAP > 0)
+    assert results['seg_fields'] == ['gt_saliency']
+
+
+def test_saliency_threshold(tmp_path):
+    Image.fromarray(MAP).save(tmp_path / 'a.png')
+    found = saliency(tmp_path / 'a.png', threshold=100)['gt_saliency']
+    assert np.array_equal(found, MAP > 100)
+    # JPEG leaves traces beside an object.
+    flat = np.where(MAP > 0, 255, 0).astype(np.uint8)
+    Image.fromarray(flat).save(tmp_path / 'a.jpg', quality=70)
+    assert not np.array_equal(saliency(tmp_path / 'a.jpg')['gt_saliency'],
+                              flat > 0)
+    found = saliency(tmp_path / 'a.jpg', threshold=127)['gt_saliency']
+    assert np.array_equal(found, flat > 0)
+
+
+def test_saliency_errors(tmp_path):
+    with pytest.raises(KeyError, match="'im1' comes without a saliency map"):
+        LoadSaliency()(dict(img_id='im1'))
+    with pytest.raises(FileNotFoundError, match="'im1': no saliency map"):
+        saliency(tmp_path / 'none.png')
+    Image.fromarray(MAP).save(tmp_path / 'a.png')
+    with pytest.raises(ValueError, match=r"'im1' is \(40, 30\).*a.png is"):
+        saliency(tmp_path / 'a.png', ori_shape=(40, 30))
+    Image.fromarray(MAP.astype(np.uint16) * 200).save(tmp_path / 'wide.png')
+    with pytest.raises(ValueError, match="'im1'.*wide.png has mode I;16"):
+        saliency(tmp_path / 'wide.png')
+    (tmp_path / 'cut.png').write_bytes(
+        (tmp_path / 'a.png').read_bytes()[:100])
+    with pytest.raises(ValueError, match="'im1'.*cut.png is corrupt"):
+        saliency(tmp_path / 'cut.png')
+    with pytest.raises(ValueError, match='threshold must lie'):
+        LoadSaliency(threshold=255)
+
+
+@pytest.mark.parametrize('step', [
+    RandomLongSideResize(50, 60), RandomRescale(1.2, 1.6), PlaceCrop(36),
+    RandomFlip(prob=1.)
+])
+def test_saliency_moves_with_the_image(tmp_path, step):
+    """An image that shows its own saliency map, before and after."""
+    flat = np.zeros((30, 40), np.uint8)
+    flat[5:20, 8:30] = 255
+    Image.fromarray(flat).save(tmp_path / 'a.png')
+    results = LoadImage(to_float32=True)(
+        dict(img_path=str(tmp_path / 'a.png'), img_id='im1'))
+    results['saliency_path'] = str(tmp_path / 'a.png')
+    np.random.seed(0)
+    results = step(LoadSaliency()(results))
+    shown = results['img'][..., 0]
+    if isinstance(step, PlaceCrop):
+        # Mean colour around the image, where nothing is salient.
+        shown = np.where(results['valid_mask'], shown, 0)
+    found = results['gt_saliency']
+    assert found.shape == shown.shape and set(np.unique(found)) == {0, 1}
+    # Interpolated borders aside.
+    clear = (shown < 1) | (shown > 254)
+    assert clear.mean() > .8
+    assert np.array_equal(found[clear], shown[clear] > 254)
+    if isinstance(step, RandomFlip):
+        assert np.array_equal(found, flat[:, ::-1] > 0)
+
+
+def test_saliency_stays_at_full_size_in_test_pipelines(tmp_path):
+    Image.fromarray(MAP).save(tmp_path / 'a.png')
+    results = SquareResize(64)(
+        LoadImage()(dict(img_path=str(tmp_path / 'a.png'), img_id='im1')))
+    results['saliency_path'] = str(tmp_path / 'a.png')
+    sample = PackWSSSInputs()(LoadSaliency()(results))['data_samples']
+    assert np.array_equal(sample.gt_saliency.data[0].numpy(), MAP > 0)

@@ -1,11 +1,13 @@
 """Masks from class maps, against the rules written out pixel by pixel."""
 import numpy as np
 import pytest
+import torch
 
-from mmwsss.datasets.transforms import (CRFMask, IRNLabel, ScoreMask,
-                                        ThresholdMask)
+from mmwsss.datasets.transforms import (CompleteLabels, CRFMask, IRNLabel,
+                                        ScoreMask, ThresholdMask)
 from mmwsss.datasets.transforms.pseudo_masks import (confident_label,
                                                      softmax)
+from mmwsss.models.refiners import complete_labels
 from mmwsss.models.refiners.dense_crf import DenseCRF
 from mmwsss.registry import TRANSFORMS
 
@@ -143,6 +145,44 @@ def test_irn_settings():
     assert (changed.bilateral_sxy, changed.bilateral_srgb) == (60, 5)
 
 
+def test_completed_labels():
+    results = sample()
+    results['cams'] *= .6  # As PAMR lowers them.
+    saliency = np.zeros(SIZE, np.uint8)
+    saliency[2:9, 3:11] = 1
+    transform = TRANSFORMS.build(
+        dict(type='mmwsss.CompleteLabels', cut=.8, opening=2))
+    mask = transform({**results, 'gt_saliency': saliency})['pseudo_mask']
+    norm = np.stack([c / (c.max() + 1e-5) for c in results['cams']])
+    expected, _ = complete_labels(
+        torch.from_numpy(norm.astype(np.float32)),
+        torch.tensor([0, 2]), torch.from_numpy(saliency), .8, opening=2)
+    assert mask.dtype == np.uint8
+    assert np.array_equal(mask, expected.numpy())
+    assert {0, 1, 3, 255} == set(np.unique(mask))
+    # Without saliency two thresholds decide, on the same normalised maps.
+    mask = CompleteLabels(
+        fg_threshold=.7, bg_threshold=.5)(results)['pseudo_mask']
+    best = np.array([1, 3])[norm.argmax(axis=0)]
+    expected = np.where(
+        norm.max(axis=0) >= .7, best,
+        np.where(norm.max(axis=0) <= .5, 0, 255))
+    assert np.array_equal(mask, expected)
+
+
+def test_completed_labels_class_less():
+    results = dict(sample(0), gt_saliency=np.ones(SIZE, np.uint8))
+    assert (CompleteLabels()(results)['pseudo_mask'] == 255).all()
+    assert not CompleteLabels()(sample(0))['pseudo_mask'].any()
+
+
+def test_completed_labels_errors():
+    with pytest.raises(ValueError, match='Image a.*saliency map is'):
+        CompleteLabels()(dict(sample(), gt_saliency=np.ones((3, 4))))
+    with pytest.raises(KeyError, match='Image a.*LoadCAMs'):
+        CompleteLabels()(dict(img_id='a'))
+
+
 @pytest.mark.parametrize('build', [
     lambda: ThresholdMask(threshold=1.2),
     lambda: ThresholdMask(threshold=float('nan')),
@@ -152,6 +192,8 @@ def test_irn_settings():
     lambda: CRFMask(threshold=-1),
     lambda: IRNLabel(fg_threshold=.1, bg_threshold=.2),
     lambda: IRNLabel(gt_prob=1),
+    lambda: CompleteLabels(cut=1.),
+    lambda: CompleteLabels(conflict='both'),
 ])
 def test_bad_settings(build):
     with pytest.raises(ValueError):

@@ -75,6 +75,38 @@ def test_intermediate_features():
     assert not torch.equal(*view['feats'])
 
 
+@pytest.mark.parametrize('distilled', [False, True])
+@pytest.mark.parametrize('rows_from', [None, 0, 2])
+def test_class_tokens_of_tapped_blocks(distilled, rows_from):
+    """Whatever attention is kept, and never the distillation token."""
+    image = torch.randn(2, 3, 32, 64)
+    with torch.no_grad():
+        view = build(
+            distilled=distilled, out_indices=(0, 1, 3)).forward_view(
+                image, AttentionRequest(class_rows_from=rows_from))
+    assert len(view['cls_tokens']) == len(view['feats']) == 3
+    full = build(distilled=distilled, out_indices=(0, 1, 3))
+    tokens = full.embed(*full.patchify(image)[:2])
+    for i, layer in enumerate(full.layers):
+        tokens = layer(tokens)
+        if i in (0, 1, 3):
+            j = (0, 1, 3).index(i)
+            assert_close(
+                view['cls_tokens'][j], tokens[:, 0], rtol=1e-4, atol=1e-4)
+            assert_close(
+                view['feats'][j].flatten(2).mT,
+                tokens[:, full.num_extra_tokens:],
+                rtol=1e-4,
+                atol=1e-4)
+    assert torch.equal(view['cls_tokens'][-1], view['cls_token'])
+
+
+def test_no_class_token_without_its_map():
+    view = build(out_indices=(0, 3)).forward_view(
+        torch.randn(1, 3, 32, 32), AttentionRequest(patch_tokens=False))
+    assert len(view['feats']) == len(view['cls_tokens']) == 1
+
+
 def test_no_attention_without_request(monkeypatch):
     """Without a reader every block runs the fused kernel."""
     import mmwsss.models.backbones.attention_vit as module

@@ -147,6 +147,30 @@ def test_checkpoint_of_another_stem(other):
         vit.load_state_dict(source.state_dict(), strict=False)
 
 
+def test_stages_of_the_stem_come_first():
+    vit = build(stem_out_indices=(0, 1), out_indices=(1, 3))
+    image = torch.randn(2, 3, 32, 64)
+    view = vit.forward_view(image)
+    stages = vit.patch_embed.stages(image)
+    assert [tuple(f.shape[1:]) for f in view['feats']] == [(16, 8, 16),
+                                                           (32, 4, 8),
+                                                           (24, 4, 8),
+                                                           (24, 4, 8)]
+    assert_close(view['feats'][:2], tuple(stages))
+    assert_close(view['feats'][2:],
+                 build(out_indices=(1, 3)).forward_view(image)['feats'])
+    # A class token has only a block.
+    assert len(view['cls_tokens']) == 2
+    mirrored = vit.forward_view(image, align=lambda tokens: tokens.flip(2))
+    for ours, stage in zip(mirrored['feats'], stages):
+        assert_close(ours, stage.flip(-1))
+
+
+def test_missing_stage():
+    with pytest.raises(ValueError, match='it has 0 to 1'):
+        build(stem_out_indices=(0, 2))
+
+
 @pytest.mark.parametrize('name', ['patch_size', 'patch_cfg'])
 def test_patch_arguments_are_refused(name):
     with pytest.raises(ValueError, match=f'takes no {name}'):

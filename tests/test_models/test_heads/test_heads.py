@@ -30,6 +30,34 @@ def test_gap_before_or_after_the_convolution_is_the_same():
     assert_close(head(v), expected)
 
 
+@pytest.mark.parametrize('at_image_size', [False, True])
+def test_bias_belongs_to_the_scores(at_image_size):
+    head, plain = (
+        MODELS.build(
+            dict(
+                type='mmwsss.CAMHead',
+                num_classes=3,
+                in_channels=4,
+                pool_at_image_size=at_image_size,
+                bias=bias)) for bias in (True, False))
+    torch.nn.init.normal_(head.conv.bias)
+    plain.load_state_dict(dict(head.state_dict()), strict=False)
+    feats = torch.randn(2, 4, 5, 6)
+    views = [
+        ViewOutput(
+            torch.zeros(2, 3, 8, 8),
+            fields=dict(feats=(feats, )),
+            providers=dict(cams=h.cams)) for h in (head, plain)
+    ]
+    assert_close(head(views[0]), plain(views[1]) + head.conv.bias)
+    assert torch.equal(views[0].cams, views[1].cams)
+    if not at_image_size:
+        weight = head.conv.weight[:, :, 0, 0]
+        assert_close(
+            head(views[0]),
+            feats.mean(dim=(2, 3)) @ weight.T + head.conv.bias)
+
+
 def test_soft_margin_loss():
     head = MODELS.build(
         dict(

@@ -7,9 +7,10 @@ from torch.testing import assert_close
 from mmwsss.models.segmentors.cam_segmentor import (cams_to_mask,
                                                     merge_requests,
                                                     pad_class_ids)
+from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
-from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
-                                        resnet_cfg, sample, vit_cfg)
+from tests.test_models.builders import (ARCH, NUM_CLASSES, build_segmentor,
+                                        dpt_cfg, resnet_cfg, sample, vit_cfg)
 
 BOTH = pytest.mark.parametrize('parts', [dict(), resnet_cfg()],
                                ids=['vit', 'resnet'])
@@ -276,3 +277,136 @@ def test_distilled_and_rectangular():
     model.loss(image, [sample([1])])['loss_affinity'].backward()
     out, = predict(model, image, [sample([1], (32, 80))])
     assert out.cams.shape == (1, 32, 80)
+
+
+@pytest.mark.parametrize('distilled', [False, True])
+@pytest.mark.parametrize('frozen', [False, True])
+def test_gradients_cross_the_pyramid(distilled, frozen):
+    """GETAM of a score that is pooled from DPT's last map.
+
+    Against one backward pass per class through all attention matrices.
+    """
+    model = build_segmentor(**dpt_cfg(
+        backbone=vit_cfg(out_indices=(0, 1, 2, 3), distilled=distilled)))
+    model.requires_grad_(not frozen)
+    image = torch.randn(2, 3, 32, 96)
+    class_ids = torch.tensor([[0, 3], [2, -1]])
+    with torch.no_grad():
+        view = model.forward_view(
+            image, request=model.localizer.attention_request(model))
+        maps = model.localizer(model, view, class_ids)
+    assert maps.shape == (2, 2, 2, 6) and len(view.feats) == 1
+    assert not maps.requires_grad and (maps[1, 1] == 0).all()
+    assert all(p.grad is None for p in model.parameters())
+    model.requires_grad_(True)
+    for n, k in ((0, 0), (0, 1), (1, 0)):
+        full = model.forward_view(
+            image[n:n + 1], request=AttentionRequest(matrices='heads'))
+        attention = full.attentions[1:]
+        grads = torch.autograd.grad(full.logits[0, class_ids[n, k]],
+                                    attention)
+        # mean over heads of relu(G A), times that of relu(G)
+        expected = sum((g * a).relu().mean(1) * g.relu().mean(1)
+                       for a, g in zip(attention, grads))
+        expected = expected[0, 0, full.num_prefix_tokens:]
+        assert expected.max() > 0
+        ours = maps[n, k].flatten()
+        assert_close(
+            ours / expected.max(),
+            expected / expected.max(),
+            rtol=1e-3,
+            atol=1e-4)
+
+
+def test_only_the_map_that_is_read_is_reassembled(monkeypatch):
+    model = build_segmentor(**dpt_cfg())
+    seen = []
+    forward = type(model.neck).forward
+
+    def spy(self, feats, cls_tokens, last_only=False):
+        seen.append(last_only)
+        return forward(self, feats, cls_tokens, last_only)
+
+    monkeypatch.setattr(type(model.neck), 'forward', spy)
+    image = torch.randn(1, 3, 64, 64)
+    model.loss(image, [sample([1])])
+    predict(model, image, [sample([1], (64, 64))])
+    assert seen == [True, True]
+    assert len(model.extract_feat(image)) == 4
+    assert len(model.forward_view(image, last_only=False).feats) == 4
+    # A head that counts maps from the front gets all of them.
+    model.decode_head.in_index = 3
+    model.loss(image, [sample([1])])
+    assert seen[2:] == [False] * 3
+
+
+def test_class_token_head_needs_no_pyramid(monkeypatch):
+    model = build_segmentor(**dpt_cfg(
+        decode_head=dict(
+            type='mmwsss.ClassTokenHead',
+            num_classes=NUM_CLASSES,
+            in_channels=24)))
+    image = torch.randn(1, 3, 64, 64)
+    # Until somebody reads it.
+    assert len(model.forward_view(image, last_only=False).feats) == 4
+    monkeypatch.setattr(type(model.neck), 'forward', None)
+    model.loss(image, [sample([1])])['loss_cls'].backward()
+    out, = predict(model, image, [sample([1], (64, 64))])
+    assert out.cams.shape == (1, 64, 64)
+
+
+def test_inputs_are_padded_to_what_the_pyramid_needs():
+    model = build_segmentor(**dpt_cfg())
+    assert model.size_divisor == 32
+    image, covered = model.scale_and_pad(torch.randn(1, 3, 40, 64), 1.)
+    assert image.shape == (1, 3, 64, 64) and covered == (40 / 64, 1)
+    out, = predict(model, torch.randn(1, 3, 40, 50), [sample([1], (40, 50))])
+    assert out.cams.shape == (1, 40, 50) and out.cams.max() > 0
+    with pytest.raises(ValueError, match='3 x 4 tokens.*of 32 pixels'):
+        model.forward_view(torch.randn(1, 3, 40, 64))
+
+
+def test_mirrored_view_of_a_pyramid():
+    model = build_segmentor(**dpt_cfg(
+        second_view=dict(type='mmwsss.HorizontalFlip'),
+        regularizers=[dict(type='mmwsss.AllPairsConsistency')]))
+    losses = model.loss(torch.randn(2, 3, 32, 64), [sample([1])] * 2)
+    sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+    assert model.neck.taps[3].readout.weight.grad.abs().sum() > 0
+
+
+def test_pyramid_needs_class_tokens():
+    parts = resnet_cfg()
+    with pytest.raises(ValueError, match='DPTReassemble reads class tokens.*'
+                       'AttentionViT'):
+        build_segmentor(**{**parts, 'neck': dpt_cfg()['neck']})
+
+
+def test_pyramid_on_a_hybrid():
+    """The stem gives the two fine maps, blocks the coarse ones."""
+    parts = dpt_cfg(
+        backbone=dict(
+            type='mmwsss.HybridViT',
+            arch=ARCH,
+            stem=dict(
+                layers=(1, 1, 1), channels=(16, 32, 8), stem_channels=8),
+            stem_out_indices=(0, 1),
+            out_indices=(1, 3),
+            img_size=64))
+    parts['neck'].update(out_channels=(16, 32, 8, 10), num_stem_maps=2)
+    model = build_segmentor(**parts)
+    image = torch.randn(1, 3, 64, 96)
+    assert [tuple(f.shape[1:]) for f in model.extract_feat(image)
+            ] == [(16, 16, 24), (32, 8, 12), (8, 4, 6), (10, 2, 3)]
+    head = MODELS.build(
+        dict(
+            type='mmwsss.DPTDecoderHead',
+            in_channels=(16, 32, 8, 10),
+            channels=8,
+            reduction=2,
+            num_classes=NUM_CLASSES + 1)).eval()
+    logits = head(model.extract_feat(image))
+    assert logits.shape == (1, NUM_CLASSES + 1, 64, 96)
+    model.loss(image, [sample([1])])['loss_cls'].backward()
+    out, = predict(model, torch.randn(1, 3, 40, 70), [sample([1], (40, 70))])
+    assert out.cams.shape == (1, 40, 70) and out.cams.max() > 0

@@ -1,0 +1,61 @@
+"""Cross entropy in which background and objects weigh the same."""
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmwsss.registry import MODELS
+
+from .affinity_loss import global_means
+
+
+@MODELS.register_module()
+class BalancedCrossEntropy(nn.Module):
+    """Mean over background pixels plus mean over foreground pixels.
+
+    As in the training of GETAM (https://arxiv.org/abs/2112.02841).
+    Both means count the pixels of the global batch, so a training on several
+    processes computes what one process would. A batch without pixels of a
+    kind has the mean 0, where the published code gives NaN.
+
+    Args:
+        loss_weight (float): Factor. Defaults to 1.0.
+        loss_name (str): Name in the log. Defaults to 'loss_ce'.
+    """
+
+    def __init__(self,
+                 loss_weight: float = 1.0,
+                 loss_name: str = 'loss_ce') -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(self,
+                logits: Tensor,
+                labels: Tensor,
+                *,
+                image: Optional[Tensor] = None,
+                valid: Optional[Tensor] = None,
+                saliency: Optional[Tensor] = None) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits (Tensor): (N, C + 1, H, W), background first.
+            labels (Tensor): int64 (N, H, W), 0 = background, 255 = ignored.
+            image (Tensor, optional): Not read, as all that follows.
+            valid (Tensor, optional): Labels outside the image count: they
+                are background, as in the published training.
+            saliency (Tensor, optional): Not read.
+
+        Returns:
+            Tensor: Scalar.
+        """
+        each = F.cross_entropy(
+            logits.float(), labels, ignore_index=255, reduction='none')
+        kinds = (labels == 0, (labels > 0) & (labels != 255))
+        means = global_means(
+            [torch.where(kind, each, 0).sum() for kind in kinds],
+            [kind.sum() for kind in kinds],
+            eps=1e-12)
+        return self.loss_weight * sum(means)

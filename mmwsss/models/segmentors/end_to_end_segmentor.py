@@ -1,0 +1,452 @@
+"""One network from tags to masks, trained in two phases."""
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub, print_log
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmwsss.registry import MODELS
+from mmwsss.structures.view_output import ViewOutput
+from mmwsss.utils.image import denormalize
+
+from ..localizers.fusion import fuse_maps, normalize_maps, resize_maps
+from ..utils.training_phase import segments_at
+from .cam_refiner import take_options
+from .cam_segmentor import CAMSegmentor, pad_class_ids
+
+
+@MODELS.register_module()
+class EndToEndSegmentor(CAMSegmentor):
+    """A classifier and a decoder on one encoder that teach themselves.
+
+    (GETAM, arXiv 2112.02841, "double backward".) Phase 1 trains the
+    classifier alone. In every step of phase 2 the class maps of the batch's
+    present classes are read, refined and completed to labels, as constants,
+    by the network as it is; the decoder then learns these labels while the
+    classifier goes on learning tags. Prediction is the decoder's.
+
+    The maps come from a pass of their own, in float32, whose graph holds
+    what the localizer differentiates and nothing else: one short backward
+    pass per class slot for all images together. A localizer that reads no
+    attention takes the maps of the training pass.
+
+    Args:
+        seg_head (dict): An mmseg decode head that reads the feature maps of
+            backbone and neck, with ``num_classes`` = K + 1.
+        label_maker (dict): From refined maps to labels, e.g.
+            ``mmwsss.LabelCompletion``.
+        seg_losses (Sequence[dict]): What the decoder is trained with, e.g.
+            ``mmwsss.BalancedCrossEntropy``.
+        label_refiner (dict, optional): Refines maps by the colours of the
+            image, e.g. ``mmwsss.PAMR``. Defaults to None.
+        train_cfg (dict, optional): With the key ``seg_start``, the share of
+            all steps after which phase 2 begins. Defaults to 0.5. Outside a
+            ``Runner``, which counts the steps, it has begun.
+        test_cfg (dict, optional): The keys of :class:`CAMSegmentor` say how
+            the class maps are made; ``flip``, ``normalize`` and ``eps``
+            default to how it is done in training. ``threshold`` is not used.
+            In addition ``pseudo_labels`` (bool): whether the prediction
+            comes with class maps and labels made like in training, where
+            samples have tags. Defaults to True; switch it off where nobody
+            reads them, e.g. for test-time augmentation, to save time.
+        **kwargs: See :class:`CAMSegmentor`.
+
+    Raises:
+        ValueError: If ``seg_start`` is not in [0, 1], the heads do not agree
+            on the classes, or two losses have one name.
+    """
+    TEST_DEFAULTS = dict(
+        CAMSegmentor.TEST_DEFAULTS,
+        flip=False,
+        normalize='max',
+        # Not negligible: GETAM's maps are 1e-6 to 1e-4 high, so a weak map
+        # stays weak beside the background.
+        eps=1e-5,
+        pseudo_labels=True)
+
+    def __init__(self,
+                 *args: Any,
+                 seg_head: dict,
+                 label_maker: dict,
+                 seg_losses: Sequence[dict],
+                 label_refiner: Optional[dict] = None,
+                 train_cfg: Optional[dict] = None,
+                 **kwargs: Any) -> None:
+        train_cfg = take_options('model.train_cfg', train_cfg,
+                                 dict(seg_start=0.5))
+        if not 0 <= train_cfg['seg_start'] <= 1:
+            raise ValueError('model.train_cfg.seg_start is a share of the '
+                             'training steps in [0, 1], got '
+                             f'{train_cfg["seg_start"]}.')
+        super().__init__(*args, train_cfg=train_cfg, **kwargs)
+        self.seg_head = MODELS.build(seg_head)
+        if self.seg_head.num_classes != self.num_classes + 1:
+            raise ValueError(
+                f'seg_head has {self.seg_head.num_classes} classes, but must '
+                f'have background and the {self.num_classes} of decode_head. '
+                f'Set model.seg_head.num_classes={self.num_classes + 1}.')
+        self.label_refiner = MODELS.build(
+            label_refiner) if label_refiner else None
+        self.label_maker = MODELS.build(label_maker)
+        self.seg_losses = torch.nn.ModuleList(
+            MODELS.build(cfg) for cfg in seg_losses)
+        names = [loss.loss_name for loss in self.seg_losses]
+        if len(set(names)) < len(names):
+            raise ValueError(f'Two of seg_losses have one name: {names}; '
+                             'give one of them another loss_name.')
+        # How postprocess_result brings logits to the image's size (GETAM's
+        # inference); inside, the head's own rule holds.
+        self.align_corners = False
+        self._told_no_saliency = False
+
+    # ---------------------------------------------------------- training
+    def segments_now(self) -> bool:
+        """Whether the running step belongs to phase 2.
+
+        The step is read from where the runner notes it, so a resumed run is
+        in the phase it was in.
+
+        Returns:
+            bool: True outside a runner.
+        """
+        hub = MessageHub.get_current_instance()
+        done, steps = hub.get_info('iter'), hub.get_info('max_iters')
+        if done is None or steps is None:
+            return True
+        return segments_at(done + 1, steps, self.train_cfg['seg_start'])
+
+    def loss(self, inputs: Tensor,
+             data_samples: List[SegDataSample]) -> Dict[str, Tensor]:
+        """Losses of the classifier and, in phase 2, of the decoder.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            data_samples (list[SegDataSample]): With ``gt_label``; where
+                present, ``gt_saliency`` (1, H, W) is used and ``valid_mask``
+                (1, H, W) tells image from padding.
+
+        Returns:
+            dict[str, Tensor]: That of :meth:`CAMSegmentor.loss`; in phase 2
+            also the ``seg_losses`` under their names, ``label_foreground``
+            and ``label_ignored``, shares of the labels in percent.
+
+        Raises:
+            KeyError: If a sample has no tags, or some have saliency and some
+                have not.
+        """
+        image, _ = self.scale_and_pad(inputs, 1.)
+        if not self.segments_now():
+            return self.classification_losses(image, data_samples)[1]
+        reads_attention = self.localizer.attention_request(self) is not None
+        if reads_attention:
+            # First, so that its graph is gone when the large one is built.
+            labels, saliency = self.make_labels(inputs, data_samples)
+        view, losses = self.classification_losses(
+            image, data_samples, reads_maps=True)
+        if not reads_attention:
+            labels, saliency = self.make_labels(inputs, data_samples, view)
+        logits = self.segment(view, inputs.shape[-2:])
+        aids = dict(
+            image=self.picture(inputs).float(),
+            valid=stack_valid(data_samples, inputs),
+            saliency=saliency)
+        for seg_loss in self.seg_losses:
+            value = seg_loss(logits, labels, **aids)
+            # Some need saliency; without any they have nothing to say.
+            if value is not None:
+                losses[seg_loss.loss_name] = value
+        ignored = labels == 255
+        losses['label_foreground'] = 100 * (
+            (labels > 0) & ~ignored).float().mean()
+        losses['label_ignored'] = 100 * ignored.float().mean()
+        return losses
+
+    @torch.no_grad()
+    def make_labels(
+        self,
+        inputs: Tensor,
+        data_samples: List[SegDataSample],
+        view: Optional[ViewOutput] = None
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """Labels of a training batch from its class maps.
+
+        (GETAM, "activation aware label completion".) No gradient reaches
+        the maps, and none of a parameter is computed or touched.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            data_samples (list[SegDataSample]): See :meth:`loss`.
+            view (ViewOutput, optional): Whose maps to read. None runs the
+                network for them.
+
+        Returns:
+            tuple: Labels int64 (N, H, W): 0 background, c + 1 class c, 255
+            unknown; saliency (N, H, W) with what the labels added, or None.
+
+        Raises:
+            KeyError: See :meth:`loss`.
+        """
+        tags = self.stack_labels(data_samples, inputs) > 0.5
+        class_ids = pad_class_ids([t.nonzero()[:, 0] for t in tags], inputs)
+        saliency = self.stack_saliency(data_samples, inputs)
+        if class_ids.shape[1]:
+            image, covered = self.scale_and_pad(inputs.float(), 1.)
+            if view is None:
+                # Maps of 1e-7 to 1e-5 would not survive half precision.
+                with torch.autocast(inputs.device.type, enabled=False):
+                    view = self.forward_view(
+                        image,
+                        request=self.localizer.attention_request(self))
+                    maps = self.localizer(self, view, class_ids)
+            else:
+                maps = self.localizer(self, view, class_ids)
+            maps = self.enlarge(maps.detach().float(), inputs.shape[-2:],
+                                covered)
+        else:
+            maps = inputs.new_zeros((len(inputs), 0, *inputs.shape[-2:]))
+        maps = self.refine(maps, inputs)
+        maps = normalize_maps(maps.flatten(0, 1), 'max',
+                              1e-5).unflatten(0, maps.shape[:2])
+        labels, saliency_after = self.label_maker(maps, class_ids, saliency)
+        if saliency is None:
+            # A detector finds nothing in the padding; without one, it is
+            # nobody's business what is there.
+            labels = labels.masked_fill(
+                ~stack_valid(data_samples, inputs), 255)
+        return labels, saliency_after
+
+    def segment(self, view: ViewOutput, size: Sequence[int]) -> Tensor:
+        """What the decoder makes of a view.
+
+        Args:
+            view (ViewOutput): With ``feats``; its image may be padded at the
+                right and bottom.
+            size (Sequence[int]): Height and width without the padding.
+
+        Returns:
+            Tensor: Logits (N, K + 1, *size), float32.
+        """
+        logits = self.seg_head(view.feats).float()
+        if logits.shape[-2:] != view.image.shape[-2:]:
+            logits = F.interpolate(
+                logits,
+                size=view.image.shape[-2:],
+                mode='bilinear',
+                align_corners=self.seg_head.align_corners)
+        return logits[..., :size[0], :size[1]]
+
+    # ------------------------------------------------- what labels rest on
+    def enlarge(self, maps: Tensor, size: Sequence[int],
+                covered: Tuple[float, float]) -> Tensor:
+        """Bring a batch of class maps to another size.
+
+        Args:
+            maps (Tensor): (N, K', h, w), over the padded input.
+            size (Sequence[int]): Height and width.
+            covered (tuple[float, float]): See :func:`resize_maps`.
+
+        Returns:
+            Tensor: (N, K', *size).
+        """
+        flat = resize_maps(
+            maps.flatten(0, 1), tuple(size), self.localizer.align_corners,
+            covered)
+        return flat.unflatten(0, maps.shape[:2])
+
+    def refine(self, maps: Tensor, inputs: Tensor) -> Tensor:
+        """Refine class maps by the colours of their images.
+
+        Args:
+            maps (Tensor): (N, K', H, W), of the present classes only.
+            inputs (Tensor): (N, 3, H, W).
+
+        Returns:
+            Tensor: (N, K', H, W); ``maps`` without a ``label_refiner``.
+        """
+        if self.label_refiner is None:
+            return maps
+        return self.label_refiner(self.picture(inputs), maps)
+
+    def picture(self, inputs: Tensor) -> Tensor:
+        """The images of a batch, in whole levels (see ``denormalize``).
+
+        Args:
+            inputs (Tensor): (N, 3, H, W), as the preprocessor left them.
+
+        Returns:
+            Tensor: uint8 (N, 3, H, W).
+        """
+        preprocessor = self.data_preprocessor
+        if getattr(preprocessor, '_enable_normalize', False):
+            # Their buffers are float32: 123.675 comes back as 123.67500305.
+            mean, std = ([round(v, 4) for v in values.flatten().tolist()]
+                         for values in (preprocessor.mean, preprocessor.std))
+            return denormalize(inputs.float(), mean, std)
+        return inputs.clamp(0, 255).to(torch.uint8)
+
+    def stack_saliency(self, data_samples: Sequence[SegDataSample],
+                       inputs: Tensor) -> Optional[Tensor]:
+        """What a saliency detector found in the images of a batch.
+
+        Args:
+            data_samples (Sequence[SegDataSample]): All or none with
+                ``gt_saliency`` (1, h, w).
+            inputs (Tensor): Gives the device.
+
+        Returns:
+            Tensor | None: float (N, h, w) of 0 and 1, or None.
+
+        Raises:
+            KeyError: If some have it and some have not.
+        """
+        lacking = [
+            str(sample.get('img_id', '?')) for sample in data_samples
+            if 'gt_saliency' not in sample
+        ]
+        if not lacking:
+            return torch.cat([s.gt_saliency.data > 0
+                              for s in data_samples]).to(inputs).float()
+        if len(lacking) < len(data_samples):
+            raise KeyError(
+                f'{len(lacking)} of {len(data_samples)} images of a batch '
+                f'come without saliency (gt_saliency): {", ".join(lacking)}. '
+                "Put dict(type='mmwsss.LoadSaliency') into the pipelines of "
+                'all datasets or of none.')
+        if not self._told_no_saliency:
+            self._told_no_saliency = True
+            print_log(
+                'The images come without saliency: labels are made by '
+                'thresholds on the class maps alone, which is no part of '
+                "GETAM. With maps, set data_prefix=dict(saliency_path=...) "
+                "and put dict(type='mmwsss.LoadSaliency') into the pipeline.",
+                logger='current')
+        return None
+
+    # --------------------------------------------------------- prediction
+    def encode_decode(self, inputs: Tensor,
+                      batch_img_metas: List[dict]) -> Tensor:
+        """The decoder's logits at input size.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            batch_img_metas (list[dict]): Not needed.
+
+        Returns:
+            Tensor: (N, K + 1, H, W).
+        """
+        image, _ = self.scale_and_pad(inputs, 1.)
+        view = self.forward_view(image, last_only=False)
+        return self.segment(view, inputs.shape[-2:])
+
+    def predict(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[List[SegDataSample]] = None
+    ) -> List[SegDataSample]:
+        """The decoder's masks, and the labels training would make.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            data_samples (list[SegDataSample], optional): Their ``ori_shape``
+                is the size of the result.
+
+        Returns:
+            list[SegDataSample]: With ``seg_logits`` (K + 1, h, w) and
+            ``pred_sem_seg`` (1, h, w), mirroring undone; with
+            ``test_cfg.pseudo_labels`` and tags, see
+            :meth:`add_pseudo_labels`.
+        """
+        data_samples = data_samples or [SegDataSample() for _ in inputs]
+        for sample in data_samples:
+            if 'ori_shape' not in sample:
+                sample.set_metainfo(dict(ori_shape=tuple(inputs.shape[-2:])))
+        self.postprocess_result(self.encode_decode(inputs, []), data_samples)
+        if self.test_cfg['pseudo_labels']:
+            self.add_pseudo_labels(inputs, data_samples)
+        return data_samples
+
+    def add_pseudo_labels(self, inputs: Tensor,
+                          data_samples: List[SegDataSample]) -> None:
+        """Put class maps and the labels they give into the samples.
+
+        Nothing is added where there are no tags (unless
+        ``test_cfg.use_image_labels`` is off: then they are predicted), nor
+        for mirrored images: those are looks of test-time augmentation, which
+        reads logits alone.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            data_samples (list[SegDataSample]): Get ``cams`` float
+                (K', h, w) in [0, 1], refined; ``class_ids`` int64 (K',);
+                ``pseudo_sem_seg`` (1, h, w), where 0 is background, c + 1
+                class c and 255 unknown; ``tag_scores`` (K,), the predicted
+                probabilities.
+
+        Raises:
+            KeyError: If some samples have saliency and some have not.
+        """
+        cfg, class_ids = self.test_cfg, None
+        if any(sample.get('flip') for sample in data_samples):
+            return
+        if cfg['use_image_labels']:
+            if any('gt_label' not in sample for sample in data_samples):
+                return
+            class_ids = pad_class_ids([
+                sample.gt_label.label.sort()[0] for sample in data_samples
+            ], inputs)
+        self.stack_saliency(data_samples, inputs)  # all or none
+        views, class_ids, scores = self.class_maps(inputs, class_ids)
+        maps = inputs.new_zeros((len(inputs), 0, *inputs.shape[-2:]))
+        if views:
+            maps = fuse_maps([
+                self.enlarge(maps, inputs.shape[-2:], covered)
+                for maps, covered in views
+            ], cfg['fuse'])
+        maps = self.refine(maps, inputs)
+        for i, sample in enumerate(data_samples):
+            size = tuple(sample.ori_shape)[:2]
+            ids = class_ids[i][class_ids[i] >= 0]
+            cams = inputs.new_zeros((len(ids), *size), dtype=torch.float32)
+            if len(ids):
+                cams = normalize_maps(
+                    self.enlarge(maps[i:i + 1, :len(ids)], size, (1., 1.))[0],
+                    cfg['normalize'], cfg['eps']).clamp(min=0)
+            saliency = self.stack_saliency([sample], inputs)
+            if saliency is not None:
+                saliency = F.interpolate(saliency[None], size=size)[0]
+            labels, _ = self.label_maker(cams[None], ids[None], saliency)
+            sample.set_data(
+                dict(
+                    cams=cams,
+                    class_ids=ids,
+                    tag_scores=scores[i],
+                    pseudo_sem_seg=PixelData(data=labels)))
+
+    def _forward(self,
+                 inputs: Tensor,
+                 data_samples: Optional[List[SegDataSample]] = None
+                 ) -> Tensor:
+        """Logits (N, K + 1, H, W); what profilers and exporters run."""
+        return self.encode_decode(inputs, [])
+
+
+def stack_valid(data_samples: Sequence[SegDataSample],
+                inputs: Tensor) -> Tensor:
+    """Which pixels of a batch show an image.
+
+    Args:
+        data_samples (Sequence[SegDataSample]): ``valid_mask`` (1, H, W)
+            where only a part does.
+        inputs (Tensor): (N, 3, H, W).
+
+    Returns:
+        Tensor: Bool (N, H, W).
+    """
+    valid = torch.ones_like(inputs[:, 0], dtype=torch.bool)
+    for mask, sample in zip(valid, data_samples):
+        if 'valid_mask' in sample:
+            mask.copy_(sample.valid_mask.data[0])
+    return valid
