@@ -2,7 +2,7 @@
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.structures import LabelData
+from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
 from mmwsss.registry import MODELS
@@ -100,3 +100,47 @@ def test_step_and_prediction(name, expected):
     assert result.cams.shape == (2, 375, 500)
     assert result.cams.isfinite().all()
     assert 0.9 < result.cams.max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name,classes', [
+    ('getam/getam_vit-hybrid_voc.py', 20), ('getam/getam_vit_voc.py', 20),
+    ('getam/getam_deit-distilled_voc.py', 20),
+    ('getam/getam_vit-hybrid_coco.py', 80)
+])
+def test_end_to_end_step_and_prediction(name, classes):
+    """One of the two images has no class and nothing salient."""
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    images = [
+        torch.randint(0, 256, (3, *cfg.crop_size), dtype=torch.uint8)
+        for _ in range(2)
+    ]
+    samples = [make_sample(ids, classes) for ids in ([3, 7], [])]
+    for sample, side in zip(samples, (128, 0)):
+        saliency = torch.zeros(1, *cfg.crop_size, dtype=torch.uint8)
+        saliency[:, :side, :side] = 1
+        sample.gt_saliency = PixelData(data=saliency)
+    model.train()
+    data = dict(inputs=images, data_samples=samples)
+    losses = model.loss(**model.data_preprocessor(data, training=True))
+    total, logs = model.parse_losses(losses)
+    total.backward()
+    assert total.isfinite()
+    assert set(logs) == {
+        'loss', 'loss_cls', 'loss_ce', 'loss_saliency', 'loss_dense_energy',
+        'acc_tags', 'label_foreground', 'label_ignored'
+    }
+    for parameter_name, parameter in model.named_parameters():
+        learns = parameter.grad is not None
+        assert learns == parameter.requires_grad, parameter_name
+    model.eval()
+    data = dict(inputs=images[:1], data_samples=[make_sample([3], classes)])
+    with torch.no_grad():
+        result, = model.test_step(data)
+    assert result.seg_logits.data.shape == (classes + 1, 375, 500)
+    assert result.seg_logits.data.isfinite().all()
+    assert result.pred_sem_seg.data.shape == (1, 375, 500)
+    assert 'cams' not in result
