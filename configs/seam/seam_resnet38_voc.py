@@ -1,25 +1,16 @@
-# SEAM as its script runs it: an image and its copy at 0.3 of the size, raw and
-# refined class maps of both regularised by each other, refined maps read out.
-_base_ = '../cam/cam_resnet38_voc.py'
+# SEAM as its script runs it.
+_base_ = [
+    '../_base_/models/seam_resnet38.py', '../_base_/datasets/voc_448.py',
+    '../_base_/schedules/sgd_seam.py', '../_base_/epoch_runtime.py'
+]
 model = dict(
-    # The mean of both views' classification losses.
-    decode_head=dict(loss_weight=0.5),
-    refiner=dict(
-        type='mmwsss.PixelCorrelationModule',
-        in_channels=(512, 1024),
-        channels=(64, 128),
-        in_index=(0, 1)),
-    localizer=dict(_delete_=True, type='mmwsss.RefinedCAM'),
-    second_view=dict(type='mmwsss.Rescale', scale=0.3),
-    regularizers=[
-        # rvmin_weight=1 is the script's; the paper has no such term: 0.
-        dict(
-            type='mmwsss.EquivariantRegularization',
-            er_weight=1.,
-            ecr_weight=1.,
-            rvmin_weight=1.,
-            topk_ratio=0.2)
-    ])
+    backbone=dict(
+        # ImageNet weights: convert the published .params file with
+        #   tools/model_converters/resnet38.py IN OUT
+        init_cfg=dict(
+            type='Pretrained', checkpoint='checkpoints/resnet38.pth')))
+val_evaluator = dict(fixed_threshold=0.26)
+test_evaluator = val_evaluator
 # The paper names SGD without a momentum; its script's is 5e-4 by accident. For
 # the usual one (try lr=0.001 with it):
 # optim_wrapper = dict(optimizer=dict(momentum=0.9))
