@@ -58,6 +58,9 @@ class ViewOutput:
     - ``affinity``: (N, P, P).
     - ``logits``: (N, K).
     - ``cams``: raw class maps (N, K, h, w).
+    - ``pixel_logits``: class scores of every position before the softmax
+      (N, K + 1, h, w), the background first; only of heads that score it.
+      ``cams`` are then its other planes.
     - ``refined_cams``: (N, K + 1, h, w) after the model's refiner, the
       background's map first; absent without a refiner.
 

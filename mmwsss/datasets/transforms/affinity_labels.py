@@ -164,14 +164,24 @@ def _without(names: List[str], gone: tuple) -> List[str]:
 
 @TRANSFORMS.register_module()
 class LoadPseudoMask(BaseTransform):
-    """Load ``{mask_dir}/{img_id}.png`` as ``gt_seg_map``.
+    """Load ``{mask_dir}/{img_id}.png``.
 
     Args:
         mask_dir (str): Folder of pseudo masks.
+        key (str): What to load it as: ``'gt_seg_map'`` is what a model is
+            trained on, ``'seed_map'`` what it starts from at inference,
+            beside the true mask. Defaults to 'gt_seg_map'.
+
+    Raises:
+        ValueError: If ``key`` is neither.
     """
 
-    def __init__(self, mask_dir: str) -> None:
+    def __init__(self, mask_dir: str, key: str = 'gt_seg_map') -> None:
+        if key not in ('gt_seg_map', 'seed_map'):
+            raise ValueError("LoadPseudoMask: key is 'gt_seg_map' or "
+                             f"'seed_map', not {key!r}.")
         self.mask_dir = mask_dir
+        self.key = key
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Load one mask.
@@ -196,12 +206,13 @@ class LoadPseudoMask(BaseTransform):
         if 'num_classes' in results:
             # Raises on values that stand for no class.
             labels_from_mask(mask, results['num_classes'], IGNORE, img_id)
-        results['gt_seg_map'] = mask
-        results.setdefault('seg_fields', []).append('gt_seg_map')
+        results[self.key] = mask
+        results.setdefault('seg_fields', []).append(self.key)
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(mask_dir={self.mask_dir!r})'
+        return (f'{type(self).__name__}(mask_dir={self.mask_dir!r}, '
+                f'key={self.key!r})')
 
 
 @TRANSFORMS.register_module()

@@ -23,7 +23,9 @@ class PackWSSSInputs(BaseTransform):
     - ``cams`` float32 (k, h, w) and ``class_ids`` int64 (k,), the class maps
       of an earlier stage, where the pipeline loaded them;
     - ``gt_sem_seg`` int64 (1, h, w), ``valid_mask`` bool (1, h, w) and
-      ``gt_saliency`` (1, h, w) where the pipeline made them.
+      ``gt_saliency`` (1, h, w) where the pipeline made them;
+    - ``seed_sem_seg`` int64 (1, h, w), the pseudo mask of an earlier stage,
+      where the pipeline loaded it as ``seed_map``.
 
     Args:
         meta_keys (Sequence[str]): What to keep as metainfo where present.
@@ -66,6 +68,8 @@ class PackWSSSInputs(BaseTransform):
                         np.array(results['class_ids'], dtype=np.int64))))
         if 'gt_seg_map' in results:
             sample.gt_sem_seg = _pixels(results['gt_seg_map'], np.int64)
+        if 'seed_map' in results:
+            sample.seed_sem_seg = _pixels(results['seed_map'], np.int64)
         if 'valid_mask' in results:
             sample.valid_mask = _pixels(results['valid_mask'], bool)
         if 'gt_saliency' in results:

@@ -1,7 +1,7 @@
 """Images and masks from files, with errors that name the image."""
 import io
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any, Dict, Optional, Union
 
 import cv2
 import numpy as np
@@ -60,7 +60,8 @@ def read_saliency(path: Union[str, Path], img_id: str) -> np.ndarray:
 
     Args:
         path (str | Path): 8-bit image, PNG or JPEG, grey or in equal
-            colours; of a palette image the indices count.
+            colours; of a palette image the indices count. White of a 1-bit
+            image is 255.
         img_id (str): Named in errors.
 
     Returns:
@@ -79,7 +80,7 @@ def read_saliency(path: Union[str, Path], img_id: str) -> np.ndarray:
         with Image.open(path) as picture:
             mode = picture.mode
             saliency = np.array(
-                picture.convert('L') if mode == 'RGB' else picture)
+                picture.convert('L') if mode in ('RGB', '1') else picture)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'Image {img_id!r}: the saliency map {path} is '
                          f'corrupt ({error}).') from error
@@ -203,21 +204,23 @@ class LoadMask(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadSaliency(BaseTransform):
-    """Load ``saliency_path``, made binary; errors name ``img_id``.
+    """Load ``saliency_path``; errors name ``img_id``.
 
-    Adds ``gt_saliency`` uint8 (h, w), 1 = salient, as a seg field, so that
+    Adds ``gt_saliency`` (h, w), 1 = salient, as a seg field, so that
     what resizes, flips or crops the image takes it along: put it right after
     ``LoadImage``, in a test pipeline after the resize, because results are
     compared at the image's own size.
 
     Args:
-        threshold (int): Values above it are salient. Raise it for soft maps,
-            and for JPEG files, which are not quite 0 beside an object.
+        threshold (int, optional): Values above it are salient, and the
+            result is uint8, 0 or 1. Raise it for soft maps, and for JPEG
+            files, which are not quite 0 beside an object. None keeps the
+            grey levels, float32 in [0, 1], as EPS wants them.
             Defaults to 0, as in GETAM.
     """
 
-    def __init__(self, threshold: int = 0) -> None:
-        if not 0 <= threshold < 255:
+    def __init__(self, threshold: Optional[int] = 0) -> None:
+        if threshold is not None and not 0 <= threshold < 255:
             raise ValueError('LoadSaliency: threshold must lie in [0, 255), '
                              f'is {threshold}.')
         self.threshold = threshold
@@ -243,7 +246,11 @@ class LoadSaliency(BaseTransform):
                 f'Image {img_id!r} is {size} (height, width) but its saliency '
                 f'map {path} is {saliency.shape}. Resize the map to the '
                 'image, to the nearest.')
-        results['gt_saliency'] = (saliency > self.threshold).astype(np.uint8)
+        if self.threshold is None:
+            saliency = saliency.astype(np.float32) / 255
+        else:
+            saliency = (saliency > self.threshold).astype(np.uint8)
+        results['gt_saliency'] = saliency
         results.setdefault('seg_fields', []).append('gt_saliency')
         return results
 

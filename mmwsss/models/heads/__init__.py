@@ -7,11 +7,14 @@ from .deeplab_v2_head import DeepLabV2Head
 from .displacement_head import DisplacementHead
 from .dpt_decoder_head import DPTDecoderHead
 from .edge_head import EdgeHead
+from .label_conditioned_head import LabelConditionedHead
 from .large_fov_head import LargeFOVHead
-from .pooling import GlobalAveragePooling, HybridPooling
+from .pooling import (GlobalAveragePooling, HybridPooling,
+                      ThresholdedAveragePooling)
 
 __all__ = [
     'AffinityHead', 'CAMHead', 'ClassHead', 'ClassTokenHead',
     'DPTDecoderHead', 'DeepLabV2Head', 'DisplacementHead', 'EdgeHead',
-    'GlobalAveragePooling', 'HybridPooling', 'LargeFOVHead'
+    'GlobalAveragePooling', 'HybridPooling', 'LabelConditionedHead',
+    'LargeFOVHead', 'ThresholdedAveragePooling'
 ]

@@ -37,6 +37,10 @@ class CAMHead(ClassHead):
         bias (bool): Whether the classes have a bias. It is added to the
             scores and is no part of the class maps, since it knows no place.
             Defaults to False.
+        with_background (bool): Whether the convolution has one more output,
+            the last, for the background, as EPS needs it. The view then has
+            ``pixel_logits``; what the tags are compared with does not change.
+            Defaults to False.
         **kwargs: See :class:`ClassHead`.
 
     Raises:
@@ -52,6 +56,7 @@ class CAMHead(ClassHead):
                  dropout_ratio: float = 0.,
                  pool_at_image_size: bool = False,
                  bias: bool = False,
+                 with_background: bool = False,
                  **kwargs: Any) -> None:
         kwargs.setdefault(
             'init_cfg', dict(type='Kaiming', layer='Conv2d', a=1))
@@ -59,7 +64,9 @@ class CAMHead(ClassHead):
         self.in_index = in_index
         self.pool_at_image_size = pool_at_image_size
         self.dropout = nn.Dropout2d(dropout_ratio)
-        self.conv = nn.Conv2d(in_channels, num_classes, 1, bias=bias)
+        self.with_background = with_background
+        self.conv = nn.Conv2d(
+            in_channels, num_classes + int(with_background), 1, bias=bias)
         self.pooling = MODELS.build(
             pooling or dict(type='mmwsss.GlobalAveragePooling'))
         self.pools_features = getattr(self.pooling, 'pools_features', False)
@@ -70,16 +77,27 @@ class CAMHead(ClassHead):
                 'pool_at_image_size=False or take '
                 "pooling=dict(type='mmwsss.GlobalAveragePooling').")
 
-    def cams(self, view: ViewOutput) -> Tensor:
-        """Class maps (N, K, h, w), without the bias."""
+    def maps(self, view: ViewOutput) -> Tensor:
+        """All maps of the convolution, without the bias."""
         return F.conv2d(
             self.dropout(view.feats[self.in_index]), self.conv.weight)
+
+    def pixel_logits(self, view: ViewOutput) -> Tensor:
+        """Maps of the background, then of the classes, (N, K + 1, h, w)."""
+        return self.maps(view).roll(1, dims=1)
+
+    def cams(self, view: ViewOutput) -> Tensor:
+        """Class maps (N, K, h, w), without the bias."""
+        if self.with_background:
+            return view.pixel_logits[:, 1:]
+        return self.maps(view)
 
     def forward(self, view: ViewOutput) -> Tensor:
         """Logits (N, K), pooled from the view's class maps or features."""
         if self.pools_features:
             pooled = self.pooling(self.dropout(view.feats[self.in_index]))
-            return self.conv(pooled[..., None, None]).flatten(1)
+            scores = self.conv(pooled[..., None, None]).flatten(1)
+            return scores[:, :self.num_classes]
         maps = view.cams
         if self.pool_at_image_size:
             maps = F.interpolate(
@@ -88,4 +106,6 @@ class CAMHead(ClassHead):
                 mode='bilinear',
                 align_corners=True)
         scores = self.pooling(maps)
-        return scores if self.conv.bias is None else scores + self.conv.bias
+        if self.conv.bias is None:
+            return scores
+        return scores + self.conv.bias[:self.num_classes]

@@ -21,6 +21,9 @@ class ClassHead(BaseModule, metaclass=ABCMeta):
     """
     #: Whether the logits depend on the class token of the last layer alone.
     reads_class_token_only = False
+    #: Whether the head scores the background of every position as well and
+    #: has a method ``pixel_logits(view)`` that gives (N, K + 1, h, w).
+    with_background = False
 
     def __init__(self,
                  num_classes: int,

@@ -1,6 +1,7 @@
 """From maps to class scores."""
 from typing import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -80,3 +81,51 @@ class HybridPooling(nn.Module):
     def extra_repr(self) -> str:
         """Shown when a model is printed."""
         return f'gamma={self.gamma}, levels={self.levels}'
+
+
+@MODELS.register_module()
+class ThresholdedAveragePooling(nn.Module):
+    """Mean over the positions that are active enough (TAP).
+
+    Of each channel of each image the values above ``threshold`` times the
+    channel's maximum are averaged, so a small object does not drown in its
+    surroundings. Those kept that are not positive do not count in the number
+    of values; a channel without positive ones is 0. No gradient flows through
+    the threshold. Bae et al., "Rethinking Class Activation Mapping for Weakly
+    Supervised Object Localization", ECCV 2020; as FBR (arXiv 2406.15755) uses
+    it: on features, so a :class:`CAMHead` applies it before its classifier.
+
+    Args:
+        threshold (float): Share of the maximum, in [0, 1). Defaults to 0.1.
+
+    Raises:
+        ValueError: If ``threshold`` is not in [0, 1).
+    """
+    pools_features = True
+
+    def __init__(self, threshold: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= threshold < 1:
+            raise ValueError('ThresholdedAveragePooling needs a threshold in '
+                             f'[0, 1), got {threshold}.')
+        self.threshold = threshold
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Pool feature maps.
+
+        Args:
+            maps (Tensor): (N, C, h, w).
+
+        Returns:
+            Tensor: (N, C), at least float32.
+        """
+        # A sum over all positions may not fit into half precision.
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        bound = self.threshold * maps.detach().amax(dim=(2, 3), keepdim=True)
+        kept = torch.where(maps > bound, maps, 0)
+        count = (kept > 0).sum(dim=(2, 3)).clamp(min=1)
+        return kept.sum(dim=(2, 3)) / count
+
+    def extra_repr(self) -> str:
+        """Shown when a model is printed."""
+        return f'threshold={self.threshold}'

@@ -3,9 +3,11 @@ from .affinity_loss import (affinity_loss, affinity_terms, displacement_terms,
                             global_means)
 from .balanced_cross_entropy import BalancedCrossEntropy
 from .dense_energy_loss import DenseEnergyLoss
+from .info_nce import info_nce
 from .saliency_loss import SaliencyLoss
 
 __all__ = [
     'BalancedCrossEntropy', 'DenseEnergyLoss', 'SaliencyLoss',
-    'affinity_loss', 'affinity_terms', 'displacement_terms', 'global_means'
+    'affinity_loss', 'affinity_terms', 'displacement_terms', 'global_means',
+    'info_nce'
 ]

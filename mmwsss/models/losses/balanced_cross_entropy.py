@@ -14,20 +14,32 @@ from .affinity_loss import global_means
 class BalancedCrossEntropy(nn.Module):
     """Mean over background pixels plus mean over foreground pixels.
 
-    As in the training of GETAM (https://arxiv.org/abs/2112.02841).
+    As in the training of GETAM (https://arxiv.org/abs/2112.02841) and, with
+    ``label_smoothing=0.4`` and ``loss_weight=0.5``, of AMN
+    (https://arxiv.org/abs/2203.16045).
     Both means count the pixels of the global batch, so a training on several
     processes computes what one process would. A batch without pixels of a
-    kind has the mean 0, where the published code gives NaN.
+    kind has the mean 0, where the published codes give NaN.
 
     Args:
         loss_weight (float): Factor. Defaults to 1.0.
         loss_name (str): Name in the log. Defaults to 'loss_ce'.
+        label_smoothing (float): What the right class leaves to the others in
+            equal parts, in [0, 1). Defaults to 0.
+
+    Raises:
+        ValueError: If ``label_smoothing`` is not in [0, 1).
     """
 
     def __init__(self,
                  loss_weight: float = 1.0,
-                 loss_name: str = 'loss_ce') -> None:
+                 loss_name: str = 'loss_ce',
+                 label_smoothing: float = 0.) -> None:
         super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ValueError('BalancedCrossEntropy needs label_smoothing in '
+                             f'[0, 1), got {label_smoothing}.')
+        self.label_smoothing = label_smoothing
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
@@ -51,8 +63,15 @@ class BalancedCrossEntropy(nn.Module):
         Returns:
             Tensor: Scalar.
         """
+        num_classes = logits.shape[1]
         each = F.cross_entropy(
-            logits.float(), labels, ignore_index=255, reduction='none')
+            logits.float(),
+            labels,
+            ignore_index=255,
+            reduction='none',
+            # PyTorch leaves the right class a share of what it spreads.
+            label_smoothing=self.label_smoothing * num_classes /
+            (num_classes - 1))
         kinds = (labels == 0, (labels > 0) & (labels != 255))
         means = global_means(
             [torch.where(kind, each, 0).sum() for kind in kinds],

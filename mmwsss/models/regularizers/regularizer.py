@@ -18,6 +18,8 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
     needs_second_view = False
     #: Whether the model must be configured with a refiner.
     needs_refined_cams = False
+    #: Whether the model's head must score the background (``pixel_logits``).
+    needs_pixel_logits = False
 
     def attention_request(self) -> Optional[AttentionRequest]:
         """Which attention the backbone must show during training.

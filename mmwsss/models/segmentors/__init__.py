@@ -1,5 +1,6 @@
 """Models that mmseg's train and test loops run."""
 from .affinity_net import AffinityNet
+from .amn import AMN
 from .cam_refiner import CAMRefiner
 from .cam_segmentor import CAMSegmentor
 from .end_to_end_segmentor import EndToEndSegmentor
@@ -8,6 +9,6 @@ from .multi_scale_encoder_decoder import MultiScaleEncoderDecoder
 from .seg_tta import SegTTAModel
 
 __all__ = [
-    'AffinityNet', 'CAMRefiner', 'CAMSegmentor', 'EndToEndSegmentor', 'IRNet',
-    'MultiScaleEncoderDecoder', 'SegTTAModel'
+    'AMN', 'AffinityNet', 'CAMRefiner', 'CAMSegmentor', 'EndToEndSegmentor',
+    'IRNet', 'MultiScaleEncoderDecoder', 'SegTTAModel'
 ]

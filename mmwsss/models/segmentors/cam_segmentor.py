@@ -159,6 +159,14 @@ class CAMSegmentor(BaseSegmentor):
                     f'{type(regularizer).__name__} compares two views; add '
                     "e.g. second_view=dict(type='mmwsss.HorizontalFlip') to "
                     'the model.')
+            if (regularizer.needs_pixel_logits
+                    and not self.decode_head.with_background):
+                raise ValueError(
+                    f'{type(regularizer).__name__} reads a score of the '
+                    'background at every position, which '
+                    f'{type(self.decode_head).__name__} does not give; take '
+                    "decode_head=dict(type='mmwsss.CAMHead', "
+                    'with_background=True, ...).')
         readers = [self.localizer, *self.regularizers]
         for reader in readers if self.refiner is None else ():
             if reader.needs_refined_cams:
@@ -253,6 +261,8 @@ class CAMSegmentor(BaseSegmentor):
                 return self.decode_head(view)
 
         providers = dict(logits=logits, cams=self.decode_head.cams)
+        if self.decode_head.with_background:
+            providers['pixel_logits'] = self.decode_head.pixel_logits
         if self.refiner is not None:
             providers['refined_cams'] = self.refiner
         return ViewOutput(image, labels, fields=fields, providers=providers)
@@ -374,6 +384,27 @@ class CAMSegmentor(BaseSegmentor):
         losses = dict(loss_cls=self.decode_head.loss(view))
         if other is not None:
             losses['loss_cls_view2'] = self.decode_head.loss(other)
+        self.add_terms(losses, view, other, frames, inputs, data_samples)
+        right = (view.logits.detach() > 0) == (labels > 0.5)
+        losses['acc_tags'] = 100 * right.float().mean()
+        return view, losses
+
+    def add_terms(self, losses: Dict[str, Tensor], view: ViewOutput,
+                  other: Optional[ViewOutput], frames: Dict[str, Callable],
+                  inputs: Tensor, data_samples: List[SegDataSample]) -> None:
+        """Add what the regularizers return.
+
+        Args:
+            losses (dict[str, Tensor]): Changed.
+            view (ViewOutput): First view.
+            other (ViewOutput, optional): Second view.
+            frames (dict): See :meth:`forward_views`.
+            inputs (Tensor): (N, 3, H, W).
+            data_samples (list[SegDataSample]): Of the batch.
+
+        Raises:
+            KeyError: If two of them use one name.
+        """
         batch = dict(inputs=inputs, data_samples=data_samples)
         for regularizer in self.regularizers:
             terms = regularizer(view, other, **frames, batch=batch)
@@ -383,9 +414,6 @@ class CAMSegmentor(BaseSegmentor):
                                f'{sorted(taken)}, which another part of the '
                                'model already uses.')
             losses.update(terms)
-        right = (view.logits.detach() > 0) == (labels > 0.5)
-        losses['acc_tags'] = 100 * right.float().mean()
-        return view, losses
 
     def stack_labels(self, data_samples: List[SegDataSample],
                      inputs: Tensor) -> Tensor:

@@ -179,6 +179,12 @@ def test_load_pseudo_mask(tmp_path):
     results = load(sample())
     assert np.array_equal(results['gt_seg_map'], mask)
     assert results['seg_fields'] == ['gt_seg_map']
+    results = LoadPseudoMask(str(tmp_path), key='seed_map')(sample())
+    assert np.array_equal(results['seed_map'], mask)
+    assert results['seg_fields'] == ['seed_map']
+    assert 'gt_seg_map' not in results
+    with pytest.raises(ValueError, match="'seeds'"):
+        LoadPseudoMask(str(tmp_path), key='seeds')
     mask[0, 0] = 6
     save_mask(tmp_path / 'pic.png', mask)
     with pytest.raises(ValueError, match='pic.*6'):

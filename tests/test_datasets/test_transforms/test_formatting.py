@@ -48,9 +48,12 @@ def test_masks():
     sample = PackWSSSInputs()(results(
         gt_seg_map=mask,
         valid_mask=np.ones((4, 6), np.uint8),
-        gt_saliency=np.ones((4, 6), np.float32)))['data_samples']
+        gt_saliency=np.ones((4, 6), np.float32),
+        seed_map=mask))['data_samples']
     assert sample.gt_sem_seg.data.shape == (1, 8, 9)
     assert sample.gt_sem_seg.data.dtype == torch.int64
+    assert sample.seed_sem_seg.data.shape == (1, 8, 9)
+    assert sample.seed_sem_seg.data.dtype == torch.int64
     assert sample.valid_mask.data.dtype == torch.bool
     assert sample.gt_saliency.data.shape == (1, 4, 6)
 

@@ -190,6 +190,16 @@ def test_saliency_threshold(tmp_path):
     assert np.array_equal(found, flat > 0)
 
 
+def test_soft_saliency(tmp_path):
+    Image.fromarray(MAP).save(tmp_path / 'a.png')
+    found = saliency(tmp_path / 'a.png', threshold=None)['gt_saliency']
+    assert found.dtype == np.float32
+    assert np.array_equal(found, MAP.astype(np.float32) / 255)
+    Image.fromarray(MAP > 0).save(tmp_path / 'b.png')
+    found = saliency(tmp_path / 'b.png', threshold=None)['gt_saliency']
+    assert np.array_equal(found, MAP > 0)
+
+
 def test_saliency_errors(tmp_path):
     with pytest.raises(KeyError, match="'im1' comes without a saliency map"):
         LoadSaliency()(dict(img_id='im1'))

@@ -84,3 +84,69 @@ def test_view_is_lazy_and_says_what_it_lacks():
     assert v.logits is v.logits and len(calls) == 1
     with pytest.raises(AttributeError, match="no 'attentions', only"):
         v.attentions
+
+
+@pytest.mark.parametrize('pooling', ['GlobalAveragePooling', 'HybridPooling'])
+def test_a_background_map_beside_the_classes(pooling):
+    """The last output; maps and scores of the classes do not change."""
+    head, plain = (
+        MODELS.build(
+            dict(
+                type='mmwsss.CAMHead',
+                num_classes=3,
+                in_channels=4,
+                bias=True,
+                pooling=dict(type='mmwsss.' + pooling),
+                with_background=extra)) for extra in (True, False))
+    assert head.conv.weight.shape[0] == 4 and not plain.with_background
+    torch.nn.init.normal_(head.conv.bias)
+    plain.load_state_dict({
+        'conv.weight': head.conv.weight[:3],
+        'conv.bias': head.conv.bias[:3]
+    })
+    feats = torch.randn(2, 4, 5, 6)
+    views = [
+        ViewOutput(
+            torch.zeros(2, 3, 8, 8),
+            fields=dict(feats=(feats, )),
+            providers=dict(cams=h.cams, pixel_logits=h.pixel_logits))
+        for h in (head, plain)
+    ]
+    assert_close(views[0].cams, views[1].cams)
+    assert_close(head(views[0]), plain(views[1]))
+    background = torch.einsum('c,nchw->nhw', head.conv.weight[3, :, 0, 0],
+                              feats)
+    assert_close(views[0].pixel_logits[:, 0], background)
+    assert_close(views[0].pixel_logits[:, 1:], views[1].cams)
+
+
+def test_label_conditioned_head():
+    torch.manual_seed(0)
+    head = MODELS.build(
+        dict(
+            type='mmwsss.LabelConditionedHead',
+            num_classes=3,
+            in_channels=4,
+            dilations=(1, 2)))
+    feats = torch.randn(2, 4, 5, 6)
+    labels = torch.tensor([[1., 0., 1.], [0., 0., 0.]])
+    codes = labels @ head.label_encoder.weight.T + head.label_encoder.bias
+    conditioned = head.condition(feats, labels)
+    for n in range(2):
+        for c in range(4):
+            assert_close(conditioned[n, c], feats[n, c] * codes[n, c])
+    head.eval()
+    expected = sum(
+        torch.nn.functional.conv2d(
+            conditioned, conv.weight, conv.bias, padding=d, dilation=d)
+        for conv, d in zip(head.branches, (1, 2)))
+    v = ViewOutput(
+        torch.zeros(2, 3, 8, 8),
+        fields=dict(feats=(conditioned, )),
+        providers=dict(pixel_logits=head.pixel_logits))
+    assert_close(v.pixel_logits, expected)
+    assert torch.equal(head.cams(v), v.pixel_logits[:, 1:])
+    # Dropout in training only.
+    assert torch.equal(head.classify(conditioned), v.pixel_logits)
+    head.train()
+    assert not torch.equal(head.classify(conditioned), v.pixel_logits)

@@ -138,3 +138,59 @@ def test_mixed_precision():
                 torch.zeros(2, 3, 8, 8),
                 fields=dict(feats=(feats.bfloat16(), ))))
     assert_close(half.float(), full, rtol=5e-2, atol=2e-2)
+
+
+# ------------------------------------------------------------- thresholded
+def thresholded(**kwargs):
+    return MODELS.build(
+        dict(type='mmwsss.ThresholdedAveragePooling', **kwargs))
+
+
+@pytest.mark.parametrize('threshold', [0., 0.1, 0.7])
+@pytest.mark.parametrize('size', [(5, 6), (1, 1), (1, 4)])
+def test_thresholded_average_pooling(threshold, size):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, *size).relu()
+    x[1] = torch.randn(4, *size)  # below zero as well
+    x[0, 0] = 0
+    x[2, 1] = 2.
+    pooled = thresholded(threshold=threshold)(x)
+    for n in range(3):
+        for c in range(4):
+            values = x[n, c].flatten().tolist()
+            kept = [v for v in values if v > threshold * max(values)]
+            count = max(sum(v > 0 for v in kept), 1)
+            assert float(pooled[n, c]) == pytest.approx(
+                sum(kept) / count, abs=1e-6)
+    assert pooled[0, 0] == 0
+    assert pooled[2, 1] == 2
+
+
+def test_threshold_gets_no_gradient():
+    x = torch.tensor([0.05, 0.5, 0.1, 1.]).view(1, 1, 2, 2).requires_grad_()
+    thresholded()(x).sum().backward()  # 0.1 is not above 0.1 * 1
+    assert x.grad.flatten().tolist() == [0, 0.5, 0, 0.5]
+
+
+def test_thresholded_pooling_of_half_precision_does_not_overflow():
+    x = torch.full((1, 1, 64, 64), 100., dtype=torch.float16)
+    assert thresholded()(x) == 100
+
+
+def test_thresholded_pooling_is_of_features():
+    torch.manual_seed(0)
+    head = MODELS.build(
+        dict(
+            type='mmwsss.CAMHead', num_classes=3, in_channels=4,
+            pooling=dict(type='mmwsss.ThresholdedAveragePooling')))
+    x = torch.rand(2, 4, 5, 5)
+    view = ViewOutput(torch.zeros(2, 3, 8, 8), fields=dict(feats=(x, )),
+                      providers=dict(cams=head.cams))
+    assert_close(head(view), thresholded()(x) @ head.conv.weight[..., 0, 0].T)
+    assert_close(view.cams, torch.nn.functional.conv2d(x, head.conv.weight))
+
+
+@pytest.mark.parametrize('threshold', [-0.1, 1.])
+def test_thresholded_pooling_refuses(threshold):
+    with pytest.raises(ValueError, match=r'\[0, 1\)'):
+        thresholded(threshold=threshold)

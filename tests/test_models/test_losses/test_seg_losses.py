@@ -317,3 +317,23 @@ def test_errors():
                  'max_entries'):
         with pytest.raises(ValueError, match=f'{name} is 0'):
             DenseEnergyLoss(**{name: 0})
+
+
+@pytest.mark.parametrize('smoothing', [0.4, 0.7])
+def test_smoothed_cross_entropy(smoothing):
+    logits, labels, _ = batch()
+    num_classes = logits.shape[1]
+    each = dict(bg=[], fg=[])
+    for n, y, x in np.ndindex(*labels.shape):
+        label = int(labels[n, y, x])
+        if label != 255:
+            z = logits[n, :, y, x]
+            target = torch.full_like(z, smoothing / (num_classes - 1))
+            target[label] = 1 - smoothing
+            each['fg' if label else 'bg'].append(
+                float((target * (z.exp().sum().log() - z)).sum()))
+    loss = BalancedCrossEntropy(loss_weight=0.5, label_smoothing=smoothing)
+    assert float(loss(logits, labels)) == pytest.approx(
+        sum(map(np.mean, each.values())) / 2, rel=1e-5)
+    with pytest.raises(ValueError, match='label_smoothing in'):
+        BalancedCrossEntropy(label_smoothing=1.)

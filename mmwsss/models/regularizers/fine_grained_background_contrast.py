@@ -1,0 +1,514 @@
+"""FBR: foreground pixels against fine-grained background and each other."""
+from typing import Callable, Dict, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import get_world_size
+from torch import Tensor, nn
+
+from mmwsss.registry import MODELS
+from mmwsss.structures.view_output import ViewOutput
+
+from ..losses.info_nce import class_weights, info_nce
+from ..utils.feature_bank import FeatureBank
+from ..utils.global_batch import GlobalBatch
+from ..utils.kmeans import cluster_points
+from ..utils.pixel_selection import (hard_pixels, own_scores, pixel_entropy,
+                                     scores_from_logits, scores_from_maps,
+                                     select_queries, sure_pixels)
+from ..utils.prototypes import (EPS, class_prototypes, draw_negatives,
+                                semantic_graph)
+from .regularizer import Regularizer
+
+
+def background_target(cams: Tensor,
+                      labels: Tensor,
+                      threshold: float = 0.05) -> Tensor:
+    """Where the tagged classes hardly show (FBR, Eq. 6).
+
+    Args:
+        cams (Tensor): Raw class maps (N, K, h, w).
+        labels (Tensor): Multi-hot tags (N, K).
+        threshold (float): Of the sum of the present maps' positive parts,
+            each divided by its maximum + 1e-5; background is below.
+            Defaults to 0.05.
+
+    Returns:
+        Tensor: float32 (N, h, w), 1 = background; all of an image without
+        classes. Without gradient.
+    """
+    maps = cams.detach().float().relu()
+    maps = maps / (maps.amax(dim=(2, 3), keepdim=True) + 1e-5)
+    shown = torch.where(labels[..., None, None] > 0, maps, 0).sum(dim=1)
+    return (shown < threshold).float()
+
+
+def finite(x: Tensor) -> Tensor:
+    """Constant in float32, with 0 for what is not a finite number.
+
+    A step that overflows in half precision is to be skipped for its loss. It
+    must not stop the run where classes are drawn, nor spoil a bank.
+    """
+    return x.detach().float().nan_to_num(0., 0., 0.)
+
+
+def resize(maps: Tensor, size: Tuple[int, int]) -> Tensor:
+    """Bilinear with corners aligned, nothing where the size is right."""
+    if maps.shape[2:] == tuple(size):
+        return maps
+    return F.interpolate(
+        maps, size=tuple(size), mode='bilinear', align_corners=True)
+
+
+@MODELS.register_module()
+class FineGrainedBackgroundContrast(Regularizer):
+    """Fine-grained background representation (FBR, arXiv 2406.15755).
+
+    Two 1x1 convolutions with a ReLU take the features into a foreground space
+    Z_fg and a background space Z_bg. Positions get pseudo labels from the
+    model's own maps. The hard ones among the foreground, unsure of their
+    class, are queries: each is pulled to the prototype of its class in the
+    batch and pushed away from
+
+    - ``loss_bg_contrast`` (Eq. 7): negative regions of interest, the k-means
+      centroids of the background features of each image. They come from a
+      bank that the global batch enters first.
+    - ``loss_fg_contrast`` (Eq. 9): features of other classes in the batch, of
+      similar classes more often.
+
+    Both train Z_fg alone. Means over the queries of each class are averaged
+    over all classes in the pseudo labels; with fewer than one class, for Eq. 9
+    fewer than two, and before ``start_iter`` they are 0.
+
+    - ``loss_similarity``: mean cosine of both spaces at a position, which
+      keeps them apart.
+    - ``loss_background_seg`` (Eq. 6): which positions are background, by a
+      BN, ReLU, dropout and a 1x1 convolution on top of that of Z_bg, against
+      :func:`background_target`. With this term it is the output of its ReLU
+      that ``loss_similarity`` compares with Z_fg, as published.
+
+    With ``both_views`` all terms are means over two views, each with a bank of
+    its own. Queries, prototypes, draws and banks are those of the images of
+    all processes (:class:`GlobalBatch`), all random numbers come from a
+    generator of their own, and banks, seed and step are part of a checkpoint.
+    All but the convolutions is in float32 under mixed precision.
+
+    In the published code both contrastive terms of setting I, and Eq. 7 of
+    setting I+S, receive detached features and hence train nothing, and Eq. 7
+    runs over the wrong axis. This follows the equations. It also caps the
+    queries of a class, leaves absent classes out of the pseudo labels, and
+    makes 10 steps of k-means on the device.
+
+    The settings of the paper are
+
+    ==================  =================  ======================
+    argument            I (on AMN)         I+S (on EPS and PPC)
+    ==================  =================  ======================
+    scores              'pixel_logits'     'refined_cams'
+    unsure_ratio        0.4                0.6
+    entropy_quantile    0.25               0.10
+    top_share           1 / 32             1 / 16
+    grid                None               (16, 16)
+    both_views          False              True
+    bank_size           100 000            50 000
+    bg_weight           0.05               0.01
+    ==================  =================  ======================
+
+    Args:
+        in_channels (int): Channels of the feature map read.
+        num_classes (int): Classes without background, K.
+        embed_dims (int): Channels D of both spaces. Defaults to 128.
+        in_index (int): Which of the backbone's feature maps to read.
+            Defaults to -1.
+        scores (str): What positions are labelled from:
+            ``'pixel_logits'`` of a head that scores the background
+            (:func:`scores_from_logits`), ``'refined_cams'`` or, for models
+            without a refiner, ``'cams'`` (:func:`scores_from_maps`; the
+            entropy of background positions is then 0).
+            Defaults to 'pixel_logits'.
+        unsure_ratio (float): Share of the pixels of a class that are not
+            sure, see :func:`sure_pixels`. In [0, 1). Defaults to 0.4.
+        entropy_quantile (float): See :func:`hard_pixels`. Defaults to 0.25.
+        top_share (float): Pixels that make a prototype, as a share of the
+            pixels of one image. Defaults to 1 / 32.
+        grid (tuple[int, int], optional): Rows and columns to which maps of
+            another size are brought for the contrastive terms. None takes
+            them as they are. Defaults to None.
+        both_views (bool): Whether the second view takes part.
+            Defaults to False.
+        temperature (float): Of both contrastive terms and the choice of
+            classes. Defaults to 0.5.
+        num_negatives (int): Per query and term. Defaults to 256.
+        num_clusters (int): Regions of an image, K of k-means. Defaults to 8.
+        bank_size (int): Regions in a bank. Defaults to 100000.
+        max_queries (int, optional): Of a class, at random. None takes all.
+            Defaults to 256.
+        bg_weight (float): Weight of ``loss_bg_contrast``. Defaults to 0.05.
+        fg_weight (float): Weight of ``loss_fg_contrast``. Defaults to 0.1.
+        sim_weight (float): Weight of ``loss_similarity``. Defaults to 0.1.
+        seg_weight (float): Weight of ``loss_background_seg``. Defaults to
+            0.1; 0 for setting I as released.
+        norm_eval (bool): Whether that BN keeps its initial statistics and
+            parameters, with which the published code trains; it is then
+            nearly the identity. Defaults to True.
+        start_iter (int): First training step with contrastive terms.
+            Defaults to 0.
+        init_cfg (dict, optional): Initialisation. Defaults to None:
+            Xavier-uniform convolutions.
+
+    Raises:
+        ValueError: If ``scores`` is no known kind, a weight is negative, no
+            term is left, or a number is out of its range.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 num_classes: int,
+                 embed_dims: int = 128,
+                 in_index: int = -1,
+                 scores: str = 'pixel_logits',
+                 unsure_ratio: float = 0.4,
+                 entropy_quantile: float = 0.25,
+                 top_share: float = 1 / 32,
+                 grid: Optional[Tuple[int, int]] = None,
+                 both_views: bool = False,
+                 temperature: float = 0.5,
+                 num_negatives: int = 256,
+                 num_clusters: int = 8,
+                 bank_size: int = 100000,
+                 max_queries: Optional[int] = 256,
+                 bg_weight: float = 0.05,
+                 fg_weight: float = 0.1,
+                 sim_weight: float = 0.1,
+                 seg_weight: float = 0.1,
+                 norm_eval: bool = True,
+                 start_iter: int = 0,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        name = type(self).__name__
+        if scores not in ('pixel_logits', 'refined_cams', 'cams'):
+            raise ValueError(f"{name} needs scores='pixel_logits', "
+                             f"'refined_cams' or 'cams', got {scores!r}.")
+        weights = (bg_weight, fg_weight, sim_weight, seg_weight)
+        if min(weights) < 0 or max(weights) == 0:
+            raise ValueError(
+                f'{name} needs bg_weight, fg_weight, sim_weight and '
+                f'seg_weight >= 0 and one above 0, got {weights}.')
+        for key, value, right in (
+            ('unsure_ratio in [0, 1)', unsure_ratio, 0 <= unsure_ratio < 1),
+            ('entropy_quantile in [0, 1]', entropy_quantile,
+             0 <= entropy_quantile <= 1),
+            ('top_share in (0, 1]', top_share, 0 < top_share <= 1),
+            ('temperature > 0', temperature, temperature > 0),
+            ('num_negatives >= 1', num_negatives, num_negatives >= 1),
+            ('num_clusters >= 1', num_clusters, num_clusters >= 1),
+            ('max_queries >= 1 or None', max_queries,
+             max_queries is None or max_queries >= 1)):
+            if not right:
+                raise ValueError(f'{name} needs {key}, got {value}.')
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.in_index = in_index
+        self.scores = scores
+        self.unsure_ratio = unsure_ratio
+        self.entropy_quantile = entropy_quantile
+        self.top_share = top_share
+        self.grid = grid
+        self.both_views = both_views
+        self.temperature = temperature
+        self.num_negatives = num_negatives
+        self.num_clusters = num_clusters
+        self.max_queries = max_queries
+        self.bg_weight = bg_weight
+        self.fg_weight = fg_weight
+        self.sim_weight = sim_weight
+        self.seg_weight = seg_weight
+        self.norm_eval = norm_eval
+        self.start_iter = start_iter
+        self.needs_second_view = both_views
+        self.needs_refined_cams = scores == 'refined_cams'
+        self.needs_pixel_logits = scores == 'pixel_logits'
+
+        # Parameters without a loss would stop distributed training.
+        self.fg_conv = self.bg_conv = None
+        if max(bg_weight, fg_weight, sim_weight) > 0:
+            self.fg_conv = nn.Conv2d(in_channels, embed_dims, 1, bias=False)
+        if max(bg_weight, sim_weight, seg_weight) > 0:
+            self.bg_conv = nn.Conv2d(in_channels, embed_dims, 1, bias=False)
+            # Then it stays a random projection.
+            self.bg_conv.requires_grad_(max(sim_weight, seg_weight) > 0)
+        if seg_weight > 0:
+            self.seg_norm = nn.BatchNorm2d(embed_dims).train(not norm_eval)
+            nn.init.constant_(self.seg_norm.bias, 1e-4)
+            self.seg_norm.requires_grad_(not norm_eval)
+            self.seg_dropout = nn.Dropout(0.5)
+            self.seg_conv = nn.Conv2d(embed_dims, 1, 1, bias=False)
+        for module in self.children():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+        self.banks = nn.ModuleList(
+            FeatureBank(bank_size, embed_dims)
+            for _ in range((1 + both_views) * (bg_weight > 0)))
+        # The run's seed, which a Runner sets before it builds a model. A
+        # buffer, so that all processes and a resumed run draw the same.
+        self.register_buffer('seed',
+                             torch.tensor(torch.initial_seed() % 2**32))
+        self.register_buffer('step', torch.tensor(0))
+
+    def train(self, mode: bool = True) -> 'FineGrainedBackgroundContrast':
+        """Switch the mode; a BN that rests stays as it is."""
+        super().train(mode)
+        if self.norm_eval and self.seg_weight > 0:
+            self.seg_norm.eval()
+        return self
+
+    def forward(self,
+                view: ViewOutput,
+                other: Optional[ViewOutput] = None,
+                *,
+                transform: Optional[Callable[[Tensor], Tensor]] = None,
+                inverse: Optional[Callable[[Tensor], Tensor]] = None,
+                batch: dict) -> Dict[str, Tensor]:
+        """The terms of positive weight, and what they were made of.
+
+        In training mode this also fills the banks.
+
+        Args:
+            view (ViewOutput): First view, with tags; its ``feats`` and the
+                maps that ``scores`` names are read, ``cams`` by
+                ``loss_background_seg``.
+            other (ViewOutput, optional): Second view, likewise; only with
+                ``both_views``.
+            transform (Callable, optional): Not needed.
+            inverse (Callable, optional): Not needed.
+            batch (dict): ``data_samples`` with ``img_id``.
+
+        Returns:
+            dict[str, Tensor]: Of ``loss_bg_contrast``, ``loss_fg_contrast``,
+            ``loss_similarity`` and ``loss_background_seg``; and, for the log,
+            ``contrast_queries``, the number of queries in the global batch,
+            and ``contrast_bank``, the regions in the bank, each the mean over
+            the views.
+
+        Raises:
+            ValueError: If the feature map has another number of channels or
+                the tags another number of classes than configured.
+        """
+        views = [view, other] if self.both_views else [view]
+        active = int(self.step) >= self.start_iter
+        generator = self.generator(view.image.device)
+        for each in views:
+            self.check(each)
+        layout = None
+        if active and self.contrasts:
+            layout = GlobalBatch.of(
+                [s.img_id for s in batch['data_samples']],
+                view.feats[self.in_index])
+        terms = [
+            self.view_terms(each, i, layout, generator)
+            for i, each in enumerate(views)
+        ]
+        if self.training:
+            self.step += 1
+        return {k: sum(t[k] for t in terms) / len(terms) for k in terms[0]}
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether a contrastive term has a weight."""
+        return self.bg_weight > 0 or self.fg_weight > 0
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Random numbers of this step, the same in all processes."""
+        seed = int(self.seed) * 1000003 + int(self.step)
+        return torch.Generator(device).manual_seed(seed % 2**63)
+
+    def check(self, view: ViewOutput) -> None:
+        """Raise if the view does not fit the configuration."""
+        channels = view.feats[self.in_index].shape[1]
+        if channels != self.in_channels:
+            raise ValueError(
+                f'FineGrainedBackgroundContrast has in_channels='
+                f'{self.in_channels}, but feature map {self.in_index} of the '
+                f'backbone has {channels} channels. Set in_channels to it.')
+        if view.labels.shape[1] != self.num_classes:
+            raise ValueError(
+                'FineGrainedBackgroundContrast has num_classes='
+                f'{self.num_classes}, the tags are of {view.labels.shape[1]} '
+                'classes. Set num_classes to it.')
+
+    def view_terms(self, view: ViewOutput, index: int,
+                   layout: Optional[GlobalBatch],
+                   generator: torch.Generator) -> Dict[str, Tensor]:
+        """Weighted terms of one view.
+
+        Args:
+            view (ViewOutput): The view.
+            index (int): Number of the view, which is that of its bank.
+            layout (GlobalBatch, optional): None leaves the contrastive terms
+                at 0.
+            generator (Generator): For all draws.
+
+        Returns:
+            dict[str, Tensor]: See :meth:`forward`.
+        """
+        feats = view.feats[self.in_index]
+        z_fg = z_bg = maps = cams = None
+        if self.fg_conv is not None:
+            z_fg = self.fg_conv(feats).relu().float()
+        if self.bg_conv is not None:
+            raw_bg = self.bg_conv(feats)
+            z_bg = raw_bg.relu().float()
+        # Not without gradient: who reads these maps next gets the same.
+        if self.contrasts:
+            maps = getattr(view, self.scores)
+        if self.seg_weight > 0:
+            cams = view.cams
+        labels = view.labels.float()
+        losses = {}
+        with torch.autocast(feats.device.type, enabled=False):
+            if self.contrasts:
+                bank = self.banks[index] if self.bg_weight > 0 else None
+                losses = self.contrast(z_fg, z_bg, finite(maps), labels,
+                                       bank, layout, generator)
+            apart = z_bg
+            if self.seg_weight > 0:
+                apart = self.seg_norm(raw_bg.float()).relu()
+                logits = self.seg_conv(self.seg_dropout(apart))
+                target = background_target(
+                    resize(cams.detach().float(), logits.shape[2:]), labels)
+                losses['loss_background_seg'] = self.seg_weight * \
+                    F.binary_cross_entropy_with_logits(logits[:, 0], target)
+            if self.sim_weight > 0:
+                losses['loss_similarity'] = self.sim_weight * \
+                    F.cosine_similarity(z_fg, apart, dim=1, eps=EPS).mean()
+        return losses
+
+    @torch.no_grad()
+    def label_positions(self, maps: Tensor,
+                        tags: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """What each position belongs to, how strongly, and if it is hard.
+
+        Args:
+            maps (Tensor): What ``scores`` names, with the background's plane
+                (N, K + 1, h, w) or, for ``'cams'``, without.
+            tags (Tensor): Multi-hot tags (N, K).
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Pseudo labels int64, their scores,
+            and bool; each (N, h, w).
+        """
+        if self.scores == 'pixel_logits':
+            pixels = scores_from_logits(maps, tags)
+        else:
+            pixels = scores_from_maps(maps[:, -self.num_classes:], tags)
+        labels = pixels.labels
+        entropy = pixel_entropy(pixels.prob)
+        if self.scores != 'pixel_logits':
+            entropy = entropy.masked_fill(labels == 0, 0)
+        sure, _ = sure_pixels(pixels.scores, labels, self.unsure_ratio)
+        hard, _ = hard_pixels(entropy, sure, self.entropy_quantile)
+        return labels, own_scores(pixels.scores, labels), hard
+
+    def contrast(self, z_fg: Tensor, z_bg: Optional[Tensor], maps: Tensor,
+                 tags: Tensor, bank: Optional[FeatureBank],
+                 layout: Optional[GlobalBatch],
+                 generator: torch.Generator) -> Dict[str, Tensor]:
+        """Both contrastive terms, weighted.
+
+        Of a mean over all processes, as their gradients get one.
+
+        Args:
+            z_fg (Tensor): Foreground space (N, D, h, w).
+            z_bg (Tensor, optional): Background space (N, D, h, w); needed
+                with a bank.
+            maps (Tensor): See :meth:`label_positions`.
+            tags (Tensor): Multi-hot tags (N, K).
+            bank (FeatureBank, optional): That of this view; None leaves the
+                term against the background out.
+            layout (GlobalBatch, optional): None leaves the terms at 0.
+            generator (Generator): For all draws.
+
+        Returns:
+            dict[str, Tensor]: The terms, and what :meth:`forward` logs.
+        """
+        size = self.grid or tuple(z_fg.shape[2:])
+        z_fg = resize(z_fg, size)
+        # In the graph, as distributed training expects.
+        zero = z_fg.sum() * 0
+        losses = dict(contrast_queries=zero.detach())
+        if bank is not None:
+            losses['loss_bg_contrast'] = zero
+        if self.fg_weight > 0:
+            losses['loss_fg_contrast'] = zero
+        if layout is not None:
+            labels, scores, hard = self.label_positions(
+                resize(maps, size), tags)
+            if bank is not None:
+                self.extend_bank(bank, resize(finite(z_bg), size),
+                                 labels == 0, layout, generator)
+            # One row per position.
+            rows = z_fg.movedim(1, -1).flatten(0, 2)
+            features, labels, scores, hard = (
+                layout.gather(x).flatten(0, 2)
+                for x in (finite(rows).view(*labels.shape, -1), labels,
+                          scores, hard.to(torch.uint8)))
+            queries = select_queries(labels, hard > 0, self.max_queries,
+                                     generator)
+            losses['contrast_queries'] = zero.new_tensor(len(queries))
+            classes = labels[labels > 0].unique()
+            positions = size[0] * size[1]
+            planes = scores.new_zeros(self.num_classes + 1, len(scores))
+            prototypes = class_prototypes(
+                features, planes.scatter_(0, labels[None], scores[None]),
+                max(int(positions * self.top_share), 1))
+            # Which queries lie in this process's images, and where.
+            mine, local = layout.locate(queries, positions)
+            anchors = rows[local]
+            query_labels = labels[queries]
+            positives = prototypes[query_labels][mine]
+            weights = get_world_size() * class_weights(
+                query_labels, len(classes))[mine]
+            shape = (len(queries), self.num_negatives)
+            if bank is not None and len(bank) > 0:
+                index = bank.draw(shape, generator)[mine]
+                losses['loss_bg_contrast'] = zero + self.bg_weight * (
+                    weights * info_nce(anchors, positives,
+                                       bank.rows[:len(bank)], index,
+                                       self.temperature)).sum()
+            if self.fg_weight > 0 and len(classes) > 1:
+                graph = semantic_graph(prototypes[classes], self.temperature)
+                index = draw_negatives(labels, classes, graph, query_labels,
+                                       self.num_negatives, generator)[mine]
+                losses['loss_fg_contrast'] = zero + self.fg_weight * (
+                    weights * info_nce(anchors, positives, features, index,
+                                       self.temperature)).sum()
+        if bank is not None:
+            losses['contrast_bank'] = zero.new_tensor(len(bank))
+        return losses
+
+    @torch.no_grad()
+    def extend_bank(self, bank: FeatureBank, z_bg: Tensor, background: Tensor,
+                    layout: GlobalBatch,
+                    generator: torch.Generator) -> None:
+        """Add the background regions of the global batch to a bank.
+
+        Args:
+            bank (FeatureBank): The bank.
+            z_bg (Tensor): Background space (N, D, h, w).
+            background (Tensor): Where there is background, bool (N, h, w).
+            layout (GlobalBatch): Of the N images.
+            generator (Generator): For the first centroids.
+        """
+        uniforms = torch.rand(
+            len(layout.order),
+            self.num_clusters,
+            generator=generator,
+            device=z_bg.device)
+        regions, exist = cluster_points(
+            z_bg.flatten(2).mT.contiguous(), background.flatten(1),
+            self.num_clusters, uniforms[layout.places])
+        regions = layout.gather(regions)
+        # Not every backend gathers bool.
+        exist = layout.gather(exist.to(torch.uint8)).bool()
+        if self.training:
+            bank.enqueue(regions[exist])

@@ -1,0 +1,91 @@
+"""Feature vectors of earlier steps, first in, first out."""
+from typing import Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class FeatureBank(nn.Module):
+    """A ring of the last ``capacity`` feature vectors.
+
+    Vectors are kept in float32. Both buffers are part of the checkpoint, so
+    a resumed run continues with the same bank; with 100 000 vectors of 128
+    channels that is 51 MB.
+
+    Args:
+        capacity (int): Vectors kept at most.
+        channels (int): Their length D.
+
+    Raises:
+        ValueError: If ``capacity`` is not positive.
+    """
+
+    def __init__(self, capacity: int, channels: int) -> None:
+        super().__init__()
+        if capacity < 1:
+            raise ValueError(
+                f'FeatureBank needs a capacity of at least 1, got {capacity}.')
+        self.capacity = capacity
+        self.register_buffer('rows', torch.zeros(capacity, channels))
+        #: Vectors ever added; the next one goes to slot total % capacity.
+        self.register_buffer('total', torch.tensor(0))
+
+    def __len__(self) -> int:
+        """Vectors that are there."""
+        return min(int(self.total), self.capacity)
+
+    @property
+    def pointer(self) -> int:
+        """The slot of ``rows`` that is written next."""
+        return int(self.total) % self.capacity
+
+    @torch.no_grad()
+    def enqueue(self, features: Tensor) -> None:
+        """Add vectors in their order, over the oldest where it is full.
+
+        Args:
+            features (Tensor): (n, D). Of more than ``capacity`` the last
+                remain.
+        """
+        last = features[-self.capacity:]
+        first = self.total + len(features) - len(last)
+        steps = torch.arange(len(last), device=self.rows.device)
+        self.rows[(first + steps) % self.capacity] = last.to(self.rows)
+        self.total += len(features)
+
+    def ordered(self) -> Tensor:
+        """The vectors that are there, the oldest first.
+
+        Returns:
+            Tensor: A copy, (len(self), D).
+        """
+        if len(self) < self.capacity:
+            return self.rows[:len(self)].clone()
+        return self.rows.roll(-self.pointer, dims=0)
+
+    def draw(self,
+             size: Sequence[int],
+             generator: Optional[torch.Generator] = None) -> Tensor:
+        """Random slots of ``rows`` that are in use, with replacement.
+
+        Args:
+            size (Sequence[int]): Shape of the result.
+            generator (Generator, optional): On the bank's device.
+
+        Returns:
+            Tensor: int64, of shape ``size``.
+
+        Raises:
+            ValueError: If the bank is empty.
+        """
+        if len(self) == 0:
+            raise ValueError('FeatureBank is empty: enqueue before draw.')
+        return torch.randint(
+            len(self),
+            tuple(size),
+            generator=generator,
+            device=self.rows.device)
+
+    def extra_repr(self) -> str:
+        """Shown when a model is printed."""
+        return f'capacity={self.capacity}, channels={self.rows.shape[1]}'

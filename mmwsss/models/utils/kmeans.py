@@ -1,0 +1,162 @@
+"""k-means of many images at once, on the device."""
+from typing import Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def relative_distances(points: Tensor, centroids: Tensor) -> Tensor:
+    """Squared distances less the square of the point, as that is common.
+
+    Args:
+        points (Tensor): (N, P, D).
+        centroids (Tensor): (N, K, D).
+
+    Returns:
+        Tensor: (N, P, K).
+    """
+    return torch.baddbmm(
+        centroids.square().sum(dim=2)[:, None], points, centroids.mT, alpha=-2)
+
+
+def assign_points(points: Tensor, centroids: Tensor) -> Tensor:
+    """Nearest centroid of every point.
+
+    Args:
+        points (Tensor): (N, P, D).
+        centroids (Tensor): (N, K, D).
+
+    Returns:
+        Tensor: int64 (N, P), the lowest index of equally near ones.
+    """
+    return relative_distances(points, centroids).argmin(dim=2)
+
+
+def initial_centroids(points: Tensor,
+                      mask: Tensor,
+                      uniforms: Tensor) -> Tensor:
+    """First centroids as by k-means++ (Arthur & Vassilvitskii, 2007).
+
+    The first is any point, each further one is drawn with a probability in
+    proportion to the squared distance from the nearest one so far; where all
+    of these are zero, any point again.
+
+    Args:
+        points (Tensor): (N, P, D).
+        mask (Tensor): bool (N, P), which rows are points.
+        uniforms (Tensor): Random numbers in [0, 1), (N, K), one per draw.
+
+    Returns:
+        Tensor: (N, K, D). Of an image without points, row 0.
+    """
+    mask, uniforms = mask.double(), uniforms.double()
+    squares = points.square().sum(dim=2)
+    nearest = torch.full_like(mask, float('inf'))
+    rows = torch.arange(len(points), device=points.device)
+    drawn = []
+    for k in range(uniforms.shape[1]):
+        weights = mask if k == 0 else nearest * mask
+        weights = torch.where(
+            weights.sum(dim=1, keepdim=True) > 0, weights, mask)
+        bounds = weights.cumsum(dim=1)
+        total = bounds[:, -1:].contiguous()
+        index = torch.searchsorted(
+            bounds, uniforms[:, k:k + 1] * total, right=True)
+        # Where rounding reached the total: the last row with a weight.
+        index = index.minimum(torch.searchsorted(bounds, total))[:, 0]
+        drawn.append(points[rows, index])
+        distances = relative_distances(points, drawn[-1][:, None])[..., 0]
+        nearest = nearest.minimum((distances + squares).clamp(min=0).double())
+    return torch.stack(drawn, dim=1)
+
+
+def kmeans(points: Tensor,
+           mask: Tensor,
+           init: Tensor,
+           max_steps: int = 10,
+           tol: float = 1e-4) -> Tensor:
+    """Lloyd's algorithm on every image of a batch.
+
+    A point belongs to its nearest centroid (:func:`assign_points`), which
+    moves to the mean of its points; one without points stays. An image rests
+    once its centroids moved no further, in squares summed up, than ``tol``
+    times the variance of its points, so it does not matter which images it
+    shares a batch with. No order of additions varies, so the same input gives
+    the same result on the same device.
+
+    Args:
+        points (Tensor): (N, P, D), without gradient.
+        mask (Tensor): bool (N, P), which rows are points.
+        init (Tensor): First centroids (N, K, D).
+        max_steps (int): Lloyd steps at most. Defaults to 10.
+        tol (float): See above; the variance is averaged over the D
+            coordinates, as scikit-learn does. Defaults to 1e-4.
+
+    Returns:
+        Tensor: Centroids (N, K, D).
+    """
+    weights = mask.to(points.dtype)[..., None]
+    size = weights.sum(dim=1, keepdim=True).clamp(min=1)
+    centre = (points * weights).sum(dim=1, keepdim=True) / size
+    variance = (((points - centre) * weights).square() / size).sum(
+        dim=1).mean(dim=1)
+    centroids, moving = init, mask.any(dim=1)
+    for _ in range(max_steps):
+        ids = assign_points(points, centroids)
+        members = F.one_hot(ids, init.shape[1]).to(points.dtype) * weights
+        counts = members.sum(dim=1)[..., None]
+        # Not index_add_, whose order of additions varies on a GPU.
+        means = members.mT @ points / counts.clamp(min=1)
+        moved = torch.where((counts > 0) & moving[:, None, None], means,
+                            centroids)
+        shift = (moved - centroids).square().sum(dim=(1, 2))
+        centroids, moving = moved, moving & (shift > tol * variance)
+        if not moving.any():
+            break
+    return centroids
+
+
+@torch.no_grad()
+def cluster_points(points: Tensor,
+                   mask: Tensor,
+                   num_clusters: int,
+                   uniforms: Optional[Tensor] = None,
+                   init: Optional[Tensor] = None,
+                   **kwargs) -> Tuple[Tensor, Tensor]:
+    """At most K vectors that stand for the points of each image.
+
+    The centroids of :func:`kmeans`, or the points themselves where there are
+    no more than K.
+
+    Args:
+        points (Tensor): (N, P, D).
+        mask (Tensor): bool (N, P), which rows are points.
+        num_clusters (int): K.
+        uniforms (Tensor, optional): Random numbers in [0, 1), (N, K), of
+            which :func:`initial_centroids` are made. None draws them.
+            Defaults to None.
+        init (Tensor, optional): First centroids (N, K, D) instead of these.
+            Defaults to None.
+        **kwargs: See :func:`kmeans`.
+
+    Returns:
+        tuple[Tensor, Tensor]: Vectors (N, K, D) and, bool (N, K), which of
+        them there are: the first ones of each image, in the order of
+        clusters or points.
+    """
+    n, num_points, _ = points.shape
+    if init is None:
+        if uniforms is None:
+            uniforms = torch.rand(n, num_clusters, device=points.device)
+        init = initial_centroids(points, mask, uniforms)
+    centroids = kmeans(points, mask, init, **kwargs)
+    # The points first, in their order.
+    first = (~mask).to(torch.uint8).argsort(
+        dim=1, stable=True)[:, :num_clusters, None]
+    raw = points.gather(1, first.expand(-1, -1, points.shape[2]))
+    raw = F.pad(raw, (0, 0, 0, max(num_clusters - num_points, 0)))
+    sizes = mask.sum(dim=1)[:, None]
+    vectors = torch.where((sizes > num_clusters)[..., None], centroids, raw)
+    return vectors, torch.arange(
+        num_clusters, device=points.device) < sizes

@@ -1,0 +1,208 @@
+"""Which pixels are sure, which are hard: pseudo labels of a feature map.
+
+As in FBR (arXiv 2406.15755), read from its published code. Planes of all maps
+are the background, then the K classes.
+"""
+from typing import NamedTuple, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: Keeps constant maps finite.
+EPS = 1e-5
+
+
+class PixelScores(NamedTuple):
+    """What is known about each position before any is chosen.
+
+    Attributes:
+        prob (Tensor): Probabilities (N, K + 1, h, w).
+        scores (Tensor): How strongly each class shows, (N, K + 1, h, w).
+        labels (Tensor): Pseudo labels int64 (N, h, w).
+    """
+    prob: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+def absent_classes(tags: Tensor) -> Tensor:
+    """Planes of classes that an image lacks.
+
+    Args:
+        tags (Tensor): Multi-hot tags (N, K).
+
+    Returns:
+        Tensor: bool (N, K + 1, 1, 1); the background is never absent.
+    """
+    return F.pad(tags <= 0, (1, 0))[..., None, None]
+
+
+def scores_from_logits(logits: Tensor,
+                       tags: Optional[Tensor] = None) -> PixelScores:
+    """Of a network that segments: background and classes compete.
+
+    The softmax over planes, each plane brought to [0, 1]; a pixel belongs to
+    the plane that is then highest.
+
+    Args:
+        logits (Tensor): (N, K + 1, h, w).
+        tags (Tensor, optional): Multi-hot tags (N, K). Classes that an image
+            lacks are not assigned; at its own maximum nearly every one of
+            them would reach 1. None assigns them, as the published code
+            does. Defaults to None.
+
+    Returns:
+        PixelScores: The planes of absent classes stay in ``prob`` and
+        ``scores``.
+    """
+    prob = logits.softmax(dim=1)
+    low = prob.amin(dim=(2, 3), keepdim=True)
+    high = prob.amax(dim=(2, 3), keepdim=True)
+    scores = (prob - low) / (high - low + EPS)
+    allowed = scores
+    if tags is not None:
+        allowed = scores.masked_fill(absent_classes(tags), -float('inf'))
+    return PixelScores(prob, scores, allowed.argmax(dim=1))
+
+
+def scores_from_maps(maps: Tensor,
+                     tags: Tensor,
+                     background: float = 0.1) -> PixelScores:
+    """Of class maps: the background is where none is high.
+
+    With a = relu(map), m and M its extremes: values below m + 1e-5 become
+    zero, then the map is (a - m - 1e-5) / (M - m + 1e-5). It is not clipped,
+    so where a was cut off it may be negative, and a map without positive
+    values is -1.
+
+    Args:
+        maps (Tensor): Raw or refined maps of the classes (N, K, h, w).
+        tags (Tensor): Multi-hot tags (N, K).
+        background (float): Constant score of the background.
+            Defaults to 0.1.
+
+    Returns:
+        PixelScores: ``prob`` is the softmax over all planes, where those of
+        absent classes are zero; in ``scores`` they are not.
+    """
+    maps = maps.relu()
+    low = maps.amin(dim=(2, 3), keepdim=True)
+    high = maps.amax(dim=(2, 3), keepdim=True)
+    maps = maps.masked_fill(maps < low + EPS, 0)
+    scores = F.pad((maps - low - EPS) / (high - low + EPS),
+                   (0, 0, 0, 0, 1, 0), value=background)
+    prob = scores.masked_fill(absent_classes(tags), 0).softmax(dim=1)
+    return PixelScores(prob, scores, prob.argmax(dim=1))
+
+
+def own_scores(scores: Tensor, labels: Tensor) -> Tensor:
+    """Score of each position for the class it belongs to.
+
+    Args:
+        scores (Tensor): (N, K + 1, h, w).
+        labels (Tensor): int64 (N, h, w).
+
+    Returns:
+        Tensor: (N, h, w).
+    """
+    return scores.gather(1, labels[:, None])[:, 0]
+
+
+def sure_pixels(scores: Tensor,
+                labels: Tensor,
+                ratio: float,
+                min_score: float = 0.05) -> Tuple[Tensor, Tensor]:
+    """The better part of the pixels of each class of each image.
+
+    Of the n pixels of a class that score above ``min_score`` for it, in
+    ascending order, number floor(n * ratio), counted from 0, is the
+    threshold; pixels above it are sure. None is if n is 0 or 1. The
+    background has no sure pixels.
+
+    Args:
+        scores (Tensor): (N, K + 1, h, w).
+        labels (Tensor): int64 (N, h, w).
+        ratio (float): In [0, 1).
+        min_score (float): See above. Defaults to 0.05.
+
+    Returns:
+        tuple[Tensor, Tensor]: bool (N, h, w), and the thresholds
+        (N, K + 1), infinite where there are no pixels.
+    """
+    num, planes = scores.shape[:2]
+    own = own_scores(scores, labels)
+    # Number of the pair of image and class.
+    group = labels + planes * torch.arange(
+        num, device=labels.device)[:, None, None]
+    listed = (labels > 0) & (own > min_score)
+    values, order = own[listed].sort()
+    groups, stable = group[listed][order].sort(stable=True)
+    # Group after group, ascending in each, and a place for those of none.
+    values = F.pad(values[stable], (0, 1), value=float('inf'))
+    counts = torch.bincount(groups, minlength=num * planes)
+    picks = counts.cumsum(0) - counts + (counts.double() * ratio).long()
+    thresholds = values[picks.masked_fill(counts == 0, len(values) - 1)]
+    sure = (labels > 0) & (own > thresholds[group])
+    return sure, thresholds.view(num, planes)
+
+
+def pixel_entropy(prob: Tensor) -> Tensor:
+    """Entropy of each position's distribution over planes.
+
+    Args:
+        prob (Tensor): (N, K + 1, h, w).
+
+    Returns:
+        Tensor: (N, h, w) in nats, of the type of ``prob``.
+    """
+    # In double precision, so that equal positions get equal values in
+    # whatever order the planes are summed up.
+    p = prob.double()
+    return -(p * (p + 1e-10).log()).sum(dim=1).to(prob.dtype)
+
+
+def hard_pixels(entropy: Tensor, sure: Tensor,
+                quantile: float) -> Tuple[Tensor, Tensor]:
+    """Unsure positions of which the network is not certain either.
+
+    Args:
+        entropy (Tensor): (N, h, w).
+        sure (Tensor): bool (N, h, w).
+        quantile (float): Of the entropy of each image, interpolated; a hard
+            position exceeds it. In [0, 1].
+
+    Returns:
+        tuple[Tensor, Tensor]: bool (N, h, w), and the quantiles (N,).
+    """
+    bounds = torch.quantile(entropy.flatten(1), quantile, dim=1)
+    return ~sure & (entropy > bounds[:, None, None]), bounds
+
+
+def select_queries(labels: Tensor,
+                   hard: Tensor,
+                   max_queries: Optional[int] = None,
+                   generator: Optional[torch.Generator] = None) -> Tensor:
+    """The hard pixels of all classes, at most so many of each at random.
+
+    Args:
+        labels (Tensor): int64 (P,), background 0.
+        hard (Tensor): bool (P,).
+        max_queries (int, optional): Per class. None takes all.
+            Defaults to None.
+        generator (Generator, optional): On the device of the labels.
+
+    Returns:
+        Tensor: Rows int64 (Q,), class after class and ascending in each.
+    """
+    rows = (hard & (labels > 0)).nonzero()[:, 0]
+    if max_queries is not None:
+        shuffled = rows[torch.randperm(
+            len(rows), generator=generator, device=rows.device)]
+        classes, order = labels[shuffled].sort(stable=True)
+        # How many of its class came before.
+        rank = torch.arange(
+            len(rows), device=rows.device) - torch.searchsorted(
+                classes, classes)
+        rows = shuffled[order[rank < max_queries]].sort()[0]
+    return rows[labels[rows].sort(stable=True)[1]]
