@@ -1,9 +1,13 @@
 """Options and set-up shared by all tests."""
 import os
+import signal
 
 # Before torch is imported: small tensors are fastest on one thread, and two
 # test processes must not fight for the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# What a shell starts in the background ignores Ctrl-C, and so would all that
+# tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

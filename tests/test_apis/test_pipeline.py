@@ -261,11 +261,7 @@ def test_no_stage_outlives_its_pipeline(tmp_path, sign):
     run = subprocess.Popen(
         [sys.executable, '-W', 'ignore', TOOLS / 'run_pipeline.py', path,
          '--work-dir', 'run'],
-        cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True,
-        # What a shell starts in the background ignores it, and so would
-        # every process below.
-        preexec_fn=lambda: signal.signal(signal.SIGINT,
-                                         signal.default_int_handler))
+        cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     note = tmp_path / 'run' / 'nap' / 'pid.txt'
     deadline = time.time() + 60
     while not (note.is_file() and note.read_text()):
