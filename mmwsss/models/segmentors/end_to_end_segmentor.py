@@ -101,6 +101,7 @@ class EndToEndSegmentor(CAMSegmentor):
         # inference); inside, the head's own rule holds.
         self.align_corners = False
         self._told_no_saliency = False
+        self._levels: Optional[Tuple[List[float], List[float]]] = None
 
     # ---------------------------------------------------------- training
     def segments_now(self) -> bool:
@@ -281,10 +282,13 @@ class EndToEndSegmentor(CAMSegmentor):
         """
         preprocessor = self.data_preprocessor
         if getattr(preprocessor, '_enable_normalize', False):
-            # Their buffers are float32: 123.675 comes back as 123.67500305.
-            mean, std = ([round(v, 4) for v in values.flatten().tolist()]
-                         for values in (preprocessor.mean, preprocessor.std))
-            return denormalize(inputs.float(), mean, std)
+            if self._levels is None:
+                # Read once, as they lie on the device. Their buffers are
+                # float32: 123.675 comes back as 123.67500305.
+                self._levels = tuple(
+                    [round(v, 4) for v in values.flatten().tolist()]
+                    for values in (preprocessor.mean, preprocessor.std))
+            return denormalize(inputs.float(), *self._levels)
         return inputs.clamp(0, 255).to(torch.uint8)
 
     def stack_saliency(self, data_samples: Sequence[SegDataSample],
