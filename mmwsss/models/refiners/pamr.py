@@ -119,6 +119,23 @@ class PAMR(nn.Module):
                 size=image.shape[-2:],
                 mode='bilinear',
                 align_corners=True)
+        # On a CPU one image at a time, whose planes stay in the cache.
+        step = 1 if maps.device.type == 'cpu' else len(maps)
+        return torch.cat([
+            self.average(*pair)
+            for pair in zip(image.split(step), maps.split(step))
+        ])
+
+    def average(self, image: Tensor, maps: Tensor) -> Tensor:
+        """All steps.
+
+        Args:
+            image (Tensor): (N, 3, H, W), 0..255.
+            maps (Tensor): (N, K, H, W).
+
+        Returns:
+            Tensor: (N, K, H, W).
+        """
         affinity = pamr_affinity(image, self.dilations)
         for _ in range(self.num_iters):
             refined = torch.zeros_like(maps)
