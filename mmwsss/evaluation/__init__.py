@@ -2,10 +2,10 @@
 from .functional import (ScoreBins, ThresholdCurve, best_class,
                          curve_from_confusion, curve_from_histogram,
                          score_histogram)
-from .metrics import CAMIoUMetric, PseudoLabelIoU
+from .metrics import CAMIoUMetric, InstanceAP, PseudoLabelIoU
 
 __all__ = [
-    'CAMIoUMetric', 'PseudoLabelIoU', 'ScoreBins', 'ThresholdCurve',
-    'best_class', 'curve_from_confusion', 'curve_from_histogram',
-    'score_histogram'
+    'CAMIoUMetric', 'InstanceAP', 'PseudoLabelIoU', 'ScoreBins',
+    'ThresholdCurve', 'best_class', 'curve_from_confusion',
+    'curve_from_histogram', 'score_histogram'
 ]

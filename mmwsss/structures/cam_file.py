@@ -167,7 +167,11 @@ def read_cam(path: Union[str, Path],
         raise ValueError(f'Class maps of image {img_id} ({path}) lack '
                          f'{missing}; the file holds {names}.')
     class_ids, cam, size = values
-    _check(img_id, class_ids, cam, size, num_classes)
+    try:
+        _check(f'{img_id} ({path})', class_ids, cam, size, num_classes)
+    except ValueError as error:
+        raise ValueError(f'{error} Delete the file and write it '
+                         'again.') from error
     size = (int(size[0]), int(size[1]))
     if image_size is not None and size != tuple(image_size):
         raise ValueError(

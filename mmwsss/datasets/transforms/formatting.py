@@ -4,7 +4,7 @@ from typing import Sequence
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from mmengine.structures import LabelData, PixelData
+from mmengine.structures import InstanceData, LabelData, PixelData
 from mmseg.structures import SegDataSample
 
 from mmwsss.registry import TRANSFORMS
@@ -25,7 +25,9 @@ class PackWSSSInputs(BaseTransform):
     - ``gt_sem_seg`` int64 (1, h, w), ``valid_mask`` bool (1, h, w) and
       ``gt_saliency`` (1, h, w) where the pipeline made them;
     - ``seed_sem_seg`` int64 (1, h, w), the pseudo mask of an earlier stage,
-      where the pipeline loaded it as ``seed_map``.
+      where the pipeline loaded it as ``seed_map``;
+    - ``gt_instances``: ``InstanceData`` with ``masks`` bool (n, h, w) and
+      ``labels`` int64 (n,), where the pipeline loaded them.
 
     Args:
         meta_keys (Sequence[str]): What to keep as metainfo where present.
@@ -74,6 +76,11 @@ class PackWSSSInputs(BaseTransform):
             sample.valid_mask = _pixels(results['valid_mask'], bool)
         if 'gt_saliency' in results:
             sample.gt_saliency = _pixels(results['gt_saliency'])
+        if 'gt_instances' in results:
+            sample.gt_instances = InstanceData(**{
+                key: torch.from_numpy(value)
+                for key, value in results['gt_instances'].items()
+            })
         return dict(inputs=torch.from_numpy(image), data_samples=sample)
 
     def __repr__(self) -> str:

@@ -11,6 +11,10 @@ from PIL import Image, UnidentifiedImageError
 from mmwsss.datasets.image_labels import labels_from_mask
 from mmwsss.registry import TRANSFORMS
 
+#: What Pillow raises at files that are no whole image.
+_BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError,
+           Image.DecompressionBombError)
+
 
 def read_image(path: Union[str, Path], img_id: str) -> np.ndarray:
     """Read any image file as 8-bit BGR.
@@ -36,6 +40,10 @@ def read_image(path: Union[str, Path], img_id: str) -> np.ndarray:
         raise FileNotFoundError(
             f'Image {img_id!r}: no file {path}. Restore it or take the id '
             'off the list.') from error
+    except OSError as error:  # A folder, no permission, ..
+        raise ValueError(f'Image {img_id!r}: {path} cannot be read '
+                         f'({error.strerror}). Replace the file or take the '
+                         'id off the list.') from error
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         # OpenCV fills the rows that a cut-off file lacks with grey and says
@@ -47,8 +55,7 @@ def read_image(path: Union[str, Path], img_id: str) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
         if image is None:
             raise ValueError('OpenCV cannot decode it')
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError,
-            cv2.error) as error:
+    except (*_BROKEN, cv2.error) as error:
         raise ValueError(
             f'Image {img_id!r}: {path} is corrupt or no image ({error}). '
             'Replace the file or take the id off the list.') from error
@@ -81,7 +88,7 @@ def read_saliency(path: Union[str, Path], img_id: str) -> np.ndarray:
             mode = picture.mode
             saliency = np.array(
                 picture.convert('L') if mode in ('RGB', '1') else picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _BROKEN as error:
         raise ValueError(f'Image {img_id!r}: the saliency map {path} is '
                          f'corrupt ({error}).') from error
     if mode not in ('1', 'L', 'P', 'RGB'):
@@ -120,7 +127,7 @@ def read_mask(path: Union[str, Path], img_id: str) -> np.ndarray:
         with Image.open(path) as picture:
             mode = picture.mode
             mask = np.array(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _BROKEN as error:
         raise ValueError(f'Image {img_id!r}: the mask {path} is corrupt '
                          f'({error}).') from error
     if mode not in ('P', 'L') or mask.ndim != 2:

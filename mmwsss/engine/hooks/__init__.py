@@ -1,9 +1,12 @@
 """Hooks."""
 from .checkpoint_hook import AtomicCheckpointHook
+from .displacement_mean_hook import DisplacementMeanHook
 from .gallery_hook import GalleryHook
 from .save_cams_hook import SaveCAMsHook
+from .save_instances_hook import SaveInstancesHook
 from .save_masks_hook import SaveMasksHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'GalleryHook', 'SaveCAMsHook', 'SaveMasksHook'
+    'AtomicCheckpointHook', 'DisplacementMeanHook', 'GalleryHook',
+    'SaveCAMsHook', 'SaveInstancesHook', 'SaveMasksHook'
 ]

@@ -108,8 +108,10 @@ class AtomicCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if self.backend_args == dict(backend=BACKEND) and is_main_process():
             # What a killed run left. Only names that atomic_write gives.
-            for temp in Path(self.out_dir).glob('.*.tmp-*.pth'):
-                temp.unlink(missing_ok=True)
+            for folder, name in ((self.out_dir, '.*.tmp-*.pth'),
+                                 (runner.work_dir, '.last_checkpoint.tmp-*')):
+                for temp in Path(folder).glob(name):
+                    temp.unlink(missing_ok=True)
         if (0 < runner.max_iters <= runner.iter
                 and runner.val_loop is not None):
             runner.logger.info('The resumed training was complete; only its '

@@ -5,13 +5,14 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
 from mmwsss.registry import HOOKS
 from mmwsss.structures.cam_file import MANIFEST, write_cam, write_manifest
+from mmwsss.utils.io import make_folder, remove_temporary
 from mmwsss.version import __version__
 
 
@@ -31,6 +32,25 @@ def file_digest(path: str) -> Optional[str]:
         for block in iter(lambda: file.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()
+
+
+def begin_folder(folder: Path) -> None:
+    """Get a folder ready for the files of a test, in all processes.
+
+    It is incomplete from now on, and what a killed test was just writing
+    goes.
+
+    Args:
+        folder (Path): The folder; it need not exist.
+
+    Raises:
+        NotADirectoryError: If a file is in its place.
+    """
+    if is_main_process():
+        make_folder(folder)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        remove_temporary(folder)
+    barrier()  # Nobody else may be writing yet.
 
 
 def sample_id(sample: Any) -> str:
@@ -84,8 +104,8 @@ class SaveCAMsHook(Hook):
         Args:
             runner (Runner): The runner.
         """
-        if self.enabled and is_main_process():
-            (self.out_dir / MANIFEST).unlink(missing_ok=True)
+        if self.enabled:
+            begin_folder(self.out_dir)
 
     def after_test_iter(self,
                         runner,

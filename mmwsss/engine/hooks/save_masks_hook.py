@@ -1,17 +1,39 @@
 """Predicted masks of a test as files."""
 from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from mmwsss.registry import HOOKS
-from mmwsss.structures.cam_file import MANIFEST
 from mmwsss.structures.mask_file import write_mask, write_mask_manifest
 from mmwsss.version import __version__
 
-from .save_cams_hook import file_digest, sample_id
+from .save_cams_hook import begin_folder, file_digest, sample_id
+
+
+def facts_of_test(runner) -> Dict[str, Any]:
+    """How the predictions of a test came about, for a manifest.
+
+    Args:
+        runner (Runner): The runner.
+
+    Returns:
+        dict: Config, checkpoint and its digest, split, images, classes.
+    """
+    dataset = runner.test_dataloader.dataset
+    checkpoint = runner._load_from
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    return dict(
+        mmwsss_version=__version__,
+        config=runner.cfg.filename,
+        checkpoint=checkpoint,
+        checkpoint_sha256=file_digest(checkpoint) if checkpoint else None,
+        split=getattr(dataset, 'ann_file', None),
+        data_root=getattr(dataset, 'data_root', None),
+        num_images=len(dataset),
+        classes=list(classes) if classes else None)
 
 
 @HOOKS.register_module()
@@ -41,8 +63,7 @@ class SaveMasksHook(Hook):
             return
         meta = getattr(runner.test_dataloader.dataset, 'metainfo', None) or {}
         self.palette = meta.get('palette')
-        if is_main_process():
-            (self.out_dir / MANIFEST).unlink(missing_ok=True)
+        begin_folder(self.out_dir)
 
     def after_test_iter(self,
                         runner,
@@ -85,19 +106,8 @@ class SaveMasksHook(Hook):
         # The evaluator has met all processes before, so all have written.
         if self.out_dir is None or not is_main_process():
             return
+        write_mask_manifest(self.out_dir, **facts_of_test(runner))
         dataset = runner.test_dataloader.dataset
-        checkpoint = runner._load_from
-        classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        write_mask_manifest(
-            self.out_dir,
-            mmwsss_version=__version__,
-            config=runner.cfg.filename,
-            checkpoint=checkpoint,
-            checkpoint_sha256=file_digest(checkpoint) if checkpoint else None,
-            split=getattr(dataset, 'ann_file', None),
-            data_root=getattr(dataset, 'data_root', None),
-            num_images=len(dataset),
-            classes=list(classes) if classes else None)
         print_log(
             f'Masks of {len(dataset)} images are in {self.out_dir}.',
             logger='current')

@@ -1,6 +1,9 @@
 """What turns class maps into better ones, image by image."""
 from .dense_crf import DenseCRF
+from .instances import (cluster_cells, find_fragments, instances_irn,
+                        refine_centroids, split_planes)
 from .label_completion import LabelCompletion, complete_labels
+from .mask_proposals import refine_labels, refine_maps
 from .pamr import PAMR
 from .pixel_correlation_module import (PixelCorrelationModule, competing_maps,
                                        pixel_correlation)
@@ -9,6 +12,8 @@ from .random_walk import (edge_affinity, random_walk, walk_scores_irn,
 
 __all__ = [
     'DenseCRF', 'LabelCompletion', 'PAMR', 'PixelCorrelationModule',
-    'competing_maps', 'complete_labels', 'edge_affinity', 'pixel_correlation',
-    'random_walk', 'walk_scores_irn', 'walk_scores_psa'
+    'cluster_cells', 'competing_maps', 'complete_labels', 'edge_affinity',
+    'find_fragments', 'instances_irn', 'pixel_correlation', 'random_walk',
+    'refine_centroids', 'refine_labels', 'refine_maps', 'split_planes',
+    'walk_scores_irn', 'walk_scores_psa'
 ]

@@ -37,6 +37,21 @@ class CAMRefiner(BaseSegmentor):
             ValueError: If the image does not suit the network.
         """
 
+    def refine_sample(self, image: Tensor, cams: Tensor,
+                      sample: SegDataSample) -> Tensor:
+        """Scores of one image, where more than them is predicted.
+
+        Args:
+            image (Tensor): See :meth:`refine`.
+            cams (Tensor): See :meth:`refine`.
+            sample (SegDataSample): With ``class_ids`` (k,). A subclass adds
+                to it what else it predicts.
+
+        Returns:
+            Tensor: See :meth:`refine`.
+        """
+        return self.refine(image, cams)
+
     def predict(
         self,
         inputs: Tensor,
@@ -72,8 +87,9 @@ class CAMRefiner(BaseSegmentor):
                                    f'({key!r}). {LOAD_CAMS}')
             h, w = self._own_size(image, sample)
             try:
-                scores = self.refine(image[:, :h, :w],
-                                     sample.cams.to(image.device).float())
+                scores = self.refine_sample(
+                    image[:, :h, :w],
+                    sample.cams.to(image.device).float(), sample)
             except ValueError as error:
                 raise ValueError(f'Image {img_id}: {error}') from error
             ids = sample.class_ids.to(image.device)

@@ -1,14 +1,16 @@
 """IRNet: class maps refined by a walk that boundaries stop."""
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce
+from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwsss.registry import MODELS
 
+from ..refiners.instances import instances_irn
 from ..refiners.random_walk import walk_scores_irn
 from ..utils.pixel_pairs import pair_labels, path_offsets
 from .cam_refiner import CAMRefiner, label_maps, resize_cams, take_options
@@ -38,7 +40,11 @@ class IRNet(CAMRefiner):
     Two branches on a frozen classifier's backbone learn class boundaries and,
     if wanted, displacements to centroids from confident label maps.
     Prediction diffuses the class maps of a sample up to the boundaries; the
-    displacements are of no use for semantic masks.
+    displacements are of no use for semantic masks. With ``instances`` samples
+    get ``pred_instances`` too: ``masks`` bool (n, H, W), which do not overlap,
+    ``labels`` int64 (n,), classes 0..K-1, and ``scores`` float32 (n,) in
+    [0, 1], all on the CPU. The displacement's mean must have been measured for
+    that (:class:`mmwsss.engine.DisplacementMeanHook`).
 
     Args:
         backbone (dict): :class:`~mmwsss.models.backbones.ResNetWithStem`,
@@ -56,16 +62,43 @@ class IRNet(CAMRefiner):
               Defaults to 8.
             - ``threshold`` (float): Score of the background.
               Defaults to 0.25.
+            - ``cam_power`` (float): Exponent of the class maps before the
+              walk, above 0. AMN takes 1.3. Defaults to 1.
             - ``crop_size`` (int): Images are padded to this square, or where
               they are larger to a multiple of the deepest stride.
               Defaults to 512.
+        instances (dict, optional): Predict instances, ``dict()`` with the
+            published settings. Options, see
+            :func:`~mmwsss.models.refiners.instances_irn`:
+
+            - ``num_steps`` (int): Steps of the cells towards their centroid.
+              Defaults to 300.
+            - ``threshold`` (float): Displacements shorter than this, in
+              cells, make a centre. Defaults to 2.5.
+            - ``background`` (float): Score of the background.
+              Defaults to 0.25.
+            - ``min_area`` (float): Fragments smaller than this share of the
+              image get score 0. Defaults to 0.01.
+
+            None predicts masks only. Defaults to None.
         train_cfg (dict, optional): Unused, accepted like in mmseg.
         test_cfg (dict, optional): Unused, accepted like in mmseg.
         data_preprocessor (dict, optional): See mmseg.
         init_cfg (dict, optional): Initialisation. Defaults to None.
+
+    Raises:
+        KeyError: If an option is unknown.
+        ValueError: If instances are wanted without displacement head.
     """
     PROPAGATE = dict(
-        radius=5, beta=10, log_steps=8, threshold=0.25, crop_size=512)
+        radius=5,
+        beta=10,
+        log_steps=8,
+        threshold=0.25,
+        cam_power=1,
+        crop_size=512)
+    INSTANCES = dict(
+        num_steps=300, threshold=2.5, background=0.25, min_area=0.01)
 
     def __init__(self,
                  backbone: dict,
@@ -73,6 +106,7 @@ class IRNet(CAMRefiner):
                  displacement_head: Optional[dict] = None,
                  radius: int = 10,
                  propagate: Optional[dict] = None,
+                 instances: Optional[dict] = None,
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None,
@@ -87,6 +121,12 @@ class IRNet(CAMRefiner):
         self.radius = radius
         self.propagate = take_options('IRNet.propagate', propagate,
                                       self.PROPAGATE)
+        self.instances = instances if instances is None else take_options(
+            'IRNet.instances', instances, self.INSTANCES)
+        if instances is not None and self.displacement_head is None:
+            raise ValueError(
+                'IRNet finds instances by displacements: add '
+                "displacement_head=dict(type='mmwsss.DisplacementHead').")
 
     def train(self, mode: bool = True) -> 'IRNet':
         """Switch the heads; the backbone stays in evaluation.
@@ -155,16 +195,39 @@ class IRNet(CAMRefiner):
         Returns:
             Tensor: (h, w) with h = ceil(H / stride), w likewise.
         """
-        h, w = image.shape[-2:]
+        feats = self._padded_feats(torch.stack((image, image.flip(-1))))
+        return self._edge(feats, image)
+
+    def predict_field(self, image: Tensor) -> Tensor:
+        """Displacements of one image.
+
+        Args:
+            image (Tensor): (3, H, W).
+
+        Returns:
+            Tensor: (2, h, w) in cells, rows before columns, without their
+            mean if that was measured.
+        """
+        return self._field(self._padded_feats(image[None]), image)
+
+    def _padded_feats(self, views: Tensor) -> Tuple[Tensor, ...]:
+        """Features of (N, 3, H, W), padded at the right and bottom."""
         divisor = self.edge_head.deepest_stride
         pad = [
             max(self.propagate['crop_size'], -(-s // divisor) * divisor) - s
-            for s in (h, w)
+            for s in views.shape[-2:]
         ]
-        views = torch.stack((image, image.flip(-1)))
-        views = F.pad(views, (0, pad[1], 0, pad[0]))
-        logits = self.edge_head(self.extract_feat(views))
-        return merge_edges(logits, self.cells((h, w)))
+        return self.extract_feat(F.pad(views, (0, pad[1], 0, pad[0])))
+
+    def _edge(self, feats: Sequence[Tensor], image: Tensor) -> Tensor:
+        """Boundaries (h, w) from features of an image and its mirror."""
+        return merge_edges(
+            self.edge_head(feats), self.cells(image.shape[-2:]))
+
+    def _field(self, feats: Sequence[Tensor], image: Tensor) -> Tensor:
+        """Displacements (2, h, w) from features whose first is an image's."""
+        h, w = self.cells(image.shape[-2:])
+        return self.displacement_head([x[:1] for x in feats])[0, :, :h, :w]
 
     def cells(self, size: Tuple[int, int]) -> Tuple[int, int]:
         """Size of an image's boundary map.
@@ -188,31 +251,80 @@ class IRNet(CAMRefiner):
             Tensor: (k + 1, H, W): the constant background score, then the
             classes, the highest value of all being 1.
         """
-        options = dict(self.propagate)
-        threshold = options.pop('threshold')
-        del options['crop_size']
-        size = tuple(image.shape[-2:])
-        background = image.new_full((1, *size), threshold)
         if not len(cams):
-            return background
-        scores = walk_scores_irn(
-            resize_cams(cams, self.cells(size)),
-            self.predict_edge(image),
-            size,
-            stride=self.edge_head.stride,
-            **options)
-        return torch.cat((background, scores))
+            return self._scores(cams, None, image)
+        return self._scores(cams, self.predict_edge(image), image)
+
+    def refine_sample(self, image: Tensor, cams: Tensor,
+                      sample: SegDataSample) -> Tensor:
+        """Scores of one image, and its instances where they are wanted.
+
+        Args:
+            image (Tensor): (3, H, W).
+            cams (Tensor): (k, h, w) in [0, 1].
+            sample (SegDataSample): With ``class_ids`` (k,); gets
+                ``pred_instances``.
+
+        Returns:
+            Tensor: See :meth:`refine`.
+
+        Raises:
+            ValueError: If instances are wanted but the mean of the
+                displacements was never measured.
+        """
+        if self.instances is None:
+            return self.refine(image, cams)
+        if not self.displacement_head.running_mean.any():
+            raise ValueError(
+                'the mean of the displacements was never measured, so all '
+                'of them are off by one constant. Put '
+                "dict(type='mmwsss.DisplacementMeanHook') into custom_hooks: "
+                'it measures the mean when a training ends, and before a '
+                'test of a checkpoint that lacks it. From Python: '
+                'model.calibrate_displacement(loader).')
+        feats = self._padded_feats(torch.stack((image, image.flip(-1))))
+        edge = self._edge(feats, image)
+        masks, index, scores = instances_irn(
+            self._start(cams, image), edge, self._field(feats, image),
+            tuple(image.shape[-2:]), **self.instances, **self._walk())
+        sample.pred_instances = InstanceData(
+            masks=masks, labels=sample.class_ids.cpu()[index], scores=scores)
+        return self._scores(cams, edge, image)
+
+    def _start(self, cams: Tensor, image: Tensor) -> Tensor:
+        """Class maps (k, h, w) from which the walk starts."""
+        cams = resize_cams(cams, self.cells(image.shape[-2:]))
+        return cams**self.propagate['cam_power']
+
+    def _walk(self) -> dict:
+        """Options of the walk."""
+        names = ('radius', 'beta', 'log_steps')
+        return dict({name: self.propagate[name] for name in names},
+                    stride=self.edge_head.stride)
+
+    def _scores(self, cams: Tensor, edge: Optional[Tensor],
+                image: Tensor) -> Tensor:
+        """See :meth:`refine`; without class no boundaries are needed."""
+        size = tuple(image.shape[-2:])
+        scores = image.new_full((1, *size), self.propagate['threshold'])
+        if len(cams):
+            walked = walk_scores_irn(
+                self._start(cams, image), edge, size, **self._walk())
+            scores = torch.cat((scores, walked))
+        return scores
 
     @torch.no_grad()
     def calibrate_displacement(self, loader: Iterable[dict]) -> Tensor:
         """Set the displacement that is taken off in evaluation.
 
         The loss only sees differences of displacements; their mean over the
-        training images shall be zero.
+        training images shall be zero. Images are looked at as in prediction:
+        padded, because the padding enters the heads' normalisation, and only
+        the cells of the image count.
 
         Args:
-            loader (Iterable[dict]): Batches of a data loader; of several
-                processes each gives its share.
+            loader (Iterable[dict]): Batches of images at their own size, from
+                a data loader; of several processes each gives its share.
 
         Returns:
             Tensor: (2,), the mean over images, rows before columns.
@@ -229,10 +341,14 @@ class IRNet(CAMRefiner):
         training = self.training
         self.eval()
         for batch in loader:
-            inputs = self.data_preprocessor(batch, False)['inputs']
-            field = self.displacement_head(self.extract_feat(inputs))
-            total[:2] += field.double().mean((2, 3)).sum(0)
-            total[2] += len(field)
+            data = self.data_preprocessor(batch, False)
+            samples = data.get('data_samples')
+            samples = samples or [SegDataSample() for _ in data['inputs']]
+            for image, sample in zip(data['inputs'], samples):
+                h, w = self._own_size(image, sample)
+                field = self.predict_field(image[:, :h, :w])
+                total[:2] += field.double().mean((1, 2))
+                total[2] += 1
         self.train(training)
         all_reduce(total)
         if not total[2]:

@@ -9,6 +9,7 @@ from mmseg.structures import SegDataSample
 
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.evaluation import CAMIoUMetric
+from mmwsss.models.refiners import instances_irn
 from mmwsss.models.utils.pixel_pairs import path_cells, path_offsets
 from mmwsss.registry import MODELS
 from mmwsss.structures.cam_file import write_cam
@@ -157,6 +158,26 @@ def test_irnet_predicts_the_published_propagation():
     assert len(expected.unique()) == 3
 
 
+def test_irnet_takes_class_maps_to_a_power():
+    size, power = (29, 34), 1.3
+    sample, powered = make_sample([0, 3], size), make_sample([0, 3], size)
+    for each in (sample, powered):
+        # As many cells as pixels, so that nothing is resized before.
+        each.cams = make_sample([0, 3], size, cam_size=(8, 9)).cams
+    powered.cams = powered.cams**power
+    image = torch.randn(1, 3, *size)
+    options = dict(radius=3, beta=2, log_steps=1, crop_size=64)
+    with torch.no_grad():
+        plain, = build_irnet(propagate=options).predict(image, [powered])
+        result, = build_irnet(
+            propagate=dict(options, cam_power=power)).predict(image, [sample])
+        other, = build_irnet(propagate=options).predict(
+            image, [make_sample([0, 3], size, cam_size=(8, 9))])
+    torch.testing.assert_close(result.cams, plain.cams)
+    assert torch.equal(result.pred_sem_seg.data, plain.pred_sem_seg.data)
+    assert (result.cams - other.cams).abs().max() > 0.01
+
+
 @pytest.mark.parametrize('build', [build_affinity_net, build_irnet])
 def test_image_without_class(build):
     model = build()
@@ -288,10 +309,12 @@ def test_calibrated_displacement_has_mean_zero():
     ]
     mean = model.calibrate_displacement(batches)
     assert model.training and not model.backbone.training
+    # As prediction sees the images: padded to 64, cut back to 48 pixels.
     with torch.no_grad():
-        fields = torch.cat([
-            model.eval()(b['inputs'])[1] for b in batches
+        fields = torch.stack([
+            model.eval().predict_field(x) for b in batches for x in b['inputs']
         ])
+    assert fields.shape == (3, 2, 12, 12)
     assert mean.abs().min() > 1e-3
     torch.testing.assert_close(
         fields.mean((0, 2, 3)), torch.zeros(2), rtol=0, atol=1e-5)
@@ -302,6 +325,90 @@ def test_calibrated_displacement_has_mean_zero():
         model.calibrate_displacement([])
     with pytest.raises(ValueError, match='no displacement_head'):
         build_irnet().calibrate_displacement(batches)
+
+
+def instance_net(**options):
+    """An IRNet that predicts instances, its mean measured."""
+    model = build_irnet(
+        displacement_head=FIELD, instances=options,
+        propagate=dict(radius=3, crop_size=64))
+    with torch.no_grad():  # Else all cells hardly move.
+        model.displacement_head.predict.weight *= 8
+    torch.manual_seed(1)
+    model.calibrate_displacement([dict(inputs=torch.randn(2, 3, 40, 48))])
+    return model
+
+
+def test_irnet_predicts_instances():
+    size = (38, 45)
+    image = torch.randn(1, 3, *size)
+    model = instance_net(num_steps=40, threshold=1.5, min_area=0.02)
+    with torch.no_grad():
+        result, = model.predict(image, [make_sample([4, 1], size)])
+        # Beside them everything is as without.
+        model.instances = None
+        plain, = model.predict(image, [make_sample([4, 1], size)])
+        edge = model.predict_edge(image[0])
+        # The displacements of the padded image, cut back.
+        views = torch.nn.functional.pad(
+            torch.cat((image, image.flip(-1))), (0, 64 - 45, 0, 64 - 38))
+        field = model.displacement_head(
+            [x[:1] for x in model.backbone(views)])[0, :, :10, :12]
+        torch.testing.assert_close(
+            field, model.predict_field(image[0]), rtol=0, atol=1e-4)
+    assert torch.equal(result.cams, plain.cams)
+    assert torch.equal(result.pred_sem_seg.data, plain.pred_sem_seg.data)
+    assert 'pred_instances' not in plain
+    found = result.pred_instances
+    assert found.masks.dtype == torch.bool
+    assert found.labels.dtype == torch.int64
+    assert len(found) > 2 and found.masks.shape[1:] == size
+    assert set(found.labels.tolist()) == {1, 4}
+    assert found.masks.sum(0).max() == 1
+    assert found.scores.max() == 1
+    small = found.masks.sum((1, 2)) < 0.02 * 38 * 45
+    assert torch.equal(found.scores == 0, small)
+    # The same from the parts, of which each is tested for itself.
+    cams = torch.nn.functional.interpolate(
+        make_sample([4, 1], size).cams[None], size=(10, 12),
+        mode='bilinear')[0]
+    masks, index, scores = instances_irn(
+        cams, edge, field, size, 40, 1.5, min_area=0.02, radius=3)
+    assert torch.equal(masks, found.masks)
+    assert torch.equal(torch.tensor([4, 1])[index], found.labels)
+    torch.testing.assert_close(scores, found.scores)
+
+
+def test_instances_of_image_without_class():
+    model = instance_net()
+    with torch.no_grad():
+        result, = model.predict(
+            torch.randn(1, 3, 40, 48), [make_sample([], (40, 48))])
+    assert result.pred_instances.masks.shape == (0, 40, 48)
+    assert not result.pred_sem_seg.data.any()
+
+
+def test_instances_need_displacements_and_their_mean():
+    with pytest.raises(ValueError, match='displacement_head=dict'):
+        build_irnet(instances=dict())
+    with pytest.raises(KeyError, match=r"instances does not know \['steps'\]"):
+        build_irnet(displacement_head=FIELD, instances=dict(steps=3))
+    model = build_irnet(displacement_head=FIELD, instances=dict())
+    assert model.instances == dict(
+        num_steps=300, threshold=2.5, background=0.25, min_area=0.01)
+    image, sample = torch.randn(1, 3, 40, 48), make_sample([1], (40, 48))
+    with torch.no_grad(), pytest.raises(
+            ValueError, match='Image pic: .*DisplacementMeanHook'):
+        model.predict(image, [sample])
+    # Its loader gives images that are smaller than their batch too.
+    other = torch.zeros(1, 3, 40, 48)
+    other[..., :32, :40] = image[..., :32, :40]
+    small = SegDataSample(metainfo=dict(ori_shape=(32, 40)))
+    mean = model.calibrate_displacement(
+        [dict(inputs=other, data_samples=[small])]).clone()
+    torch.testing.assert_close(
+        mean,
+        model.calibrate_displacement([dict(inputs=image[..., :32, :40])]))
 
 
 def test_stem_comes_first():

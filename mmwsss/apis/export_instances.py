@@ -1,0 +1,137 @@
+"""One COCO file of a folder of instances: the work of a tool."""
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from mmwsss.structures.instance_file import (encode_mask, instance_path,
+                                             read_instances)
+from mmwsss.utils.io import atomic_write
+
+from .evaluation_data import evaluation_dataset
+from .run import load_config
+
+
+def bounding_box(mask: np.ndarray) -> List[int]:
+    """The smallest box around a mask.
+
+    Args:
+        mask (ndarray): bool (H, W), not empty.
+
+    Returns:
+        list[int]: COCO's x, y, width, height.
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    left, top = int(columns[0]), int(rows[0])
+    return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
+
+
+def annotations_of(found: Any, image_id: int, first_id: int,
+                   min_score: float) -> List[Dict[str, Any]]:
+    """COCO's annotations of one image.
+
+    Args:
+        found (InstanceFile): The instances. Those of score 0 (too small) are
+            left out, and what is empty.
+        image_id (int): Number of the image.
+        first_id (int): Number of the first annotation.
+        min_score (float): Those below are left out.
+
+    Returns:
+        list[dict]: Category c + 1 is class c.
+    """
+    annotations: List[Dict[str, Any]] = []
+    for mask, label, score in zip(found.masks, found.labels, found.scores):
+        if score <= 0 or score < min_score or not mask.any():
+            continue
+        annotations.append(
+            dict(
+                id=first_id + len(annotations),
+                image_id=image_id,
+                category_id=int(label) + 1,
+                segmentation=dict(
+                    size=list(mask.shape), counts=encode_mask(mask)),
+                area=int(mask.sum()),
+                bbox=bounding_box(mask),
+                iscrowd=0,
+                score=float(f'{score:.6g}')))
+    return annotations
+
+
+def coco_of_folder(folder: Path, dataset: Any,
+                   min_score: float = 0) -> Dict[str, Any]:
+    """A folder of instances as one COCO data set.
+
+    Args:
+        folder (Path): Of instance files.
+        dataset (ImageLevelDataset): Which images, and the names of classes.
+        min_score (float): Instances below are left out. Defaults to 0.
+
+    Returns:
+        dict: ``images``, ``annotations`` and ``categories``.
+
+    Raises:
+        FileNotFoundError: If the folder lacks images.
+        ValueError: If a file is damaged or has other classes.
+    """
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    missing = [
+        info['img_id'] for info in infos
+        if not instance_path(folder, info['img_id']).is_file()
+    ]
+    if missing:
+        raise FileNotFoundError(
+            f'{folder} lacks the instances of {len(missing)} of {len(infos)} '
+            f'images, such as {missing[0]}. Write them with: python '
+            'tools/test.py CONFIG CHECKPOINT --out FOLDER, for the training '
+            'images with --train-images; or choose the images with '
+            '--train-images or --split here.')
+    root = dataset.data_prefix['img_path']
+    images: List[Dict[str, Any]] = []
+    annotations: List[Dict[str, Any]] = []
+    for number, info in enumerate(infos, 1):
+        found = read_instances(
+            instance_path(folder, info['img_id']), len(dataset.classes))
+        height, width = found.image_size
+        images.append(
+            dict(
+                id=number,
+                file_name=Path(os.path.relpath(info['img_path'],
+                                               root)).as_posix(),
+                height=height,
+                width=width))
+        annotations += annotations_of(found, number,
+                                      len(annotations) + 1, min_score)
+    categories = [
+        dict(id=c, name=name, supercategory='object')
+        for c, name in enumerate(dataset.classes, 1)
+    ]
+    return dict(
+        images=images, annotations=annotations, categories=categories)
+
+
+def export_instances(args: argparse.Namespace) -> Tuple[int, int]:
+    """Export a folder as the command line says.
+
+    Args:
+        args (Namespace): Of ``tools/export_instances.py``.
+
+    Returns:
+        tuple[int, int]: Number of images and of instances.
+
+    Raises:
+        FileNotFoundError: If the folder lacks images.
+        ValueError: If a file is damaged, or an argument is out of range.
+    """
+    if not 0 <= args.min_score <= 1:
+        raise ValueError('--min-score must lie in [0, 1], is '
+                         f'{args.min_score}.')
+    dataset = evaluation_dataset(
+        load_config(args), args.train_images, args.split, masks='none')
+    content = coco_of_folder(Path(args.folder), dataset, args.min_score)
+    with atomic_write(args.out) as temp:
+        temp.write_text(json.dumps(content, separators=(',', ':')) + '\n')
+    return len(content['images']), len(content['annotations'])
