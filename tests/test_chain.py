@@ -60,6 +60,19 @@ variables = dict(
     label_config='labels.py', affinity_net='walk.py', irnet='irn.py',
     segmentor='segment.py')
 '''
+SEEDS = f'''
+_base_ = ['{ROOT}/configs/_base_/pipelines/crf.py',
+          '{ROOT}/configs/_base_/pipelines/seeds.py']
+variables = dict(
+    seed_classifier='cam.py',
+    seeds_scored_on='cam.py --train-images',
+    seed_config='labels.py',
+    classifier='amn.py',
+    scored_on='amn.py --train-images',
+    mask_config='masks.py',
+    segmentor='segment.py')
+stages = _base_.seed_stages
+'''
 
 
 @pytest.fixture
@@ -69,7 +82,13 @@ def chain(tmp_path):
             config=str(ROOT / 'configs/acr/acr_vit_shapes.py')),
         seam=CLASSIFIER.format(
             config=str(ROOT / 'configs/seam/seam_r18_shapes.py')),
+        cam=CLASSIFIER.format(
+            config=str(ROOT / 'configs/cam/cam_r18_shapes.py')),
+        amn=CLASSIFIER.format(
+            config=str(ROOT / 'configs/fbr/fbr_r18-amn_shapes.py')),
         crf=REFINE.format(config=str(ROOT / 'configs/acr/acr_crf_shapes.py')),
+        masks=REFINE.format(
+            config=str(ROOT / 'configs/fbr/amn_crf_shapes.py')),
         labels=REFINE.format(
             config=str(ROOT / 'configs/refine/irn-labels_shapes.py')),
         walk=WALK.format(config=str(
@@ -78,7 +97,8 @@ def chain(tmp_path):
         segment=SEGMENT,
         # One classifier each, so that both are run at the price of one.
         affinity_chain=PIPELINE.format(way='affinity', classifier='acr'),
-        irn_chain=PIPELINE.format(way='irn', classifier='seam'))
+        irn_chain=PIPELINE.format(way='irn', classifier='seam'),
+        seeds_chain=SEEDS)
     for name, text in files.items():
         (tmp_path / f'{name}.py').write_text(text)
     return tmp_path
@@ -124,3 +144,33 @@ def test_chain(chain, way, names):
     again = python(*command, cwd=chain)
     assert again.stdout.count('done before') == 8
     assert done.stdout.split('Gallery')[0].splitlines()[-2] in again.stdout
+
+
+@pytest.mark.slow
+def test_chain_of_a_seed_network(chain):
+    """One classifier before the other, and no network after them."""
+    command = (TOOLS / 'run_pipeline.py', 'seeds_chain.py', '--work-dir',
+               'run', '--workers', '2')
+    # Seeds and maps need no masks of training images but to be scored.
+    python(*command, '--no-scores', '--until', 'crf', cwd=chain)
+    python(*command, cwd=chain)
+    results = json.loads((chain / 'run' / 'results.json').read_text())
+    stages = {stage['name']: stage for stage in results['stages']}
+    assert list(stages) == [
+        'start', 'start_cams', 'seeds', 'classify', 'cams', 'crf', 'segment',
+        'test', 'test_crf'
+    ]
+    assert all(s['status'] == 'finished' for s in stages.values())
+    scored = [n for n in stages if stages[n]['metrics']]
+    assert scored == ['start_cams', 'seeds', 'cams', 'crf', 'test', 'test_crf']
+    assert stages['classify']['inputs'] == ['run/seeds/masks']
+    for folder, number in (('start_cams/maps', 8), ('seeds/masks', 8),
+                           ('cams/maps', 8), ('crf/masks', 8),
+                           ('test_crf/masks', 4)):
+        files = [
+            p for p in (chain / 'run' / folder).iterdir()
+            if p.suffix in ('.npz', '.png')
+        ]
+        assert len(files) == number, folder
+    again = python(*command, cwd=chain)
+    assert again.stdout.count('done before') == 9

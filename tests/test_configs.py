@@ -25,7 +25,8 @@ from .test_datasets.builders import make_voc
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
-MASK_LOADERS = ('LoadAnnotations', 'LoadMask', 'LoadPanopticAnnotations')
+MASK_LOADERS = ('LoadAnnotations', 'LoadInstances', 'LoadMask',
+                'LoadPanopticAnnotations')
 
 
 def kind(path) -> str:
@@ -36,6 +37,8 @@ def kind(path) -> str:
             return name
     if cfg.train_dataloader.dataset.type == 'mmwsss.PseudoMaskDataset':
         return 'segmentation'
+    if cfg.model.type == 'mmwsss.AMN':
+        return 'seed'
     classifies = cfg.model.type in ('mmwsss.CAMSegmentor',
                                     'mmwsss.EndToEndSegmentor')
     return 'cam' if classifies else 'walk'
@@ -53,7 +56,7 @@ def each(*kinds):
 
 def test_there_are_configs():
     assert set(KINDS.values()) == {
-        'cam', 'walk', 'segmentation', 'refine', 'pipeline'
+        'cam', 'seed', 'walk', 'segmentation', 'refine', 'pipeline'
     }
     assert ROOT / 'configs' / 'acr' / 'acr_vit_voc.py' in CONFIGS
 
@@ -85,7 +88,7 @@ def our_names():
     return found
 
 
-@each('cam', 'walk', 'segmentation', 'refine')
+@each('cam', 'seed', 'walk', 'segmentation', 'refine')
 def test_form(path):
     cfg = load(path)
     assert cfg.default_scope == 'mmseg'
@@ -100,7 +103,7 @@ def test_form(path):
         assert not line.strip().strip('\'",').startswith('/'), line
 
 
-@each('cam', 'walk', 'segmentation')
+@each('cam', 'seed', 'walk', 'segmentation')
 def test_training_sees_no_masks(path):
     cfg = load(path)
     for where, value in dicts_in(cfg.train_dataloader.to_dict()):
@@ -200,8 +203,10 @@ def test_training_data_set_hands_out_no_masks(path, tmp_path):
     else:
         # Masks lie there, ready to be read.
         make_voc(tmp_path, {'x': [0, 1], 'y': []}, size=(40, 50))
-        write_image_labels(tmp_path / 'labels.json', cls.METAINFO['classes'][
-            1:], {'x': [0, 1], 'y': []})
+        # Without classes of its own a data set takes those of the file.
+        names = cls.METAINFO.get('classes', ('background', 'cat', 'dog'))
+        write_image_labels(tmp_path / 'labels.json', names[1:],
+                           {'x': [0, 1], 'y': []})
         data.update(
             ann_file='ImageSets/Segmentation/train.txt',
             labels_file='labels.json',
@@ -223,7 +228,55 @@ def test_training_data_set_hands_out_no_masks(path, tmp_path):
         assert 'gt_label' in sample and 'img_id' in sample
 
 
-@each('cam', 'walk', 'segmentation')
+@each('seed')
+def test_seed_networks_read_seeds(path, tmp_path):
+    """Pseudo masks in training; beside the true ones in a test."""
+    cfg = load(path)
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        data = cfg[key].dataset.copy()
+        # Where the option pipeline.1.mask_dir says.
+        assert data.pipeline[1].type == 'mmwsss.LoadPseudoMask'
+        data.pipeline[1].mask_dir = str(tmp_path / 'seeds')
+        cls = DATASETS.get(data.type)
+        if issubclass(cls, ShapesDataset):
+            assert data.ann_file.endswith('/train.txt')
+            data.update(num_train=3, num_val=1, image_size=48)
+        else:
+            make_voc(tmp_path, {'x': [0, 1], 'y': []}, size=(40, 50))
+            write_image_labels(
+                tmp_path / 'labels.json', cls.METAINFO['classes'][1:], {
+                    'x': [0, 1],
+                    'y': []
+                })
+            data.update(
+                ann_file='ImageSets/Segmentation/train.txt',
+                labels_file='labels.json',
+                data_prefix=dict(
+                    img_path='JPEGImages', seg_map_path='SegmentationClass'))
+        data.update(data_root=str(tmp_path))
+        images = DATASETS.build(dict(data, pipeline=[]))
+        for i in range(len(images)):
+            info = images.get_data_info(i)
+            size = read_image(info['img_path'], '').shape[:2]
+            write_mask(tmp_path / 'seeds', info['img_id'],
+                       np.full(size, i + 1, np.uint8))
+        dataset = DATASETS.build(data)
+        assert len(dataset) > 1
+        for i in range(len(dataset)):
+            sample = dataset[i]['data_samples']
+            training = key == 'train_dataloader'
+            assert ('seg_map_path' in dataset.get_data_info(i)) != training
+            seeds = sample.gt_sem_seg if training else sample.seed_sem_seg
+            values = set(seeds.data.unique().tolist())
+            assert i + 1 in values and values <= {i + 1, 255}
+            if training:
+                assert 'seed_sem_seg' not in sample
+            else:
+                assert seeds.data.shape[1:] == sample.ori_shape
+                assert not torch.equal(seeds.data, sample.gt_sem_seg.data)
+
+
+@each('cam', 'seed', 'walk', 'segmentation')
 def test_model_builds(path):
     cfg = load(path)
     for where, _ in pretrained_paths(cfg.model):
@@ -233,22 +286,25 @@ def test_model_builds(path):
         model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters()) > 1000
     data = cfg.train_dataloader.dataset
-    classes = DATASETS.get(data.get('dataset', data).type).METAINFO['classes']
-    if KINDS[path] != 'walk':  # These compare pixels, they know no classes.
+    classes = DATASETS.get(data.get('dataset', data).type).METAINFO.get(
+        'classes')
+    # Walks compare pixels, they know no classes; and those of anybody's
+    # images are not known here.
+    if KINDS[path] != 'walk' and classes is not None:
         assert cfg.model.decode_head.num_classes == (
-            len(classes) - (KINDS[path] == 'cam'))
+            len(classes) - (KINDS[path] in ('cam', 'seed')))
     if cfg.get('tta_model'):
         tta = dict(cfg.tta_model, module=cfg.model)
         with torch.device('meta'):
             MODELS.build(tta)
 
 
-@each('cam', 'walk', 'segmentation', 'refine', 'pipeline')
+@each('cam', 'seed', 'walk', 'segmentation', 'refine', 'pipeline')
 def test_readme_names_it(path):
     assert path.stem in (path.parent / 'README.md').read_text()
 
 
-@each('cam', 'walk', 'segmentation')
+@each('cam', 'seed', 'walk', 'segmentation')
 def test_metafile_lists_it(path):
     folder = Path(path).resolve().parent
     meta = yaml.safe_load((folder / 'metafile.yml').read_text())
@@ -262,7 +318,7 @@ def test_metafile_lists_it(path):
     assert f'configs/{folder.name}/metafile.yml' in index['Import']
 
 
-@each('cam', 'walk', 'segmentation')
+@each('cam', 'seed', 'walk', 'segmentation')
 def test_rest_builds(path):
     cfg = load(path)
     # As the runner does: hooks ask for the visualizer by its name.

@@ -59,6 +59,24 @@ BANK = {
     'acc_tags'
 }
 LEARNED = BANK | {'loss_histogram', 'loss_decorrelation'}
+CONTRAST = {
+    'loss_bg_contrast', 'loss_fg_contrast', 'loss_similarity',
+    'loss_background_seg', 'contrast_queries', 'contrast_bank'
+}
+SEEDS = CONTRAST | {'loss', 'loss_seed', 'acc_seed'}
+SALIENCY = CONTRAST | TWO_VIEWS | {
+    'loss_eps', 'loss_eps_refined', 'loss_cross_prototype',
+    'loss_cross_label'
+}
+
+
+def add_masks(sample, size):
+    """A square in the seeds and the saliency map, if there is any class."""
+    square = torch.zeros(1, *size, dtype=torch.int64)
+    for label in sample.gt_label.label[:1]:
+        square[:, :size[0] // 2, :size[1] // 2] = label + 1
+    sample.gt_sem_seg = PixelData(data=square)
+    sample.gt_saliency = PixelData(data=(square > 0).float())
 
 
 @pytest.mark.slow
@@ -68,7 +86,9 @@ LEARNED = BANK | {'loss_histogram', 'loss_decorrelation'}
                           ('vwl/vwl-l_r101_voc.py', LEARNED),
                           ('vwl/vwl-m_r101_voc.py', BANK),
                           ('vwl/vwl-l_r50_voc.py', LEARNED),
-                          ('vwl/vwl-m_r50_voc.py', BANK)])
+                          ('vwl/vwl-m_r50_voc.py', BANK),
+                          ('fbr/fbr_r50-amn_voc.py', SEEDS),
+                          ('fbr/fbr_resnet38-eps-ppc_voc.py', SALIENCY)])
 def test_step_and_prediction(name, expected):
     """One of the two images has no class."""
     cfg = Config.fromfile(ROOT / 'configs' / name)
@@ -80,9 +100,11 @@ def test_step_and_prediction(name, expected):
         torch.randint(0, 256, (3, *cfg.crop_size), dtype=torch.uint8)
         for _ in range(2)
     ]
-    data = dict(
-        inputs=images,
-        data_samples=[make_sample(ids, 20) for ids in ([3, 7], [])])
+    samples = [make_sample(ids, 20) for ids in ([3, 7], [])]
+    if name.startswith('fbr/'):
+        for sample in samples:
+            add_masks(sample, cfg.crop_size)
+    data = dict(inputs=images, data_samples=samples)
     model.train()
     losses = model.loss(**model.data_preprocessor(data, training=True))
     total, logs = model.parse_losses(losses)
@@ -94,7 +116,10 @@ def test_step_and_prediction(name, expected):
         learns = parameter.grad is not None
         assert learns == parameter.requires_grad, parameter_name
     model.eval()
-    data = dict(inputs=images[:1], data_samples=[make_sample([3, 7], 20)])
+    sample = make_sample([3, 7], 20)
+    # No background anywhere.
+    sample.seed_sem_seg = PixelData(data=torch.full((1, 375, 500), 4))
+    data = dict(inputs=images[:1], data_samples=[sample])
     with torch.no_grad():
         result, = model.test_step(data)
     assert result.cams.shape == (2, 375, 500)

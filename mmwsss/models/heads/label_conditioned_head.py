@@ -26,8 +26,10 @@ class LabelConditionedHead(BaseModule):
         dropout_ratio (float): Share of single values that are dropped before
             the convolutions; none in evaluation, unlike in the published
             code, whose dropout stays on. Defaults to 0.1.
-        init_cfg (dict, optional): Initialisation. None keeps PyTorch's, as
-            published. Defaults to None.
+        init_cfg (dict, optional): Initialisation. None keeps PyTorch's; the
+            published code draws the weights of the convolutions with
+            ``dict(type='Normal', layer='Conv2d', std=0.01)``.
+            Defaults to None.
     """
     #: Read by segmentors and regularizers, see :class:`ClassHead`.
     with_background = True

@@ -3,5 +3,6 @@ from .cam import CAM
 from .getam import GETAM
 from .localizer import Localizer
 from .refined_cam import RefinedCAM
+from .softmax_cam import SoftmaxCAM
 
-__all__ = ['Localizer', 'CAM', 'GETAM', 'RefinedCAM']
+__all__ = ['Localizer', 'CAM', 'GETAM', 'RefinedCAM', 'SoftmaxCAM']

@@ -19,6 +19,8 @@ class Localizer(metaclass=ABCMeta):
     align_corners = False
     #: Whether the model must be configured with a refiner.
     needs_refined_cams = False
+    #: Whether the model's head must score the background (``pixel_logits``).
+    needs_pixel_logits = False
 
     def attention_request(
             self, model: 'BaseSegmentor') -> Optional[AttentionRequest]:

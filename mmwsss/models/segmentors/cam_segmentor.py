@@ -159,17 +159,16 @@ class CAMSegmentor(BaseSegmentor):
                     f'{type(regularizer).__name__} compares two views; add '
                     "e.g. second_view=dict(type='mmwsss.HorizontalFlip') to "
                     'the model.')
-            if (regularizer.needs_pixel_logits
+        for reader in (self.localizer, *self.regularizers):
+            if (reader.needs_pixel_logits
                     and not self.decode_head.with_background):
                 raise ValueError(
-                    f'{type(regularizer).__name__} reads a score of the '
+                    f'{type(reader).__name__} reads a score of the '
                     'background at every position, which '
                     f'{type(self.decode_head).__name__} does not give; take '
                     "decode_head=dict(type='mmwsss.CAMHead', "
                     'with_background=True, ...).')
-        readers = [self.localizer, *self.regularizers]
-        for reader in readers if self.refiner is None else ():
-            if reader.needs_refined_cams:
+            if reader.needs_refined_cams and self.refiner is None:
                 raise ValueError(
                     f'{type(reader).__name__} reads refined class maps; add '
                     "refiner=dict(type='mmwsss.PixelCorrelationModule', ...) "

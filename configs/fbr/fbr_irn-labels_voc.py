@@ -1,0 +1,15 @@
+# Confident labels for IRNet from AMN's maps, which are wider than those of a
+# classifier: foreground above 0.45, background below 0.15.
+_base_ = '../_base_/datasets/voc_384.py'
+default_scope = 'mmseg'
+refine_dataset = dict(
+    type=_base_.dataset_type,
+    data_root=_base_.data_root,
+    ann_file='ImageSets/Segmentation/train_aug.txt',
+    labels_file='image_labels.json',
+    pipeline=[
+        dict(type='mmwsss.LoadImage'),
+        dict(type='mmwsss.LoadCAMs'),
+        dict(type='mmwsss.IRNLabel', fg_threshold=0.45, bg_threshold=0.15),
+        dict(type='mmwsss.SaveMask')
+    ])

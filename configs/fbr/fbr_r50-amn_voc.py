@@ -1,0 +1,10 @@
+# FBR in setting I, image-level tags alone: on AMN.
+_base_ = './amn_r50_voc.py'
+model = dict(
+    regularizers=[
+        # Its defaults are the settings on AMN.
+        dict(
+            type='mmwsss.FineGrainedBackgroundContrast',
+            in_channels=2048,
+            num_classes=20)
+    ])
