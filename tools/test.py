@@ -21,7 +21,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--out',
         metavar='DIR',
-        help='write class maps (or masks, for a segmentation model) to DIR')
+        help='write class maps (or what the config has hooks for: masks, '
+        'instances) to DIR')
     parser.add_argument(
         '--train-images',
         action='store_true',

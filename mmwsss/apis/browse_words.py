@@ -321,11 +321,11 @@ def browse_words(args: argparse.Namespace) -> Path:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f'--{name} must be at least 1, is {value}.')
-    use_safe_loading()
+    use_safe_loading(args.trust_checkpoint)
     cfg = load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     path = last_of_run(args.checkpoint)
-    checkpoint = load_checkpoint_file(path)
+    checkpoint = load_checkpoint_file(path, trusted=args.trust_checkpoint)
     model = MODELS.build(cfg.model)
     words = find_words(model, args.config)
     check_fit(model, checkpoint, path, args.config, purpose='test')

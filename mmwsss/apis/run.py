@@ -19,12 +19,12 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmwsss.utils.checkpoint import (compare_state, load_checkpoint_file,
-                                     use_safe_loading)
+from mmwsss.utils.checkpoint import (add_trust_argument, compare_state,
+                                     load_checkpoint_file, use_safe_loading)
 from mmwsss.utils.io import atomic_write
 
-# Transforms that read true masks.
-MASK_LOADERS = ('LoadMask', 'LoadAnnotations')
+from .evaluation_data import MASK_LOADERS, drop_missing_masks
+
 # Keys that mmengine reads from a config beside its runner's arguments.
 RUN_KEYS = ('activation_checkpointing', 'compile', 'efficient_conv_bn_eval',
             'find_unused_parameters', 'model_wrapper_cfg', 'runner_type')
@@ -50,6 +50,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='how several processes are started; the scripts dist_*.sh and '
         'slurm_*.sh set it')
+    add_trust_argument(parser)
     # torch.distributed.launch passes its rank in either spelling.
     parser.add_argument(
         '--local_rank',
@@ -211,13 +212,15 @@ def train(args: argparse.Namespace) -> Any:
         FileNotFoundError: If a config or checkpoint is missing.
         ValueError: If a setting or checkpoint does not fit.
     """
-    use_safe_loading()
+    use_safe_loading(args.trust_checkpoint)
     cfg = load_config(args)
     if args.amp:
         enable_amp(cfg)
     set_start(cfg, args)
-    checkpoint = _local_checkpoint(cfg.get('load_from'))
+    checkpoint = _local_checkpoint(
+        cfg.get('load_from'), args.trust_checkpoint)
     check_pretrained(cfg)
+    drop_missing_masks(cfg, 'val')
 
     runner = build_runner(cfg)
     if checkpoint is not None:
@@ -273,13 +276,13 @@ def test(args: argparse.Namespace) -> dict:
         FileNotFoundError: If the config or checkpoint is missing.
         ValueError: If a setting or the checkpoint does not fit.
     """
-    use_safe_loading()
+    use_safe_loading(args.trust_checkpoint)
     cfg = load_config(args)
     args.checkpoint = last_of_run(args.checkpoint)
     cfg.load_from = args.checkpoint
     # A test starts from the checkpoint given, not from the backbone's.
     cfg.resume = False
-    checkpoint = _local_checkpoint(args.checkpoint)
+    checkpoint = _local_checkpoint(args.checkpoint, args.trust_checkpoint)
     for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         if cfg.get(key) is None:
             raise ValueError(f'{args.config} has no {key}, so it cannot be '
@@ -290,6 +293,7 @@ def test(args: argparse.Namespace) -> dict:
         enable_tta(cfg)
     if args.train_images:
         use_train_images(cfg)
+    drop_missing_masks(cfg, 'test')
     if args.out is not None:
         set_output(cfg, args.out)
 
@@ -481,9 +485,10 @@ def set_output(cfg: Config, folder: str) -> None:
     """Have predictions written.
 
     Class maps are written if the config has a ``mmwsss.SaveCAMsHook``, masks
-    if it has a ``mmwsss.SaveMasksHook``; with both, into the folders ``cams``
-    and ``masks`` below. Without the latter, segmentation masks are written if
-    the evaluator is mmseg's ``IoUMetric``.
+    if it has a ``mmwsss.SaveMasksHook``, instances if it has a
+    ``mmwsss.SaveInstancesHook``; with several of them, into the folders
+    ``cams``, ``masks`` and ``instances`` below. Without SaveMasksHook,
+    segmentation masks are written if the evaluator is mmseg's ``IoUMetric``.
 
     Args:
         cfg (Config): Changed in place.
@@ -492,15 +497,19 @@ def set_output(cfg: Config, folder: str) -> None:
     Raises:
         ValueError: If the config has none of these.
     """
+    folders = {
+        'mmwsss.SaveCAMsHook': 'cams',
+        'mmwsss.SaveMasksHook': 'masks',
+        'mmwsss.SaveInstancesHook': 'instances'
+    }
     hooks = {
         hook.get('type'): hook
         for hook in cfg.get('custom_hooks') or []
-        if hook.get('type') in ('mmwsss.SaveCAMsHook', 'mmwsss.SaveMasksHook')
+        if hook.get('type') in folders
     }
     for name, hook in hooks.items():
-        inner = 'cams' if name == 'mmwsss.SaveCAMsHook' else 'masks'
         hook['out_dir'] = folder if len(hooks) == 1 else osp.join(
-            folder, inner)
+            folder, folders[name])
     found = bool(hooks)
     evaluators = cfg.test_evaluator
     for evaluator in (evaluators
@@ -513,7 +522,8 @@ def set_output(cfg: Config, folder: str) -> None:
     if not found:
         raise ValueError(
             "--out needs dict(type='mmwsss.SaveCAMsHook') (writes class maps) "
-            "or dict(type='mmwsss.SaveMasksHook') (writes masks) in "
+            "or dict(type='mmwsss.SaveMasksHook') (writes masks) or "
+            "dict(type='mmwsss.SaveInstancesHook') (writes instances) in "
             'custom_hooks, or an IoUMetric as test_evaluator (writes masks); '
             'the config has none of them.')
 
@@ -523,8 +533,10 @@ def _is_local(path: Optional[str]) -> bool:
     return path is not None and re.match(r'[\w+.-]{2,}:', path) is None
 
 
-def _local_checkpoint(path: Optional[str]) -> Optional[dict]:
-    return load_checkpoint_file(path) if _is_local(path) else None
+def _local_checkpoint(path: Optional[str], trusted: bool) -> Optional[dict]:
+    if not _is_local(path):
+        return None
+    return load_checkpoint_file(path, trusted=trusted)
 
 
 def pretrained_paths(cfg: Any, where: str = 'model') -> List[tuple]:
@@ -553,21 +565,31 @@ def check_pretrained(cfg: Config) -> None:
     """Look for the initial weights before anything expensive starts.
 
     Args:
-        cfg (Config): The config. Of a run that resumes, initial weights that
-            are gone are taken out.
+        cfg (Config): The config. A work folder in place of a checkpoint
+            becomes the last checkpoint in it. Of a run that resumes, initial
+            weights that are gone are taken out.
 
     Raises:
         FileNotFoundError: If a file is missing, with the ways out.
     """
     for where, path in pretrained_paths(cfg.get('model', ConfigDict())):
-        if not _is_local(path) or Path(path).expanduser().is_file():
+        if not _is_local(path):
+            continue
+        file, lack = Path(path).expanduser(), 'does not exist'
+        if file.is_dir() or file.name == 'last_checkpoint':
+            last = find_resumable(file if file.is_dir() else file.parent)
+            if last is not None:
+                cfg.merge_from_dict({f'{where}.checkpoint': last})
+                continue
+            lack = 'holds no checkpoint'
+        elif file.is_file():
             continue
         if cfg.get('resume'):
             # Every weight comes from the checkpoint.
             cfg.merge_from_dict({where: None})
         else:
             raise FileNotFoundError(
-                f'{where} wants to start from {path}, which does not exist. '
+                f'{where} wants to start from {path}, which {lack}. '
                 'Get the weights and convert them (see '
                 'tools/model_converters/), name another file with '
                 f'--cfg-options {where}.checkpoint=PATH, or start from '

@@ -1,20 +1,34 @@
 """Checkpoints without surprises: plain content, safe loading, clear errors."""
+import argparse
 import contextlib
 import difflib
 import logging
 import pickle
 import re
+import tarfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple, Union
+from typing import (Any, Callable, Dict, List, Mapping, NamedTuple, Tuple,
+                    Union)
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import HistoryBuffer, print_log
 from torch import Tensor
 
+from .io import atomic_write
+
 TAG = 'mmwsss_plain'
+#: How a message says what a person can do about a refused file.
+TRUST = ('If you trust where it comes from, say so with --trust-checkpoint '
+         "(in Python: trusted=True), or save its weights alone, once, with\n"
+         '  python -c "import torch; c = torch.load(\'IN.pth\', '
+         "map_location='cpu', weights_only=False); "
+         "torch.save({'state_dict': c.get('state_dict', c)}, "
+         '\'OUT.pth\')"')
 
 
 def to_plain(value: Any, where: str = 'checkpoint') -> Any:
@@ -131,13 +145,30 @@ def _allowed_globals() -> Any:
     ])
 
 
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of all tools that read checkpoints.
+
+    Args:
+        parser (ArgumentParser): Gets ``--trust-checkpoint``.
+    """
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read checkpoints that hold more than weights; loading these '
+        'can run any code, so only for files of a source you trust')
+
+
 def load_checkpoint_file(path: Union[str, Path],
-                         map_location: Any = 'cpu') -> dict:
+                         map_location: Any = 'cpu',
+                         trusted: bool = False) -> dict:
     """Read a checkpoint without executing anything that stands in it.
 
     Args:
         path (str | Path): A local file.
         map_location (Any): See ``torch.load``. Defaults to 'cpu'.
+        trusted (bool): Whether to load the file even if that can execute
+            code in it, with a warning. What can be loaded safely is, in any
+            case. Defaults to False.
 
     Returns:
         dict: The checkpoint.
@@ -151,24 +182,22 @@ def load_checkpoint_file(path: Union[str, Path],
     if not path.is_file():
         raise FileNotFoundError(
             f'There is no checkpoint {path}.{_neighbours(path)}')
+    _refuse_programs(path)
     try:
+        if tarfile.is_tarfile(path):
+            # Before 2.6 torch unpickles these without any check
+            # (CVE-2025-32434), whatever weights_only says.
+            raise pickle.UnpicklingError('a tar file, as torch wrote until '
+                                         '2017')
         with _allowed_globals():
             checkpoint = torch.load(
                 str(path), map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         if not zipfile.is_zipfile(path) and _is_zip_start(path):
             raise ValueError(_truncated(path)) from error
-        reason = str(error).strip().split('\n')
-        named = re.findall(r'GLOBAL ([\w.]+)', str(error))
-        what = f'({named[0]})' if named else f'({reason[0][:200]})'
-        raise ValueError(
-            f'{path} is refused: besides weights it holds Python objects '
-            f'{what}, and loading these can run arbitrary code. If you trust '
-            'where it comes from, save its weights alone, once, with\n'
-            '  python -c "import torch; c = torch.load(\'IN.pth\', '
-            "map_location='cpu', weights_only=False); "
-            "torch.save({'state_dict': c.get('state_dict', c)}, "
-            '\'OUT.pth\')"') from error
+        if not trusted:
+            raise ValueError(_refused(path, error)) from error
+        checkpoint = _load_trusted(path, map_location, error)
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         # torch.load's own words ("failed finding central directory", "Ran
         # out of input") name neither the file nor the cause.
@@ -180,6 +209,59 @@ def load_checkpoint_file(path: Union[str, Path],
         raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not '
                          'the dictionary that a checkpoint is.')
     return checkpoint
+
+
+def _refuse_programs(path: Path) -> None:
+    """Say what a TorchScript file is; torch's own words mislead."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return
+    if any(name.split('/')[1:] == ['constants.pkl'] for name in names):
+        raise ValueError(f'{path} is a TorchScript program, not a checkpoint '
+                         'of weights. Save model.state_dict() instead.')
+
+
+def _unsafe_content(error: Exception) -> str:
+    """What made torch refuse to load a file safely."""
+    named = re.findall(r'GLOBAL ([\w.]+)', str(error))
+    if named:
+        return named[0]
+    # torch surrounds its reason with advice.
+    reason = str(error).split('WeightsUnpickler error:')[-1].strip()
+    return reason.split('\n')[0][:200]
+
+
+def _refused(path: Path, error: Exception) -> str:
+    # No object that could be named: a damaged file, a web page, ..
+    if re.search(r'Unsupported operand|magic number|invalid load key',
+                 str(error)):
+        return (f'{path} is refused: it is damaged, no checkpoint, or one '
+                'that only a load which can run arbitrary code would '
+                f'understand ({_unsafe_content(error)}). {TRUST}')
+    return (f'{path} is refused: besides weights it holds Python objects '
+            f'({_unsafe_content(error)}), and loading these can run '
+            f'arbitrary code. {TRUST}')
+
+
+def _load_trusted(path: Path, map_location: Any, error: Exception) -> Any:
+    """Load a file the unsafe way, because a person said so."""
+    print_log(
+        f'{path} holds more than weights ({_unsafe_content(error)}). It is '
+        'loaded because you said that you trust it; this can run any code.',
+        logger='current',
+        level=logging.WARNING)
+    try:
+        return torch.load(
+            str(path), map_location=map_location, weights_only=False)
+    except Exception as failed:  # Whatever its code raises.
+        advice = ''
+        if isinstance(failed, (ImportError, AttributeError)):
+            advice = (' It names parts of the program that wrote it. Install '
+                      'that, or save the weights alone where it is.')
+        raise ValueError(f'{path} cannot be loaded: {type(failed).__name__}: '
+                         f'{failed}.{advice}') from failed
 
 
 def _is_zip_start(path: Path) -> bool:
@@ -291,16 +373,96 @@ def compare_state(model: torch.nn.Module,
         mismatched=mismatched)
 
 
-def use_safe_loading() -> None:
-    """Make mmengine load local checkpoints with ``load_checkpoint_file``.
+def use_safe_loading(trusted: bool = False) -> None:
+    """Let mmengine read checkpoints by :func:`load_checkpoint_file` alone.
 
-    mmengine falls back to an unsafe load when the safe one fails. After this
-    call everything it reads from disk in this process (``load_from``,
-    ``resume``, ``Pretrained`` initialisation) is loaded safely or refused.
+    mmengine falls back to an unsafe load when the safe one fails, and loads
+    what it downloads unsafely. After this call everything that goes through
+    its ``CheckpointLoader`` in this process (``load_from``, ``resume``,
+    ``Pretrained`` initialisation) is loaded safely or refused, from wherever
+    it comes.
+
+    Args:
+        trusted (bool): Whether the user trusts the files of this run, see
+            :func:`load_checkpoint_file`. Defaults to False.
     """
     from mmengine.runner import CheckpointLoader
 
-    def load_from_local(filename, map_location):
-        return load_checkpoint_file(filename, map_location)
+    def load_from_local(filename, map_location=None):
+        return load_checkpoint_file(filename, map_location, trusted)
 
-    CheckpointLoader.register_scheme('', load_from_local, force=True)
+    def load_from_http(filename, map_location=None):
+        return load_checkpoint_file(
+            _download(filename), map_location, trusted)
+
+    def load_from_unknown(filename, map_location=None):
+        raise ValueError(f'{filename} is refused: there is no safe way to '
+                         'load a checkpoint from there. Copy it to the disk '
+                         'and give its path.')
+
+    def load_from_zoo(filename, map_location=None):
+        url, revise = _zoo_url(filename)
+        return revise(load_from_http(url, map_location))
+
+    zoos = ('modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://',
+            'mmcls://')
+    loaders = {'': load_from_local, 'http://': load_from_http,
+               'https://': load_from_http, **dict.fromkeys(
+                   zoos, load_from_zoo)}
+    # Also those that other packages have registered.
+    for prefix in {*CheckpointLoader._schemes, *loaders}:
+        CheckpointLoader.register_scheme(
+            prefix, loaders.get(prefix, load_from_unknown), force=True)
+
+
+def _zoo_url(name: str) -> Tuple[str, Callable[[dict], dict]]:
+    """Where mmengine's name of a published model leads.
+
+    Args:
+        name (str): E.g. ``torchvision://resnet50``.
+
+    Returns:
+        tuple: The URL, and what to do with the checkpoint.
+
+    Raises:
+        ValueError: If mmengine knows no such model.
+    """
+    from mmengine.runner import checkpoint as zoo
+    scheme, model = name.split('://', 1)
+    if scheme in ('modelzoo', 'torchvision'):
+        urls = zoo.get_torchvision_models()
+    elif scheme == 'mmcls':
+        urls = zoo.get_mmcls_models()
+    else:
+        urls = zoo.get_external_models()
+        model = zoo.get_deprecated_model_names().get(model, model)
+    url = urls.get(model, '')
+    if not url.startswith(('http://', 'https://')):
+        raise ValueError(f'{name} names no model that can be downloaded. Get '
+                         'its weights and give the path of the file.')
+    if scheme == 'mmcls':
+        return url, zoo._process_mmcls_checkpoint
+    return url, lambda checkpoint: checkpoint
+
+
+def _download(url: str) -> Path:
+    """Get a file once, into torch's folder of downloads.
+
+    Args:
+        url (str): Its address.
+
+    Returns:
+        Path: The file.
+    """
+    name = Path(urlparse(url).path).name
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    # The others need not download it again where they share the folder.
+    if not is_main_process():
+        barrier()
+    if not path.is_file():
+        print_log(f'Downloading {url} to {path}', logger='current')
+        with atomic_write(path) as temp:
+            torch.hub.download_url_to_file(url, str(temp))
+    if is_main_process():
+        barrier()
+    return path

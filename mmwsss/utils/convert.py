@@ -1,9 +1,9 @@
 """Checkpoints of other code bases under our parameter names."""
 import argparse
 import hashlib
-import pickle
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from .checkpoint import add_trust_argument, load_checkpoint_file
 from .io import atomic_write
 
 _BLOCK = r'patch_embed\.backbone\.stages\.\d+\.blocks\.\d+\.'
@@ -67,11 +68,6 @@ def _shown(names: list[str], limit: int = 5) -> str:
     """A few names, and how many more there are."""
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more
-
-
-def _first_line(error: Exception) -> str:
-    """What an error says first; its type if it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def convert_timm_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -195,7 +191,8 @@ def describe_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     return facts
 
 
-def load_state_dict_file(path: str | Path) -> dict[str, Tensor]:
+def load_state_dict_file(path: str | Path,
+                         trusted: bool = False) -> dict[str, Tensor]:
     """Read the parameters of a ``.pth`` file without running its code.
 
     A dictionary wrapped as ``{'model': ...}`` (DeiT) or
@@ -203,6 +200,9 @@ def load_state_dict_file(path: str | Path) -> dict[str, Tensor]:
 
     Args:
         path (str | Path): Checkpoint file.
+        trusted (bool): See
+            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
+            Defaults to False.
 
     Returns:
         dict[str, Tensor]: Parameter name to tensor, on the CPU.
@@ -217,20 +217,7 @@ def load_state_dict_file(path: str | Path) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f'No checkpoint at {path}. Download it first; this tool never '
             'downloads anything.')
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f'{path} is not a PyTorch checkpoint of plain tensors (only '
-            'those are read, because other pickles can run code). In an '
-            'environment you trust, save its tensors again: '
-            "torch.save({'state_dict': model.state_dict()}, 'new.pth'). "
-            f'Reason: {_first_line(error)}') from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(
-            f'{path} cannot be read as a PyTorch checkpoint: it is damaged, '
-            'not completely downloaded, or of another format '
-            f'({_first_line(error)}).') from error
+    content: Any = load_checkpoint_file(path, trusted=trusted)
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(
                 content.get(wrapper), dict):
@@ -247,8 +234,9 @@ def convert_file(
     src: str | Path,
     dst: str | Path,
     convert: Callable[[Any], dict[str, Tensor]],
-    read: Callable[[Path], Any] = load_state_dict_file,
-    describe: Callable[[dict[str, Tensor]], dict[str, Any]] | None = None
+    read: Callable[[Path], Any] | None = None,
+    describe: Callable[[dict[str, Tensor]], dict[str, Any]] | None = None,
+    trusted: bool = False,
 ) -> dict[str, Any]:
     """Read a checkpoint, convert and write it.
 
@@ -260,10 +248,12 @@ def convert_file(
         src (str | Path): Checkpoint to read.
         dst (str | Path): ``.pth`` file to write.
         convert (Callable): Makes the new state dict of what was read.
-        read (Callable): Reads ``src``. Defaults to
+        read (Callable, optional): Reads ``src``. None takes
             :func:`load_state_dict_file`.
         describe (Callable, optional): More entries of ``meta``, from the new
             state dict. Defaults to None.
+        trusted (bool): See :func:`load_state_dict_file`.
+            Defaults to False.
 
     Returns:
         dict: The written ``meta``, with ``source`` (file name) and
@@ -276,6 +266,8 @@ def convert_file(
     src, dst = Path(src), Path(dst)
     if src.resolve() == dst.resolve():
         raise ValueError(f'Source and destination are the same file: {src}.')
+    if read is None:
+        read = partial(load_state_dict_file, trusted=trusted)
     try:
         state_dict = convert(read(src))
         facts = describe(state_dict) if describe else {}
@@ -292,12 +284,16 @@ def convert_file(
     return meta
 
 
-def convert_checkpoint(src: str | Path, dst: str | Path) -> dict[str, Any]:
+def convert_checkpoint(src: str | Path,
+                       dst: str | Path,
+                       trusted: bool = False) -> dict[str, Any]:
     """Convert a timm or DeiT checkpoint file, see :func:`convert_file`.
 
     Args:
         src (str | Path): Checkpoint to read.
         dst (str | Path): ``.pth`` file to write.
+        trusted (bool): See :func:`load_state_dict_file`.
+            Defaults to False.
 
     Returns:
         dict: The written ``meta``, also with ``architecture``, see
@@ -307,7 +303,8 @@ def convert_checkpoint(src: str | Path, dst: str | Path) -> dict[str, Any]:
         src,
         dst,
         convert_timm_vit,
-        describe=lambda state: dict(architecture=describe_vit(state)))
+        describe=lambda state: dict(architecture=describe_vit(state)),
+        trusted=trusted)
 
 
 def convert_from_command_line(examples: str) -> None:
@@ -322,9 +319,10 @@ def convert_from_command_line(examples: str) -> None:
         'init_cfg=dict(type="Pretrained", checkpoint=DST) of the backbone.')
     parser.add_argument('src', help='downloaded checkpoint (.pth)')
     parser.add_argument('dst', help='file to write (.pth)')
+    add_trust_argument(parser)
     args = parser.parse_args()
     try:
-        meta = convert_checkpoint(args.src, args.dst)
+        meta = convert_checkpoint(args.src, args.dst, args.trust_checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     facts = dict(meta['architecture'])

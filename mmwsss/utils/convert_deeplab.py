@@ -78,14 +78,19 @@ def convert_deeplab_resnet(
     return found
 
 
-def convert_deeplab_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
+def convert_deeplab_file(src: str | Path,
+                         dst: str | Path,
+                         trusted: bool = False) -> dict[str, Any]:
     """Convert a file by :func:`convert_deeplab_resnet`.
 
     Args:
         src (str | Path): Checkpoint to read.
         dst (str | Path): ``.pth`` file to write.
+        trusted (bool): See
+            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
+            Defaults to False.
 
     Returns:
         dict: What :func:`mmwsss.utils.convert.convert_file` returns.
     """
-    return convert_file(src, dst, convert_deeplab_resnet)
+    return convert_file(src, dst, convert_deeplab_resnet, trusted=trusted)

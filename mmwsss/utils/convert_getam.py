@@ -153,7 +153,9 @@ def _expected(hybrid: bool) -> list[str]:
     ]
 
 
-def convert_getam_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
+def convert_getam_file(src: str | Path,
+                       dst: str | Path,
+                       trusted: bool = False) -> dict[str, Any]:
     """Convert a checkpoint file, see :func:`convert_getam`.
 
     The result is ``{'state_dict': ..., 'meta': ...}``, a checkpoint for the
@@ -162,6 +164,9 @@ def convert_getam_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
     Args:
         src (str | Path): ``.pth`` file that GETAM's code wrote.
         dst (str | Path): ``.pth`` file to write.
+        trusted (bool): See
+            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
+            Defaults to False.
 
     Returns:
         dict: The written ``meta``: ``source`` (file name) and
@@ -171,4 +176,4 @@ def convert_getam_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
         FileNotFoundError: If ``src`` does not exist.
         ValueError: If ``src`` is no such checkpoint or is ``dst``.
     """
-    return convert_file(src, dst, convert_getam)
+    return convert_file(src, dst, convert_getam, trusted=trusted)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmwsss.models.backbones import ResNet38
 
-from .convert import convert_file, load_state_dict_file
+from .convert import convert_file
 
 _LIST = 0x112
 # Arrays written by MXNet 0.12 and later; before, by 0.10 and later. Even
@@ -205,7 +205,9 @@ def convert_resnet38(
     return converted
 
 
-def convert_resnet38_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
+def convert_resnet38_file(src: str | Path,
+                          dst: str | Path,
+                          trusted: bool = False) -> dict[str, Any]:
     """Convert a ResNet-38 checkpoint file.
 
     The result is ``{'state_dict': ..., 'meta': ...}``; use it in a config as
@@ -215,6 +217,9 @@ def convert_resnet38_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
     Args:
         src (str | Path): ``.params`` of MXNet or ``.pth`` of PyTorch.
         dst (str | Path): ``.pth`` file to write.
+        trusted (bool): See
+            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
+            Defaults to False.
 
     Returns:
         dict: The written ``meta``: ``source`` (file name) and
@@ -230,4 +235,5 @@ def convert_resnet38_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
         src,
         dst,
         convert_resnet38,
-        read=read_mxnet_params if mxnet else load_state_dict_file)
+        read=read_mxnet_params if mxnet else None,
+        trusted=trusted)

@@ -91,7 +91,9 @@ def _check_shapes(layers: Mapping[str, Tensor], base: int) -> None:
                 f'SEAM\'s network needs {shape}.')
 
 
-def convert_seam_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
+def convert_seam_file(src: str | Path,
+                      dst: str | Path,
+                      trusted: bool = False) -> dict[str, Any]:
     """Convert a checkpoint file, see :func:`convert_seam`.
 
     The result is ``{'state_dict': ..., 'meta': ...}``, a checkpoint for the
@@ -100,6 +102,9 @@ def convert_seam_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
     Args:
         src (str | Path): ``.pth`` file that SEAM's code wrote.
         dst (str | Path): ``.pth`` file to write.
+        trusted (bool): See
+            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
+            Defaults to False.
 
     Returns:
         dict: The written ``meta``: ``source`` (file name) and
@@ -109,4 +114,4 @@ def convert_seam_file(src: str | Path, dst: str | Path) -> dict[str, Any]:
         FileNotFoundError: If ``src`` does not exist.
         ValueError: If ``src`` is no such checkpoint or is ``dst``.
     """
-    return convert_file(src, dst, convert_seam)
+    return convert_file(src, dst, convert_seam, trusted=trusted)

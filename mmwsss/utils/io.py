@@ -1,9 +1,13 @@
 """Files: whole or absent, and where they are."""
+import errno
 import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Union
+
+#: What the system says of a full disk without saying which file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -21,9 +25,13 @@ def atomic_write(path: Union[str, Path]) -> Iterator[Path]:
         Path: The temporary path to write to. It keeps the suffix of
         ``path``, because writers such as cv2 and numpy choose the format
         by it.
+
+    Raises:
+        NotADirectoryError: If a file is where a folder has to be.
+        OSError: If the disk is full; names the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(
         dir=path.parent, prefix=f'.{path.stem}.tmp-', suffix=path.suffix)
     os.close(handle)
@@ -35,8 +43,96 @@ def atomic_write(path: Union[str, Path]) -> Iterator[Path]:
         os.umask(umask)
         temp.chmod(0o666 & ~umask)
         os.replace(temp, path)
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temp.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: Union[str, Path]) -> None:
+    """Take away what killed writers of :func:`atomic_write` left.
+
+    Only for a folder that nobody else is writing to.
+
+    Args:
+        folder (str | Path): The folder, searched with the folders in it; it
+            need not exist.
+    """
+    for temp in list(Path(folder).rglob('.*.tmp-*')):
+        if temp.is_file():
+            temp.unlink(missing_ok=True)
+
+
+def make_folder(path: Union[str, Path]) -> Path:
+    """Make a folder, and those that it lies in.
+
+    Args:
+        path (str | Path): The folder; it may exist.
+
+    Returns:
+        Path: The folder.
+
+    Raises:
+        NotADirectoryError: If a file is in the way; names it.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        there = next((p for p in (path, *path.parents) if p.exists()), path)
+        raise NotADirectoryError(
+            f'There can be no folder {path}, because {there} is a file. Move '
+            'it away or choose another place.') from error
+    return path
+
+
+def read_text(path: Union[str, Path]) -> str:
+    """A text file that people write: UTF-8, with or without a mark.
+
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        str: Its text, without the byte order mark that Excel puts in front.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no UTF-8; names the line.
+    """
+    data = Path(path).read_bytes()
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
+        raise ValueError(f'{path} is UTF-16 text. Save it as UTF-8 (in '
+                         "Excel: 'CSV UTF-8').")
+    try:
+        text = data.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = data[:error.start].count(b'\n') + 1
+        raise ValueError(f'Line {line} of {path} is not UTF-8. Save the file '
+                         "as UTF-8 (in Excel: 'CSV UTF-8').") from error
+    if '\0' in text:
+        line = text[:text.index('\0')].count('\n') + 1
+        raise ValueError(f'Line {line} of {path} holds a zero byte, so it is '
+                         'no text. Was it copied completely?')
+    return text
+
+
+def read_lines(path: Union[str, Path]) -> list:
+    """Lines of a text file without the blanks around them.
+
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        list[str]: Those that are not empty.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no UTF-8.
+    """
+    lines = (line.strip() for line in read_text(path).split('\n'))
+    return [line for line in lines if line]
 
 
 def find_file(name: str) -> Path:

@@ -27,7 +27,8 @@ def arguments(config, **kwargs):
         show_dir=None,
         wait_time=2,
         tta=False,
-        train_images=False)
+        train_images=False,
+        trust_checkpoint=False)
     facts.update(kwargs)
     return argparse.Namespace(**facts)
 
@@ -169,6 +170,25 @@ def test_missing_initial_weights(tmp_path):
         run.check_pretrained(cfg)
 
 
+def test_initial_weights_from_a_work_folder(tmp_path):
+    last = tmp_path / 'epoch_2.pth'
+    for path in (tmp_path, tmp_path / 'last_checkpoint'):
+        init = dict(type='Pretrained', checkpoint=str(path))
+        cfg = Config(dict(model=dict(backbone=dict(init_cfg=init))))
+        if not last.exists():
+            with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
+                run.check_pretrained(cfg)
+            last.write_bytes(b'x')
+            (tmp_path / 'last_checkpoint').write_text(str(last))
+        run.check_pretrained(cfg)
+        assert cfg.model.backbone.init_cfg.checkpoint == str(last)
+        # A resumed run needs no initial weights, but where they were is fine.
+        cfg.model.backbone.init_cfg.checkpoint = str(tmp_path / 'gone')
+        cfg.resume = True
+        run.check_pretrained(cfg)
+        assert cfg.model.backbone.init_cfg is None
+
+
 def test_amp():
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
     run.enable_amp(cfg)
@@ -296,7 +316,11 @@ def test_a_work_folder_means_its_last_checkpoint(toy, tmp_path):
 
 
 def test_train_images():
-    load = [dict(type='mmwsss.LoadImage'), dict(type='mmwsss.LoadMask')]
+    load = [
+        dict(type='mmwsss.LoadImage'),
+        dict(type='mmwsss.LoadMask'),
+        dict(type='mmwsss.LoadInstances')
+    ]
     inner = dict(type='A', ann_file='train.txt', class_less='skip')
     cfg = Config(
         dict(

@@ -4,6 +4,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmwsss.apis.browse_words import browse_words
+from mmwsss.utils.checkpoint import add_trust_argument
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -39,6 +40,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. '
         'train_dataloader.dataset.indices=500 for the first 500 images')
+    add_trust_argument(parser)
     # What other tools let choose.
     parser.set_defaults(launcher='none', local_rank=0, work_dir=None)
     return parser.parse_args(argv)

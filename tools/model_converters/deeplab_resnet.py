@@ -1,6 +1,7 @@
 """Convert a Caffe-style ResNet of DeepLab into a backbone of mmseg."""
 import argparse
 
+from mmwsss.utils.checkpoint import add_trust_argument
 from mmwsss.utils.convert_deeplab import convert_deeplab_file
 
 if __name__ == '__main__':
@@ -11,9 +12,11 @@ if __name__ == '__main__':
         'ResNet(style="caffe").')
     parser.add_argument('src', help='downloaded checkpoint (.pth)')
     parser.add_argument('dst', help='file to write (.pth)')
+    add_trust_argument(parser)
     args = parser.parse_args()
     try:
-        meta = convert_deeplab_file(args.src, args.dst)
+        meta = convert_deeplab_file(args.src, args.dst,
+                                    args.trust_checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     print(f'Wrote {args.dst}, a ResNet of mmseg, from {meta["source"]} '

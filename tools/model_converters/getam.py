@@ -1,6 +1,7 @@
 """Convert a network trained with GETAM's code into an EndToEndSegmentor."""
 import argparse
 
+from mmwsss.utils.checkpoint import add_trust_argument
 from mmwsss.utils.convert_getam import convert_getam_file
 
 if __name__ == '__main__':
@@ -10,9 +11,11 @@ if __name__ == '__main__':
         'with the same backbone.')
     parser.add_argument('src', help='downloaded checkpoint (.pth)')
     parser.add_argument('dst', help='file to write (.pth)')
+    add_trust_argument(parser)
     args = parser.parse_args()
     try:
-        meta = convert_getam_file(args.src, args.dst)
+        meta = convert_getam_file(args.src, args.dst,
+                                  args.trust_checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     print(f'Wrote {args.dst}, a checkpoint for the config in configs/getam '

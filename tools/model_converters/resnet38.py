@@ -1,6 +1,7 @@
 """Convert a ResNet-38 checkpoint of MXNet, PSA or SEAM into a backbone."""
 import argparse
 
+from mmwsss.utils.checkpoint import add_trust_argument
 from mmwsss.utils.convert_resnet38 import convert_resnet38_file
 
 if __name__ == '__main__':
@@ -11,9 +12,11 @@ if __name__ == '__main__':
         'mmwsss.ResNet38.')
     parser.add_argument('src', help='downloaded checkpoint (.params or .pth)')
     parser.add_argument('dst', help='file to write (.pth)')
+    add_trust_argument(parser)
     args = parser.parse_args()
     try:
-        meta = convert_resnet38_file(args.src, args.dst)
+        meta = convert_resnet38_file(args.src, args.dst,
+                                     args.trust_checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     print(f'Wrote {args.dst}, a checkpoint of mmwsss.ResNet38, from '

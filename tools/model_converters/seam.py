@@ -1,6 +1,7 @@
 """Convert a network trained with SEAM's code into a CAMSegmentor."""
 import argparse
 
+from mmwsss.utils.checkpoint import add_trust_argument
 from mmwsss.utils.convert_seam import convert_seam_file
 
 if __name__ == '__main__':
@@ -10,9 +11,11 @@ if __name__ == '__main__':
         'configs/seam/seam_resnet38_voc.py.')
     parser.add_argument('src', help='downloaded checkpoint (.pth)')
     parser.add_argument('dst', help='file to write (.pth)')
+    add_trust_argument(parser)
     args = parser.parse_args()
     try:
-        meta = convert_seam_file(args.src, args.dst)
+        meta = convert_seam_file(args.src, args.dst,
+                                 args.trust_checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     print(f'Wrote {args.dst}, a checkpoint for '

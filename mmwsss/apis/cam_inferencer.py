@@ -1,0 +1,772 @@
+"""Class maps, masks and pictures of any images: the work of tools/infer.py."""
+import argparse
+import contextlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import (Any, Callable, Dict, Iterator, List, Mapping, Optional,
+                    Sequence, Tuple, Union)
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.infer import BaseInferencer
+from mmengine.logging import print_log
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.structures import SegDataSample
+
+from mmwsss.datasets.image_labels import read_image_labels, tags_to_indices
+from mmwsss.engine.hooks.save_cams_hook import file_digest
+from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
+                                      EndToEndSegmentor)
+from mmwsss.registry import MODELS
+from mmwsss.structures.mask_file import voc_palette
+from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
+                                     use_safe_loading)
+from mmwsss.utils.io import find_file
+from mmwsss.visualization import draw_strip
+
+from .image_sources import (ImageLike, Source, find_images,
+                            refuse_double_names)
+from .inference_output import Output, names_in_mask
+from .refine import (Progress, _check_settings, _exclusive, _plain,
+                     _remove_temporary, _sigterm_raises)
+from .run import (MASK_LOADERS, _similar_configs, check_fit,
+                  check_pretrained, last_of_run, load_config)
+
+#: Steps of test pipelines that read what images from anywhere do not have.
+#: What they read takes no part in class maps and masks.
+LEFT_OUT = (*MASK_LOADERS, 'LoadSaliency')
+#: Images whose tags the command line prints.
+SHOWN = 20
+
+PathLike = Union[str, Path]
+
+
+@dataclass
+class _Item:
+    """An image on its way: packed for the model, done before, or broken."""
+    source: Source
+    data: Optional[dict] = None
+    image: Optional[np.ndarray] = None
+    error: Optional[str] = None
+
+
+class CAMInferencer(BaseInferencer):
+    """Class maps, masks and pictures of images from anywhere.
+
+    What it predicts equals what ``tools/test.py --out`` writes for the same
+    images and tags. It runs the models that need nothing but an image:
+    ``CAMSegmentor`` (class maps, and the mask at a threshold),
+    ``EndToEndSegmentor`` (the decoder's mask, and the class maps it trains
+    on) and mmseg's own (the mask). ::
+
+        inferencer = CAMInferencer('cam_deit-tiny_voc-mini', 'work_dirs/x')
+        result = inferencer(['a.jpg', 'b.jpg'], tags=[['dog'], ['cat']])
+        result['predictions'][0]['cams']  # float32 (1, height, width)
+
+    Args:
+        model (str | Path | Config): Path of a config, a config, or the name
+            of one of ours, e.g. ``'acr_vit_voc'``.
+        weights (str | Path, optional): Checkpoint, or work folder of a
+            training whose last one is meant. None takes the initial weights
+            that the config names, with a warning. Defaults to None.
+        device (str, optional): E.g. ``'cuda:1'`` or ``'cpu'``. None takes a
+            GPU where there is one. Defaults to None.
+        trusted (bool): Whether checkpoints may hold what can run code, see
+            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
+            Defaults to False.
+        show_progress (bool): Whether calls show their progress. Defaults to
+            True.
+
+    Attributes:
+        classes (tuple[str]): Names of the labels of masks, background first.
+        palette (list): RGB per label.
+
+    Raises:
+        FileNotFoundError: If config or checkpoint are missing.
+        ValueError: If the checkpoint does not fit or is refused, or the
+            model needs more than an image.
+    """
+
+    def __init__(self,
+                 model: Union[str, Path, Config],
+                 weights: Optional[PathLike] = None,
+                 device: Optional[str] = None,
+                 trusted: bool = False,
+                 show_progress: bool = True) -> None:
+        if model is None:
+            # mmengine would run the config text in the checkpoint, which is
+            # a program.
+            raise ValueError('CAMInferencer needs a config: its path, or the '
+                             "name of one of ours, e.g. 'acr_vit_voc'.")
+        self.trusted = trusted
+        self.checkpoint = None if weights is None else last_of_run(
+            str(weights))
+        model = str(model) if isinstance(model, Path) else model
+        super().__init__(
+            model, self.checkpoint, device, show_progress=show_progress)
+
+    # ------------------------------------------------------------- setting up
+    def _load_model_from_metafile(self, model: str) -> Tuple[Config, None]:
+        """The config of ours that a name means; mmengine calls this."""
+        path = Path(model)
+        if path.suffix == '.py' or len(path.parts) > 1:
+            raise FileNotFoundError(f'There is no config {path}.' +
+                                    _similar_configs(path))
+        found = sorted(find_file('configs').glob(f'*/{model}.py'))
+        if len(found) != 1:
+            path = find_file('configs') / f'{model}.py'
+            raise FileNotFoundError(
+                f'{len(found)} of our configs have the name {model!r}.' +
+                _similar_configs(path))
+        return Config.fromfile(str(found[0])), None
+
+    def _init_model(self,
+                    cfg: Config,
+                    weights: Optional[str],
+                    device: str = 'cpu') -> torch.nn.Module:
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        name = getattr(cfg, 'filename', None) or 'the config'
+        if cfg.get('model') is None:
+            raise ValueError(f'{name} has no model.')
+        # Read first: building takes longer.
+        checkpoint = None
+        if weights is not None:
+            checkpoint = load_checkpoint_file(weights, trusted=self.trusted)
+        model = MODELS.build(cfg.model)
+        _refuse_later_stages(model)
+        if checkpoint is None:
+            check_pretrained(cfg)
+            use_safe_loading(self.trusted)
+            model.init_weights()
+            use_safe_loading()
+            print_log(
+                f'No checkpoint: {type(model).__name__} of {name} has the '
+                'weights that its training starts from, so its results mean '
+                'nothing.',
+                logger='current',
+                level=logging.WARNING)
+        else:
+            check_fit(model, checkpoint, weights, name, purpose='test')
+            model.load_state_dict(state_dict_of(checkpoint), strict=False)
+        self.classes, self.palette = _labels_of(cfg, checkpoint)
+        expected = getattr(model, 'num_classes', None)
+        if isinstance(model, CAMSegmentor) and \
+                expected != len(self.classes) - 1:
+            raise ValueError(
+                f'{name}: the model has {expected} classes, its test data '
+                f'{len(self.classes) - 1} without background. Set '
+                'model.decode_head.num_classes to the latter.')
+        if torch.device(device).type == 'cpu':
+            model = revert_sync_batchnorm(model)
+        return model.to(device).eval()
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        self.steps = _test_pipeline(cfg)
+        self.load_image = TRANSFORMS.build(self.steps[0])
+        return Compose([TRANSFORMS.build(step) for step in self.steps[1:]])
+
+    def _init_collate(self, cfg: Config) -> Callable:
+        # What runners take; mmengine's look-up warns of a missing registry.
+        return pseudo_collate
+
+    def _init_visualizer(self, cfg: Config) -> None:
+        # It would make folders; visualize() needs none.
+        return None
+
+    @property
+    def makes_cams(self) -> bool:
+        """Whether the model predicts class maps."""
+        return isinstance(self.model, CAMSegmentor)
+
+    # ------------------------------------------------------------------ calls
+    def __call__(self,
+                 inputs: Union[ImageLike, Sequence[ImageLike]],
+                 tags: Union[None, Sequence, Mapping] = None,
+                 batch_size: int = 4,
+                 return_vis: bool = True,
+                 **kwargs: Any) -> Dict[str, list]:
+        """Look at images.
+
+        All results are in memory at the end; see :meth:`stream` for many.
+
+        Args:
+            inputs: An image file, a folder, a video file, an array BGR uint8
+                (h, w, 3), or a list of these. See :func:`find_images`.
+            tags (optional): Names of the classes in the images: one list for
+                all, a list per image, or a mapping from image id to list.
+                None predicts them. Defaults to None.
+            batch_size (int): Images that go through the model at once if
+                they have one size after the test pipeline. Defaults to 4.
+            return_vis (bool): Whether pictures are returned. Defaults to
+                True.
+            **kwargs: See :meth:`stream`.
+
+        Returns:
+            dict: ``predictions``, a list with a dictionary per image, see
+            :meth:`stream`, and ``visualization``, a list of pictures BGR
+            uint8, None for broken images, or an empty list.
+        """
+        predictions, pictures = [], []
+        for prediction in self.stream(
+                inputs,
+                tags,
+                batch_size=batch_size,
+                return_vis=return_vis,
+                **kwargs):
+            pictures.append(prediction.pop('picture'))
+            predictions.append(prediction)
+        return self.postprocess(predictions, pictures if return_vis else [])
+
+    def stream(self,
+               inputs: Union[ImageLike, Sequence[ImageLike]],
+               tags: Union[None, Sequence, Mapping] = None,
+               batch_size: int = 4,
+               threshold: Optional[float] = None,
+               tag_threshold: Optional[float] = None,
+               out_dir: PathLike = '',
+               overwrite: bool = False,
+               on_error: str = 'raise',
+               frame_step: int = 1,
+               return_cams: bool = True,
+               return_vis: bool = True,
+               show_progress: Optional[bool] = None
+               ) -> Iterator[Dict[str, Any]]:
+        """Look at images, one result after the other.
+
+        Args:
+            inputs: See :meth:`__call__`.
+            tags (optional): See :meth:`__call__`.
+            batch_size (int): See :meth:`__call__`.
+            threshold (float, optional): Background score of the mask. None
+                takes the config's. Defaults to None.
+            tag_threshold (float, optional): Probability from which a class
+                is predicted to be present. None takes the config's, 0.5 if
+                it says nothing. Defaults to None.
+            out_dir (str | Path): Folder for ``cams/*.npz``, ``masks/*.png``
+                and ``overlays/*.jpg``. Images whose files are there are not
+                done again. Empty writes nothing. Defaults to ''.
+            overwrite (bool): Whether files in ``out_dir`` are replaced, also
+                those made with other settings. Defaults to False.
+            on_error (str): What to do with an image that cannot be read:
+                ``'raise'``, or ``'skip'``, which gives it a result with
+                ``error``. Defaults to 'raise'.
+            frame_step (int): Take every n-th frame of videos. Defaults to 1.
+            return_cams (bool): Whether results hold class maps. Defaults to
+                True.
+            return_vis (bool): Whether results hold pictures. Defaults to
+                True.
+            show_progress (bool, optional): None takes what the inferencer
+                was made with. Defaults to None.
+
+        Returns:
+            Iterator[dict]: Per image, in their order, ``img_id``,
+            ``img_path`` (None for arrays and frames) and
+
+            - ``tags`` (list[str]): Classes of the maps; without maps, those
+              in the mask;
+            - ``scores`` (dict[str, float] | None): Predicted probability of
+              every class; None without classifier, and for images that were
+              done before;
+            - ``cams`` (ndarray | None): float32 (k, h, w) in [0, 1];
+            - ``mask`` (ndarray): uint8 (h, w), 0 is background;
+            - ``picture`` (ndarray | None): BGR uint8, see
+              :func:`~mmwsss.visualization.draw_strip`;
+            - instead of all these ``error`` (str) and ``picture`` None if
+              the image cannot be read.
+
+        Raises:
+            FileNotFoundError: If a file or folder is missing.
+            ValueError: If an argument does not suit the model or the images,
+                an image cannot be read, or ``out_dir`` holds files made with
+                other settings.
+        """
+        if on_error not in ('raise', 'skip'):
+            raise ValueError(f"on_error is {on_error!r}, must be 'raise' or "
+                             "'skip'.")
+        for name, number in (('batch_size', batch_size), ('frame_step',
+                                                          frame_step)):
+            if number < 1:
+                raise ValueError(f'{name} must be at least 1, is {number}.')
+        settings = self._settings(tags is not None, threshold, tag_threshold)
+        sources = find_images(inputs, frame_step)
+        labels = self._labels(tags, sources)
+        output = None
+        if out_dir:
+            refuse_double_names(sources)
+            output = Output(out_dir, self.makes_cams, self.classes,
+                            self.palette)
+        if show_progress is None:
+            show_progress = self.show_progress
+        return self._run(sources, labels, settings, output, batch_size,
+                         on_error == 'skip', overwrite, return_cams,
+                         return_vis, show_progress)
+
+    def _settings(self, given: bool, threshold: Optional[float],
+                  tag_threshold: Optional[float]) -> Dict[str, Any]:
+        """The model's ``test_cfg`` of a call; checks the numbers."""
+        for name, number in (('threshold', threshold), ('tag_threshold',
+                                                        tag_threshold)):
+            if number is not None and not 0 <= number <= 1:
+                raise ValueError(f'{name} must lie in [0, 1], is {number}.')
+        kind = type(self.model).__name__
+        decodes = isinstance(self.model, EndToEndSegmentor)
+        if threshold is not None and (decodes or not self.makes_cams):
+            raise ValueError(f'{kind} makes its mask without a threshold; '
+                             'leave it out.')
+        if given and not self.makes_cams:
+            raise ValueError(f'{kind} makes masks without tags; leave them '
+                             'out.')
+        settings = dict(self.model.test_cfg or {})
+        if self.makes_cams:
+            settings['use_image_labels'] = given
+        if decodes:
+            settings['pseudo_labels'] = True
+        if threshold is not None:
+            settings['threshold'] = threshold
+        if tag_threshold is not None and self.makes_cams:
+            settings['tag_threshold'] = tag_threshold
+        return settings
+
+    def _labels(self, tags: Union[None, Sequence, Mapping],
+                sources: Sequence[Source]) -> List[Optional[np.ndarray]]:
+        """Class indices int64 (k,) of each image, None if not given."""
+        if tags is None:
+            return [None] * len(sources)
+        if isinstance(tags, str):
+            raise ValueError(f"tags is {tags!r}; give a list: tags=['dog'], "
+                             'or a list of lists, one per image.')
+        if isinstance(tags, Mapping):
+            missing = [s.img_id for s in sources if s.img_id not in tags]
+            if missing:
+                raise ValueError(
+                    f'{len(missing)} of {len(sources)} images have no tags: '
+                    f'{", ".join(missing[:5])}. An image without any class '
+                    f'needs an empty list. There are tags of '
+                    f'{", ".join(map(str, list(tags)[:3]))}.')
+            tags = [tags[s.img_id] for s in sources]
+        elif all(isinstance(tag, str) for tag in tags):
+            tags = [tags] * len(sources)
+        elif len(tags) != len(sources):
+            raise ValueError(f'There are tags of {len(tags)} images, but '
+                             f'{len(sources)} images.')
+        return [
+            np.array(
+                tags_to_indices(names, self.classes[1:], s.img_id, 'tags'),
+                dtype=np.int64) for names, s in zip(tags, sources)
+        ]
+
+    # ------------------------------------------------------------------- work
+    def _run(self, sources: List[Source],
+             labels: List[Optional[np.ndarray]], settings: Dict[str, Any],
+             output: Optional[Output], batch_size: int, skip: bool,
+             overwrite: bool, return_cams: bool, return_vis: bool,
+             show_progress: bool) -> Iterator[Dict[str, Any]]:
+        with contextlib.ExitStack() as stack:
+            done, broken = set(), []
+            if output is not None:
+                stack.enter_context(_exclusive(output.folder))
+                done = self._continue(output, sources, labels, settings,
+                                      overwrite)
+            progress = None
+            if show_progress and len(done) < len(sources):
+                progress = stack.enter_context(
+                    Progress(len(sources) - len(done)))
+            for items in self.preprocess(sources, batch_size, labels, skip,
+                                         done):
+                for result in self._results(items, settings, output,
+                                            return_cams, return_vis):
+                    if progress and result['img_id'] not in done:
+                        progress.step(result['img_id'])
+                    if 'error' in result:
+                        broken.append(result['img_id'])
+                    yield result
+            if output is not None:
+                output.write_manifests(
+                    skipped=broken, **self._facts(settings))
+
+    def _continue(self, output: Output, sources: List[Source],
+                  labels: List[Optional[np.ndarray]],
+                  settings: Dict[str, Any], overwrite: bool) -> set:
+        """Ids of the images that an earlier call has done."""
+        _remove_temporary([output.folder])
+        _check_settings(
+            output.folder,
+            _plain(
+                dict(
+                    model=self.cfg.model,
+                    pipeline=self.steps,
+                    classes=self.classes,
+                    checkpoint_sha256=self._digest(),
+                    test_cfg=settings)),
+            {s.img_id: output.paths(s.img_id)
+             for s in sources}, overwrite)
+        done = {
+            source.img_id
+            for source, label in zip(sources, labels)
+            if output.is_done(source.img_id, label)
+        }
+        if len(done) < len(sources):
+            output.remove_manifests()
+        if done:
+            print_log(
+                f'{len(done)} of {len(sources)} images are done already in '
+                f'{output.folder}.',
+                logger='current')
+        return done
+
+    def _digest(self) -> Optional[str]:
+        if not hasattr(self, '_sha256'):
+            self._sha256 = file_digest(self.checkpoint or '')
+        return self._sha256
+
+    def _facts(self, settings: Dict[str, Any]) -> Dict[str, Any]:
+        """How files came about, for manifests."""
+        return dict(
+            config=getattr(self.cfg, 'filename', None),
+            checkpoint=self.checkpoint,
+            checkpoint_sha256=self._digest(),
+            split=None,
+            data_root=None,
+            test_cfg=settings)
+
+    def preprocess(self,
+                   inputs: Sequence[Source],
+                   batch_size: int = 1,
+                   labels: Optional[Sequence[Optional[np.ndarray]]] = None,
+                   skip: bool = False,
+                   done: set = frozenset()) -> Iterator[List[_Item]]:
+        """Load images and put those of one size together.
+
+        Args:
+            inputs (Sequence[Source]): The images.
+            batch_size (int): At most so many at once. Defaults to 1.
+            labels (Sequence, optional): Class indices (k,) of each image,
+                None where they are to be predicted. Defaults to None.
+            skip (bool): Whether images that cannot be read are passed on
+                with their error instead of raising it. Defaults to False.
+            done (set[str]): Ids of images that need not be loaded.
+
+        Yields:
+            list[_Item]: Items with ``data`` of one size, or a single one
+            without.
+        """
+        batch: List[_Item] = []
+        for source, label in zip(inputs, labels or [None] * len(inputs)):
+            item = _Item(source)
+            if source.img_id not in done:
+                try:
+                    self._load(item, label)
+                except (OSError, ValueError) as error:
+                    if not skip:
+                        raise
+                    item.error = str(error)
+                    print_log(
+                        f'Skipped: {error}',
+                        logger='current',
+                        level=logging.WARNING)
+            # In their order, and in one batch only what the model can stack.
+            if batch and (item.data is None or len(batch) == batch_size
+                          or item.data['inputs'].shape !=
+                          batch[0].data['inputs'].shape):
+                yield batch
+                batch = []
+            if item.data is None:
+                yield [item]
+            else:
+                batch.append(item)
+        if batch:
+            yield batch
+
+    def _load(self, item: _Item, label: Optional[np.ndarray]) -> None:
+        """Run the test pipeline on an image."""
+        source = item.source
+        info: Dict[str, Any] = dict(
+            img_id=source.img_id,
+            # What has no file still has a name in messages.
+            img_path=source.path or source.img_id,
+            num_classes=len(self.classes) - 1,
+            label_map=None,
+            reduce_zero_label=False,
+            seg_fields=[])
+        if label is not None:
+            info['gt_label'] = label
+        if source.read is not None:
+            image = source.read()
+            if getattr(self.load_image, 'to_float32', False):
+                image = image.astype(np.float32)
+            info.update(
+                img=image,
+                img_shape=image.shape[:2],
+                ori_shape=image.shape[:2])
+        else:
+            info = self._load_file(info)
+        item.image = info['img'].astype(np.uint8)
+        item.data = self.pipeline(info)
+
+    def _load_file(self, info: Dict[str, Any]) -> Dict[str, Any]:
+        """The first step; every error of a reader names the file."""
+        path = info['img_path']
+        try:
+            info = self.load_image(info)
+        except Exception as error:
+            if isinstance(error, (OSError, ValueError)) and \
+                    str(path) in str(error):
+                raise
+            raise ValueError(f'Image {path} cannot be read '
+                             f'({type(error).__name__}: {error}).') from error
+        if info is None or info.get('img') is None:
+            raise ValueError(f'Image {path} cannot be read.')
+        return info
+
+    def _results(self, items: List[_Item], settings: Dict[str, Any],
+                 output: Optional[Output], return_cams: bool,
+                 return_vis: bool) -> Iterator[Dict[str, Any]]:
+        """Results of a group of :meth:`preprocess`."""
+        first = items[0]
+        if first.error is not None:
+            yield dict(
+                img_id=first.source.img_id,
+                img_path=first.source.path,
+                error=first.error,
+                picture=None)
+            return
+        if first.data is None:
+            yield output.read(first.source, return_cams, return_vis)
+            return
+        batch = self.collate_fn([item.data for item in items])
+        samples = self.forward(batch, settings)
+        for item, sample in zip(items, samples):
+            result, class_ids = self._describe(item.source, sample)
+            picture = None
+            if output is not None or return_vis:
+                picture, = self.visualize([item.image], [result])
+            if output is not None:
+                output.write(result, class_ids, picture)
+            if not return_cams:
+                result['cams'] = None
+            yield dict(result, picture=picture if return_vis else None)
+
+    @torch.no_grad()
+    def forward(self, inputs: dict,
+                settings: Dict[str, Any]) -> List[SegDataSample]:
+        """Run the model.
+
+        Args:
+            inputs (dict): A batch.
+            settings (dict): Its ``test_cfg`` this time.
+
+        Returns:
+            list[SegDataSample]: Predictions.
+        """
+        if not self.makes_cams:
+            return self.model.test_step(inputs)
+        before = self.model.test_cfg
+        self.model.test_cfg = settings
+        try:
+            return self.model.test_step(inputs)
+        finally:
+            self.model.test_cfg = before
+
+    def _describe(self, source: Source, sample: SegDataSample
+                  ) -> Tuple[Dict[str, Any], Optional[np.ndarray]]:
+        """A prediction in numpy, and the classes of its maps."""
+        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+        cams = scores = class_ids = None
+        names = names_in_mask(mask, self.classes)
+        if self.makes_cams:
+            cams = sample.cams.detach().float().cpu().numpy()
+            class_ids = sample.class_ids.cpu().numpy()
+            names = [self.classes[c + 1] for c in class_ids]
+            scores = dict(
+                zip(self.classes[1:], sample.tag_scores.cpu().tolist()))
+        result = dict(
+            img_id=source.img_id,
+            img_path=source.path,
+            tags=names,
+            scores=scores,
+            cams=cams,
+            mask=mask)
+        return result, class_ids
+
+    def visualize(self, inputs: Sequence[np.ndarray],
+                  preds: Sequence[Dict[str, Any]]) -> List[np.ndarray]:
+        """Draw predictions.
+
+        Args:
+            inputs (Sequence[ndarray]): Images, BGR uint8 (h, w, 3).
+            preds (Sequence[dict]): Predictions, see :meth:`stream`.
+
+        Returns:
+            list[ndarray]: A picture each, see
+            :func:`~mmwsss.visualization.draw_strip`.
+        """
+        pictures = []
+        for image, pred in zip(inputs, preds):
+            captions = [
+                name if not pred['scores'] else
+                f'{name} {pred["scores"][name]:.2f}' for name in pred['tags']
+            ]
+            pictures.append(
+                draw_strip(image, pred['mask'], self.palette, captions,
+                           pred['cams']))
+        return pictures
+
+    def postprocess(self,
+                    preds: List[Dict[str, Any]],
+                    visualization: List[np.ndarray],
+                    return_datasamples: bool = False) -> Dict[str, list]:
+        """Put results together.
+
+        Args:
+            preds (list[dict]): Predictions.
+            visualization (list[ndarray]): Pictures.
+            return_datasamples (bool): Unused; results are dictionaries.
+
+        Returns:
+            dict: ``predictions`` and ``visualization``.
+        """
+        return dict(predictions=preds, visualization=visualization)
+
+
+# --------------------------------------------------------------- from configs
+def _refuse_later_stages(model: torch.nn.Module) -> None:
+    """Raise ValueError for models that read files of an earlier stage."""
+    kind = type(model).__name__
+    if isinstance(model, (AMN, CAMRefiner)):
+        what = 'seed masks' if isinstance(model, AMN) else 'class maps'
+        raise ValueError(
+            f'{kind} needs {what} of an earlier stage for every image, so '
+            'images alone are not enough. Run it with tools/test.py on a '
+            f'dataset whose test pipeline loads {what}.')
+    if not isinstance(model, BaseSegmentor):
+        raise ValueError(f'{kind} is no segmentation model; CAMInferencer '
+                         'runs mmwsss.CAMSegmentor, '
+                         "mmwsss.EndToEndSegmentor and mmseg's models.")
+
+
+def _step_name(step: dict) -> str:
+    kind = step['type']
+    return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
+
+
+def _test_dataset(cfg: Config) -> dict:
+    """The inner data set of the test data of a config."""
+    loader = cfg.get('test_dataloader')
+    if loader is None:
+        raise ValueError(
+            f'{getattr(cfg, "filename", None) or "The config"} has no '
+            'test_dataloader, whose pipeline and class names are needed.')
+    return loader.dataset
+
+
+def _test_pipeline(cfg: Config) -> List[dict]:
+    """Steps from an image to the model, those for masks left out."""
+    dataset = _test_dataset(cfg)
+    while not dataset.get('pipeline') and 'dataset' in dataset:
+        dataset = dataset.dataset
+    steps = [
+        step for step in dataset.get('pipeline') or ()
+        if _step_name(step) not in LEFT_OUT
+    ]
+    names = [_step_name(step) for step in steps]
+    loaders = [name for name in names if name.startswith('Load')]
+    if len(loaders) != 1 or names[0] != loaders[0]:
+        raise ValueError(
+            'The test pipeline must load an image in its first step, e.g. '
+            "dict(type='mmwsss.LoadImage'), and nothing else; it loads with "
+            f'{loaders}.')
+    return steps
+
+
+def _labels_of(cfg: Config, checkpoint: Optional[dict]
+               ) -> Tuple[Tuple[str, ...], List[Sequence[int]]]:
+    """Names and colours: of the test data, else of the checkpoint's."""
+    dataset, given = _test_dataset(cfg), {}
+    while True:
+        given = {**(dataset.get('metainfo') or {}), **given}
+        if 'dataset' not in dataset:
+            break
+        dataset = dataset.dataset
+    kind = dataset['type']
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    meta = dict(getattr(kind, 'METAINFO', None) or {}, **given)
+    if not meta.get('classes'):
+        meta = ((checkpoint or {}).get('meta') or {}).get('dataset_meta') or {}
+    classes = meta.get('classes')
+    if not classes:
+        raise ValueError('Neither the test data of the config nor the '
+                         'checkpoint says what the classes are called; set '
+                         "test_dataloader.dataset.metainfo=dict(classes=("
+                         "'background', ...)).")
+    palette = meta.get('palette') or voc_palette()[:len(classes)].tolist()
+    return tuple(classes), [tuple(color) for color in palette]
+
+
+# ----------------------------------------------------------------------- tool
+def infer(args: argparse.Namespace) -> Dict[str, Any]:
+    """Look at images as the command line says.
+
+    Args:
+        args (Namespace): Of ``tools/infer.py``.
+
+    Returns:
+        dict: ``out`` (folder), ``num_images`` and ``num_broken``.
+
+    Raises:
+        FileNotFoundError: If the config, checkpoint or an image is missing.
+        ValueError: If something does not fit; see :meth:`CAMInferencer`.
+    """
+    inferencer = CAMInferencer(
+        load_config(args),
+        args.checkpoint,
+        device=args.device,
+        trusted=args.trust_checkpoint)
+    tags = None
+    if args.tags is not None:
+        tags = [tag.strip() for tag in args.tags.split(',') if tag.strip()]
+    elif args.tags_file is not None:
+        names = inferencer.classes[1:]
+        tags = {
+            img_id: [names[i] for i in indices]
+            for img_id, indices in read_image_labels(args.tags_file,
+                                                     names).items()
+        }
+    num_images, num_broken, lines = 0, 0, []
+    with _sigterm_raises():
+        for result in inferencer.stream(
+                args.images,
+                tags,
+                batch_size=args.batch_size,
+                threshold=args.threshold,
+                tag_threshold=args.tag_threshold,
+                out_dir=args.out,
+                overwrite=args.overwrite,
+                on_error='skip' if args.skip_broken else 'raise',
+                frame_step=args.frame_step,
+                return_cams=False,
+                return_vis=False):
+            num_images += 1
+            num_broken += 'error' in result
+            if len(lines) < SHOWN and 'error' not in result:
+                lines.append(_line(result))
+    print('\n'.join(lines))
+    if num_images - num_broken > len(lines):
+        print('...')
+    return dict(out=args.out, num_images=num_images, num_broken=num_broken)
+
+
+def _line(result: Dict[str, Any]) -> str:
+    """An image and its tags, with their probabilities if known."""
+    scores = result['scores'] or {}
+    tags = [
+        f'{tag} {scores[tag]:.2f}' if tag in scores else tag
+        for tag in result['tags']
+    ]
+    return f'{result["img_id"]}: {", ".join(tags) or "nothing"}'

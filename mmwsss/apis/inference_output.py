@@ -1,0 +1,159 @@
+"""The folder that an inferencer writes to."""
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+import cv2
+import numpy as np
+
+from mmwsss.datasets.transforms.loading import read_image, read_mask
+from mmwsss.structures.cam_file import (MANIFEST, cam_path, read_cam,
+                                        write_cam, write_manifest)
+from mmwsss.structures.mask_file import (mask_path, write_mask,
+                                         write_mask_manifest)
+from mmwsss.utils.io import atomic_write
+from mmwsss.version import __version__
+
+from .image_sources import Source
+
+
+class Output:
+    """The folder that results are written to.
+
+    ``cams/{img_id}.npz``, ``masks/{img_id}.png`` and
+    ``overlays/{img_id}.jpg``, each whole or not at all, and a manifest in
+    the first two when all are there.
+
+    Args:
+        folder (str | Path): The folder.
+        with_cams (bool): Whether the model makes class maps.
+        classes (Sequence[str]): Names of all labels, background first.
+        palette (Sequence): RGB per label.
+    """
+
+    def __init__(self, folder: Union[str, Path], with_cams: bool,
+                 classes: Sequence[str],
+                 palette: Sequence[Sequence[int]]) -> None:
+        self.folder = Path(folder)
+        self.cams = self.folder / 'cams' if with_cams else None
+        self.masks = self.folder / 'masks'
+        self.overlays = self.folder / 'overlays'
+        self.classes = list(classes)
+        self.palette = palette
+
+    def paths(self, img_id: str) -> List[Path]:
+        """Files of an image.
+
+        Args:
+            img_id (str): Its name.
+
+        Returns:
+            list[Path]: Three, or two without class maps.
+        """
+        cams = [] if self.cams is None else [cam_path(self.cams, img_id)]
+        mask = mask_path(self.masks, img_id)
+        return [*cams, mask, self.overlays / f'{img_id}.jpg']
+
+    def is_done(self, img_id: str, label: Optional[np.ndarray]) -> bool:
+        """Whether an image needs no work.
+
+        Args:
+            img_id (str): Its name.
+            label (ndarray, optional): Its tags if they are given.
+
+        Returns:
+            bool: True if its files are there, made for these tags.
+        """
+        if not all(path.is_file() for path in self.paths(img_id)):
+            return False
+        if label is None or self.cams is None:
+            return True
+        stored = read_cam(cam_path(self.cams, img_id)).class_ids
+        return sorted(stored.tolist()) == sorted(label.tolist())
+
+    def write(self, prediction: Dict[str, Any], class_ids: np.ndarray,
+              picture: np.ndarray) -> None:
+        """Write the files of an image.
+
+        Args:
+            prediction (dict): With ``img_id``, ``mask`` and ``cams``.
+            class_ids (ndarray): (k,), of the class maps.
+            picture (ndarray): BGR uint8.
+        """
+        img_id, mask = prediction['img_id'], prediction['mask']
+        if self.cams is not None:
+            write_cam(self.cams, img_id, class_ids, prediction['cams'],
+                      mask.shape)
+        write_mask(self.masks, img_id, mask, self.palette)
+        done, data = cv2.imencode('.jpg', picture,
+                                  [cv2.IMWRITE_JPEG_QUALITY, 92])
+        if not done:
+            raise ValueError(f'The picture of image {img_id}, '
+                             f'{picture.shape}, cannot be written as JPEG.')
+        with atomic_write(self.paths(img_id)[-1]) as temp:
+            temp.write_bytes(data.tobytes())
+
+    def read(self, source: Source, with_cams: bool,
+             with_picture: bool) -> Dict[str, Any]:
+        """What the files of an image hold.
+
+        Args:
+            source (Source): The image.
+            with_cams (bool): Whether its class maps are wanted.
+            with_picture (bool): Whether its picture is wanted.
+
+        Returns:
+            dict: Like a prediction, but ``scores`` is None, which no file
+            holds, and ``cams`` are rounded to float16.
+        """
+        img_id = source.img_id
+        mask = read_mask(mask_path(self.masks, img_id), img_id)
+        cams, names = None, names_in_mask(mask, self.classes)
+        if self.cams is not None:
+            file = read_cam(cam_path(self.cams, img_id))
+            names = [self.classes[c + 1] for c in file.class_ids]
+            cams = file.cam if with_cams else None
+        picture = None
+        if with_picture:
+            picture = read_image(self.paths(img_id)[-1], img_id)
+        return dict(
+            img_id=img_id,
+            img_path=source.path,
+            tags=names,
+            scores=None,
+            cams=cams,
+            mask=mask,
+            picture=picture)
+
+    def remove_manifests(self) -> None:
+        """The folder is incomplete from now on."""
+        for folder in (self.cams, self.masks):
+            if folder is not None:
+                (folder / MANIFEST).unlink(missing_ok=True)
+
+    def write_manifests(self, **facts: Any) -> None:
+        """The folder is complete.
+
+        Args:
+            **facts: How the files came about.
+        """
+        facts = dict(
+            mmwsss_version=__version__, classes=self.classes, **facts)
+        if self.cams is not None:
+            present = sum(1 for _ in self.cams.rglob('[!.]*.npz'))
+            write_manifest(self.cams, num_images=present, **facts)
+        present = sum(1 for _ in self.masks.rglob('[!.]*.png'))
+        write_mask_manifest(self.masks, num_images=present, **facts)
+
+
+def names_in_mask(mask: np.ndarray, classes: Sequence[str]) -> List[str]:
+    """Classes that a mask shows.
+
+    Args:
+        mask (ndarray): Integers (h, w); 255 is ignored.
+        classes (Sequence[str]): Name of each label.
+
+    Returns:
+        list[str]: Without ``'background'``.
+    """
+    names = [classes[v] for v in np.unique(mask) if v != 255]
+    return [name for name in names if name != 'background']
