@@ -1,16 +1,20 @@
 """Seconds per image of every stage at VOC's size, and what data sets cost.
 
-The configs of the ACR chain on VOC at their full size, random weights, one
-image of 375 x 500 pixels with two classes (crops as trained). One thread, so
-seconds are core-seconds. From them: core-hours for the 10,582 images of VOC's
-augmented training set and the 82,081 of COCO 2014, with the epochs that the
-configs have. COCO's images are larger (640 x 480) and have more classes,
-which is not taken into account; nor is that a GPU is much faster.
+The configs of the ACR chain on VOC at their full size, random weights, images
+of 375 x 500 pixels with two classes (crops as trained). On a CPU one thread,
+so seconds are core-seconds. From them: hours for the 10,582 training images of
+VOC's augmented set and the 82,081 of COCO 2014 (1,449 and 40,137 val images),
+trained as long as the configs say. COCO's images are larger (640 x 480) and
+have more classes, which is not taken into account; nor are loading images and
+the optimizer's step.
 
     python benchmarks/bench_stages.py
+    python benchmarks/bench_stages.py --device cuda --batch-size 4 --out x.json
+    python tools/analysis_tools/estimate_cost.py --seconds x.json
 """
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,12 +25,13 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
+from mmwsss.apis.estimate_cost import (IMAGES, STAGES, stage_hours,
+                                       write_stages)
 from mmwsss.models.refiners import DenseCRF
 from mmwsss.models.refiners.dense_crf import unary_from_probs
 from mmwsss.registry import MODELS
 
 SIZE = (375, 500)
-VOC, COCO = 10582, 82081
 CONFIGS = dict(
     classify='configs/acr/acr_vit_voc.py',
     affinity='configs/affinity/affinitynet_r38_voc.py',
@@ -56,41 +61,48 @@ def labels(size, classes=3) -> PixelData:
     return PixelData(data=blocks[:size[1]].expand(1, *size).clone())
 
 
-def train_step(name: str, crop: int, stride: int = 1):
-    """One training step of one image."""
-    model = build(name).train()
+def train_step(args, name: str, crop: int, stride: int = 1):
+    """One training step, forward and backward."""
+    model = build(name).to(args.device).train()
     image = torch.randint(0, 256, (3, crop, crop), dtype=torch.uint8)
     target = {} if name == 'classify' else dict(
         gt_sem_seg=labels((crop // stride, crop // stride)))
 
     def step():
         data = dict(
-            inputs=[image], data_samples=[sample((crop, crop), **target)])
+            inputs=[image] * args.batch_size,
+            data_samples=[
+                sample((crop, crop), **target) for _ in range(args.batch_size)
+            ])
         losses = model.loss(**model.data_preprocessor(data, True))
         model.parse_losses(losses)[0].backward()
 
     return step
 
 
-def predict(name: str, size=SIZE, cams: bool = False):
-    """One prediction."""
-    model = build(name).eval()
+def predict(args, name: str, size=SIZE, cams: bool = False):
+    """Predictions of one batch."""
+    model = build(name).to(args.device).eval()
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
 
     def step():
-        given = dict(
-            cams=torch.rand(2, *SIZE),
-            class_ids=torch.tensor([3, 7])) if cams else {}
-        item = sample(SIZE, **given)
-        item.set_metainfo(dict(img_shape=size))
+        items = []
+        for _ in range(args.batch_size):
+            given = dict(
+                cams=torch.rand(2, *SIZE),
+                class_ids=torch.tensor([3, 7])) if cams else {}
+            items.append(sample(SIZE, **given))
+            items[-1].set_metainfo(dict(img_shape=size))
         with torch.no_grad():
-            model.test_step(dict(inputs=[image], data_samples=[item]))
+            model.test_step(
+                dict(
+                    inputs=[image] * args.batch_size, data_samples=items))
 
     return step
 
 
-def crf():
-    """One dense CRF of the present labels for two exponents."""
+def crf(args):
+    """One dense CRF of the present labels for two exponents, on a core."""
     rng = np.random.default_rng(0)
     image = (255 * smooth(rng, SIZE, 3)).astype(np.uint8)
     maps = smooth(rng, SIZE, 2).transpose(2, 0, 1)
@@ -103,48 +115,68 @@ def crf():
     return lambda: model(image, unaries)
 
 
-# Name, what to time, times that an image is seen.
-STAGES = (
-    ('classify: train (2.5 epochs)', lambda: train_step('classify', 384), 2.5),
-    ('cams: ViT-B hybrid, 384, two flips',
-     lambda: predict('classify', (384, 384)), 1),
-    ('crf: two exponents, 3 labels', crf, 1),
-    ('affinity: ResNet-38 train (8 epochs)',
-     lambda: train_step('affinity', 448, 8), 8),
-    ('walk: ResNet-38 and 2^8 steps', lambda: predict('affinity', cams=True),
-     1),
-    ('or boundaries: ResNet-50 train (3 epochs)',
-     lambda: train_step('irn', 512, 4), 3),
-    ('or walk: ResNet-50 and 2^8 steps', lambda: predict('irn', cams=True),
-     1),
-    # 20,000 steps of 10 images.
-    ('segment: DeepLabV2-R101 train (19 epochs)',
-     lambda: train_step('segment', 321), 18.9),
-    ('test: DeepLabV2-R101, three scales', lambda: predict('segment'), 1),
-)
+# Stage of mmwsss/apis/estimate_cost.py to what is timed.
+TIMED = dict(
+    classify=lambda args: train_step(args, 'classify', 384),
+    cams=lambda args: predict(args, 'classify', (384, 384)),
+    crf=crf,
+    affinity=lambda args: train_step(args, 'affinity', 448, 8),
+    walk=lambda args: predict(args, 'affinity', cams=True),
+    irn=lambda args: train_step(args, 'irn', 512, 4),
+    irn_walk=lambda args: predict(args, 'irn', cams=True),
+    segment=lambda args: train_step(args, 'segment', 321),
+    test=lambda args: predict(args, 'segment'))
+
+
+def best_of(step, repeats: int, device: str) -> float:
+    """Seconds of the fastest run after one that does not count."""
+    seconds = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        step()
+        if device.startswith('cuda'):
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds[1:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--device', default='cpu', help='e.g. cuda')
+    parser.add_argument(
+        '--batch-size', type=int, default=1, help='images of networks at once')
+    parser.add_argument(
+        '--stages', nargs='+', choices=list(TIMED), default=list(TIMED))
+    parser.add_argument(
+        '--out', help='JSON for tools/analysis_tools/estimate_cost.py')
     args = parser.parse_args()
     init_default_scope('mmseg')
     torch.set_num_threads(1)
-    print(machine())
-    print(f'| stage | s per image | images/s | core-hours VOC ({VOC:,}) | '
-          f'core-hours COCO ({COCO:,}) |\n|---|---|---|---|---|')
-    for name, make, times in STAGES:
-        step = make()
-        step()
-        seconds = []
-        for _ in range(args.repeats):
-            begin = time.perf_counter()
-            step()
-            seconds.append(time.perf_counter() - begin)
-        each = min(seconds)
-        hours = [each * times * n / 3600 for n in (VOC, COCO)]
-        print(f'| {name} | {each:.2f} | {1 / each:.2f} | {hours[0]:,.1f} | '
-              f'{hours[1]:,.1f} |', flush=True)
+    device = machine()
+    if args.device.startswith('cuda'):
+        device = f'{torch.cuda.get_device_name(args.device)}, {device}'
+    print(device)
+    voc, coco = (IMAGES[name]['train'] for name in ('voc', 'coco'))
+    print(f'| stage | s per image | images/s | hours VOC ({voc:,}) | '
+          f'hours COCO ({coco:,}) |\n|---|---|---|---|---|')
+    measured = {}
+    for name in args.stages:
+        stage = STAGES[name]
+        each = best_of(TIMED[name](args), args.repeats, args.device)
+        if stage.runs_on == 'devices':
+            each /= args.batch_size
+        measured[name] = each
+        hours = [
+            stage_hours(replace(stage, seconds=each), dataset, 1)
+            for dataset in ('voc', 'coco')
+        ]
+        print(f'| {stage.title} | {each:.3g} | {1 / each:.3g} | '
+              f'{hours[0]:,.1f} | {hours[1]:,.1f} |', flush=True)
+    if args.out:
+        write_stages(
+            args.out, f'{device}, {args.batch_size} image(s) at once',
+            measured)
 
 
 if __name__ == '__main__':

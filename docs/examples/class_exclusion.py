@@ -1,0 +1,60 @@
+"""A paper in one file: two tags should not claim the same pixels.
+
+An image tagged "dog, sofa" has two class maps. If dogs and sofas are often
+seen together, nothing in a classification loss keeps the map of the sofa off
+the dog. But a pixel shows one thing: where several maps are high, all but the
+highest are wrong.
+"""
+from typing import Callable, Dict, Optional
+
+from torch import Tensor
+
+from mmwsss.models.regularizers import Regularizer
+from mmwsss.registry import MODELS
+from mmwsss.structures.view_output import ViewOutput
+
+
+def class_overlap(cams: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
+    """How much the tagged classes of an image claim each other's pixels.
+
+    Maps are rectified and divided by their maximum. A pixel's overlap is the
+    sum of all its values but the highest: 0 where one class stands alone, at
+    most the number of tags minus 1. The maxima have no gradient, or a single
+    high peak would be a way to make all the rest of a map small.
+
+    Args:
+        cams (Tensor): Raw class maps (N, K, h, w).
+        labels (Tensor): Multi-hot tags (N, K).
+        eps (float): Added to the maxima. Defaults to 1e-5.
+
+    Returns:
+        Tensor: Mean over pixels and images, a scalar.
+    """
+    maps = cams.relu() * labels[:, :, None, None]
+    maps = maps / (maps.detach().amax(dim=(2, 3), keepdim=True) + eps)
+    return (maps.sum(dim=1) - maps.amax(dim=1)).mean()
+
+
+@MODELS.register_module()
+class ClassExclusion(Regularizer):
+    """Punish pixels that several tagged classes claim.
+
+    Args:
+        loss_weight (float): Defaults to 0.1.
+    """
+
+    def __init__(self, loss_weight: float = 0.1) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self,
+                view: ViewOutput,
+                other: Optional[ViewOutput] = None,
+                *,
+                transform: Optional[Callable[[Tensor], Tensor]] = None,
+                inverse: Optional[Callable[[Tensor], Tensor]] = None,
+                batch: dict) -> Dict[str, Tensor]:
+        """``loss_overlap``, and ``overlap`` without weight for the log."""
+        overlap = class_overlap(view.cams, view.labels)
+        return dict(
+            loss_overlap=self.loss_weight * overlap, overlap=overlap.detach())
