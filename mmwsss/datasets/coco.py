@@ -8,7 +8,7 @@ from mmengine.utils import track_iter_progress
 
 from mmwsss.registry import DATASETS
 from mmwsss.structures.mask_file import mask_path, voc_palette, write_mask
-from mmwsss.utils.io import atomic_write
+from mmwsss.utils.io import atomic_write, remove_temporary
 from mmwsss.utils.json_stream import iter_members
 
 from .coco_regions import Region, paint_region, parse_region
@@ -338,6 +338,7 @@ def _write_list(path: Path, ids: Iterable[str]) -> None:
 
 
 def _write_masks(folder: Path, images: List[COCOImage]) -> None:
+    remove_temporary(folder)  # What a killed run left.
     todo = [i for i in images if not mask_path(folder, i.img_id).exists()]
     print(f'{len(images) - len(todo)} of {len(images)} masks are in {folder}; '
           f'drawing {len(todo)}', flush=True)

@@ -6,40 +6,47 @@ Our format is JSON::
      "classes": ["cat", "dog"],
      "labels": {"2007_000063": ["dog"], "2007_000068": []}}
 
-A bare mapping ``{"2007_000063": ["dog"]}``, a csv file and the pickled
-multi-hot vectors (``cls_labels.npy``) that WSSS code bases pass around are
-read as well.
+Other formats are read by :mod:`.tag_files`; the pickled multi-hot vectors
+(``cls_labels.npy``) that WSSS code bases pass around, here.
 """
-import csv
 import difflib
 import json
-import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Sequence, Tuple, Union
+from typing import (Dict, Iterable, Mapping, Optional, Sequence, Tuple,
+                    Union)
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmwsss.utils.io import atomic_write
 
-FORMAT = 'mmwsss-image-labels'
-VERSION = 1
+from .tag_files import (FORMAT, VERSION, TagFile, find_format, read_tags,
+                        voc_xml_tags)
+
 PathLike = Union[str, Path]
 Labels = Dict[str, Tuple[int, ...]]
 
 
 def read_image_labels(path: PathLike,
                       classes: Sequence[str],
-                      allow_pickle: bool = False) -> Labels:
+                      allow_pickle: bool = False,
+                      format: Optional[str] = None,
+                      unknown: str = 'error') -> Labels:
     """Read the tags of a data set.
 
     Args:
-        path (str | Path): ``.json``, ``.csv`` (header ``image,tags``, tags
-            separated by ``;``) or ``.npy`` (pickled dict: image id ->
-            multi-hot vector).
+        path (str | Path): A file or folder of any format of
+            :func:`~mmwsss.datasets.tag_files.read_tags`, or ``.npy`` (pickled
+            dict: image id -> multi-hot vector).
         classes (Sequence[str]): The K class names without background; a
             tag's index is its position here.
         allow_pickle (bool): Must be True for ``.npy``, because loading a
             pickle runs whatever code is in it. Defaults to False.
+        format (str, optional): See ``read_tags``. None looks at the file.
+        unknown (str): What to do with classes of the file that ``classes``
+            lacks: 'error', or 'drop' as if nobody had tagged them.
+            Defaults to 'error'.
 
     Returns:
         dict[str, tuple[int, ...]]: Image id -> sorted class indices.
@@ -49,25 +56,57 @@ def read_image_labels(path: PathLike,
         ValueError: If the file is none of these formats, names an image
             twice, or holds an unknown tag.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'There is no label file {path}. Set labels_file of the dataset, '
-            'or write one, e.g. with '
-            '`python tools/dataset_converters/voc.py VOC2012`.')
-    classes = tuple(classes)
-    if path.suffix == '.npy':
+    path, classes = Path(path), tuple(classes)
+    if path.exists() and (format or find_format(path)) == 'npy':
         return _read_npy(path, classes, allow_pickle)
-    if path.suffix == '.csv':
-        tags = _read_csv(path)
-    elif path.suffix == '.json':
-        tags = _read_json(path, classes)
-    else:
-        raise ValueError(f'Label file {path} ends in {path.suffix!r}; known '
-                         'are .json, .csv and .npy.')
+    return select_labels(read_tags(path, format), classes, unknown)
+
+
+def select_labels(file: TagFile, classes: Sequence[str],
+                  unknown: str = 'error') -> Labels:
+    """Class indices of what a file says.
+
+    Args:
+        file (TagFile): Of ``read_tags``.
+        classes (Sequence[str]): See :func:`read_image_labels`.
+        unknown (str): Likewise. Defaults to 'error'.
+
+    Returns:
+        dict[str, tuple[int, ...]]: Image id -> sorted class indices.
+
+    Raises:
+        ValueError: If the file has other classes, or ``unknown`` is neither.
+    """
+    if unknown not in ('error', 'drop'):
+        raise ValueError(f"unknown tags are to be {unknown!r}, must be "
+                         "'error' or 'drop'.")
+    if unknown == 'error':
+        lacking = sorted(set(file.classes) - set(classes))
+        if file.declared and lacking:
+            raise ValueError(
+                f'Label file {file.path} was written for classes that the '
+                f'dataset lacks: {lacking}. Its metainfo has: '
+                f"{', '.join(classes)}. To leave the others out, set "
+                "unknown_tags='drop' on the dataset.")
+        return {
+            i: tags_to_indices(names, classes, i, file.where(i))
+            for i, names in file.tags.items()
+        }
+    known = set(classes)
+    dropped = Counter(
+        name for names in file.tags.values() for name in names
+        if name not in known)
+    if dropped:
+        print_log(
+            f'{file.path}: tags of {len(dropped)} other class(es) are left '
+            'out: ' + ', '.join(f'{name} ({count})' for name, count in
+                                dropped.most_common(10)) +
+            (', ..' if len(dropped) > 10 else '') + '.',
+            logger='current')
     return {
-        img_id: tags_to_indices(names, classes, img_id, path)
-        for img_id, names in tags.items()
+        i: tags_to_indices([n for n in names if n in known], classes, i,
+                           file.where(i))
+        for i, names in file.tags.items()
     }
 
 
@@ -147,19 +186,8 @@ def labels_from_voc_xml(xml_path: PathLike,
         FileNotFoundError: If there is no such file.
         ValueError: If it is no XML or names an unknown class.
     """
-    xml_path = Path(xml_path)
-    if not xml_path.is_file():
-        raise FileNotFoundError(f'Image {xml_path.stem} has no annotation '
-                                f'file {xml_path}.')
-    try:
-        root = ElementTree.parse(xml_path).getroot()
-    except ElementTree.ParseError as error:
-        raise ValueError(
-            f'The annotation of image {xml_path.stem} is no readable XML '
-            f'({error}): {xml_path}') from error
-    # Direct children only: objects contain parts, which have names too.
-    tags = [(o.findtext('name') or '').strip() for o in root.findall('object')]
-    return tags_to_indices(tags, classes, xml_path.stem, xml_path)
+    return tags_to_indices(
+        voc_xml_tags(xml_path), classes, Path(xml_path).stem, xml_path)
 
 
 def labels_from_mask(mask: np.ndarray,
@@ -191,71 +219,6 @@ def labels_from_mask(mask: np.ndarray,
     return tuple(v - 1 for v in values)
 
 
-def _once(pairs: List[Tuple[str, object]]) -> dict:
-    """Build a dict from JSON pairs and refuse a key that stands twice."""
-    result = {}
-    for key, value in pairs:
-        if key in result:
-            raise ValueError(f'{key!r} stands there twice')
-        result[key] = value
-    return result
-
-
-def _read_json(path: Path, classes: Tuple[str, ...]) -> Dict[str, list]:
-    try:
-        content = json.loads(
-            path.read_text(encoding='utf-8'), object_pairs_hook=_once)
-    except ValueError as error:
-        raise ValueError(f'Label file {path}: {error}.') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'Label file {path} holds a '
-                         f'{type(content).__name__}, not a mapping from '
-                         'image id to tags.')
-    if 'labels' in content and isinstance(content['labels'], dict):
-        version = content.get('version', VERSION)
-        if content.get('format', FORMAT) != FORMAT or version != VERSION:
-            raise ValueError(
-                f'Label file {path} is of format {content.get("format")!r} '
-                f'version {version}; known is {FORMAT!r} version {VERSION}.')
-        unknown = set(content.get('classes', ())) - set(classes)
-        if unknown:
-            raise ValueError(
-                f'Label file {path} was written for classes that the '
-                f'dataset lacks: {sorted(unknown)}. Its metainfo has: '
-                f'{", ".join(classes)}.')
-        content = content['labels']
-    for img_id, tags in content.items():
-        if not isinstance(tags, list):
-            raise ValueError(f'The tags of image {img_id} in {path} are '
-                             f'{tags!r}, not a list of class names.')
-    return content
-
-
-def _read_csv(path: Path) -> Dict[str, list]:
-    tags = {}
-    # Excel puts a byte order mark in front, which utf-8-sig drops.
-    with path.open(encoding='utf-8-sig', newline='') as file:
-        reader = csv.reader(file)
-        header = [cell.strip() for cell in next(reader, [])]
-        if header != ['image', 'tags']:
-            raise ValueError(f'Label file {path} begins with {header}, the '
-                             "header must be 'image,tags'.")
-        for row in reader:
-            if not row:
-                continue
-            if len(row) > 2:
-                raise ValueError(
-                    f'Line {reader.line_num} of {path} has {len(row)} '
-                    'columns; separate tags by ";", not ",".')
-            img_id = row[0].strip()
-            if img_id in tags:
-                raise ValueError(f'Image {img_id!r} stands twice in {path} '
-                                 f'(line {reader.line_num}).')
-            names = row[1].split(';') if len(row) == 2 else []
-            tags[img_id] = [n.strip() for n in names if n.strip()]
-    return tags
-
-
 def _read_npy(path: Path, classes: Tuple[str, ...],
               allow_pickle: bool) -> Labels:
     if not allow_pickle:
@@ -264,8 +227,12 @@ def _read_npy(path: Path, classes: Tuple[str, ...],
             'whatever code is in it. If you trust where it comes from, set '
             'allow_pickle=True on the dataset; better, write a JSON file '
             'with `python tools/dataset_converters/voc.py VOC2012`.')
-    content = np.load(path, allow_pickle=True)
-    content = content.item() if content.shape == () else None
+    try:
+        content = np.load(path, allow_pickle=True)
+        content = content.item() if content.shape == () else None
+    except Exception as error:  # Whatever a damaged pickle leads to.
+        raise ValueError(f'Label file {path} cannot be read '
+                         f'({type(error).__name__}: {error}).') from error
     if not isinstance(content, dict):
         raise ValueError(f'Label file {path} holds no dictionary from image '
                          'id to multi-hot vector.')

@@ -1,7 +1,8 @@
 """Datasets whose training labels are tags."""
 import os
 import random
-from typing import Dict, Iterable, List, Optional, Sequence
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Sequence, Union
 
 import mmengine
 import numpy as np
@@ -9,9 +10,13 @@ import torch
 from mmseg.datasets import BaseSegDataset
 
 from mmwsss.registry import DATASETS
+from mmwsss.structures.mask_file import voc_palette
+from mmwsss.utils.io import read_lines
 
-from .image_labels import (labels_from_mask, labels_from_voc_xml,
-                           read_image_labels)
+from .image_labels import (Labels, labels_from_mask, labels_from_voc_xml,
+                           read_image_labels, select_labels)
+from .tag_files import (TagFile, find_format, find_images, image_id,
+                        missing_images, nfc, read_tags)
 from .transforms.loading import read_mask
 
 _PREPARE_VOC = 'python tools/dataset_converters/voc.py PATH/TO/VOC2012'
@@ -23,25 +28,43 @@ def _some(names: Sequence[str], limit: int = 5) -> str:
     return ', '.join(names[:limit]) + more
 
 
+def _as_labelled(name: str, labels: Labels) -> str:
+    """What the tags call the image of a line; a file name does as well."""
+    if name in labels:
+        return name
+    try:
+        img_id = image_id(name)
+    except ValueError:
+        return name
+    return img_id if img_id in labels else name
+
+
 @DATASETS.register_module()
 class ImageLevelDataset(BaseSegDataset):
-    """Images with tags, in the folder layout of PASCAL VOC.
+    """Images with tags, in the folder layout of PASCAL VOC or any other.
 
-    ``metainfo['classes']`` holds 'background' and the K class names. Pixel
-    labels cannot leak into training: unless ``with_masks`` is set, no sample
-    knows where its mask is.
+    ``metainfo['classes']`` holds 'background' and the K class names; without
+    it the classes are those of ``labels_file``. Pixel labels cannot leak into
+    training: unless ``with_masks`` is set, no sample knows where its mask is.
 
     Args:
         data_root (str): Folder with ``JPEGImages``, ``ImageSets``, ...
         ann_file (str): Split list, an image id per line, relative to
             ``data_root``. Empty takes all images of ``labels_file``.
-        labels_file (str, optional): Tags, see
-            :func:`~mmwsss.datasets.image_labels.read_image_labels`, relative
-            to ``data_root``.
+        labels_file (str, optional): Tags in any format of
+            :func:`~mmwsss.datasets.image_labels.read_image_labels` (csv,
+            JSON, COCO's instances, a folder of XML files, a folder per
+            class), relative to ``data_root``.
         labels_from (str, optional): Instead of ``labels_file``: ``'xml'``
             reads VOC annotations, ``'masks'`` derives the tags from masks.
-        with_masks (bool): Whether samples carry the path of their mask, for
-            validation and test. Defaults to False.
+        labels_format (str, optional): Format of ``labels_file`` where it
+            cannot be seen; see :mod:`~mmwsss.datasets.tag_files`.
+        unknown_tags (str): What to do with classes of ``labels_file`` that
+            ``metainfo`` lacks: 'error', or 'drop' to leave them out.
+            Defaults to 'error'.
+        with_masks (bool | str): Whether samples carry the path of their
+            mask, for validation and test. 'auto': if there are masks; they
+            must then be there for every image. Defaults to False.
         class_less (str): What to do with images without any tag: 'keep',
             'skip' or 'error'. Defaults to 'keep'.
         check_files (bool): Whether to make sure at the start that all files
@@ -52,9 +75,13 @@ class ImageLevelDataset(BaseSegDataset):
             ``xml_path`` relative to ``data_root``. Missing keys are
             JPEGImages, SegmentationClass and Annotations. With
             ``saliency_path`` samples name a saliency map each, for
-            :class:`~mmwsss.datasets.transforms.LoadSaliency`.
+            :class:`~mmwsss.datasets.transforms.LoadSaliency`; with
+            ``instance_path`` and ``with_masks`` a map of object numbers, for
+            :class:`~mmwsss.datasets.transforms.LoadInstances`.
         saliency_suffix (str): Ending of the saliency maps' names.
             Defaults to '.png'.
+        img_suffix (str): Ending of the images' names. 'any' looks what files
+            there are. Defaults to '.jpg'.
         **kwargs: For mmseg's ``BaseSegDataset``.
 
     Raises:
@@ -74,12 +101,16 @@ class ImageLevelDataset(BaseSegDataset):
                  ann_file: str = '',
                  labels_file: Optional[str] = None,
                  labels_from: Optional[str] = None,
-                 with_masks: bool = False,
+                 labels_format: Optional[str] = None,
+                 unknown_tags: str = 'error',
+                 with_masks: Union[bool, str] = False,
                  class_less: str = 'keep',
                  check_files: bool = True,
                  allow_pickle: bool = False,
                  data_prefix: Optional[dict] = None,
                  saliency_suffix: str = '.png',
+                 img_suffix: str = '.jpg',
+                 metainfo: Optional[dict] = None,
                  **kwargs) -> None:
         name = type(self).__name__
         if (labels_file is None) == (labels_from is None):
@@ -91,16 +122,29 @@ class ImageLevelDataset(BaseSegDataset):
         if class_less not in ('keep', 'skip', 'error'):
             raise ValueError(f"class_less is {class_less!r}, must be 'keep', "
                              "'skip' or 'error'.")
+        if unknown_tags not in ('error', 'drop'):
+            raise ValueError(f"unknown_tags is {unknown_tags!r}, must be "
+                             "'error' or 'drop'.")
+        if with_masks not in (True, False, 'auto'):
+            raise ValueError(f'with_masks is {with_masks!r}, must be True, '
+                             "False or 'auto'.")
+        if img_suffix == 'any' and kwargs.get('backend_args') is not None:
+            raise ValueError("img_suffix='any' looks into a local folder; "
+                             'with backend_args give the ending.')
         if kwargs.get('reduce_zero_label'):
             raise ValueError('Index 0 is the background here; '
                              'reduce_zero_label must be False.')
         self.labels_file = labels_file
         self.labels_from = labels_from
+        self.labels_format = labels_format
+        self.unknown_tags = unknown_tags
         self.with_masks = with_masks
         self.class_less = class_less
         self.check_files = check_files
         self.allow_pickle = allow_pickle
         self.saliency_suffix = saliency_suffix
+        self._tag_file: Optional[TagFile] = None
+        self._images: Dict[str, str] = {}
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -108,6 +152,8 @@ class ImageLevelDataset(BaseSegDataset):
                 **self.PREFIX,
                 **(data_prefix or {})
             },
+            img_suffix=img_suffix,
+            metainfo=self._with_classes(metainfo, data_root),
             **kwargs)
         # Named by metrics that say on which masks a threshold was tuned.
         self._metainfo.setdefault(
@@ -116,7 +162,29 @@ class ImageLevelDataset(BaseSegDataset):
     @property
     def classes(self) -> tuple:
         """The K class names without background."""
-        return tuple(self._metainfo['classes'][1:])
+        return tuple((self._metainfo.get('classes') or ())[1:])
+
+    def _with_classes(self, metainfo: Optional[dict],
+                      data_root: Optional[str]) -> Optional[dict]:
+        """Take the class names from the label file if nobody gives them."""
+        if (self.METAINFO.get('classes') or (metainfo or {}).get('classes')
+                or self.labels_file is None):
+            return metainfo
+        path = Path(data_root or '', self.labels_file)
+        if not path.exists() or (self.labels_format
+                                 or find_format(path)) == 'npy':
+            # What is missing is said when the data are read.
+            return metainfo
+        self._tag_file = read_tags(path, self.labels_format)
+        return dict(
+            metainfo or {}, classes=('background', *self._tag_file.classes))
+
+    def _update_palette(self) -> list:
+        """VOC's colours where there are none."""
+        if not self._metainfo.get('palette'):
+            classes = self._metainfo.get('classes', ())
+            return voc_palette()[:len(classes)].tolist()
+        return super()._update_palette()
 
     def _join_prefix(self) -> None:
         super()._join_prefix()
@@ -131,6 +199,10 @@ class ImageLevelDataset(BaseSegDataset):
 
     def _check_metainfo(self) -> None:
         classes = self._metainfo.get('classes') or ()
+        if not classes and self.labels_file and not os.path.exists(
+                self.labels_file):
+            self._check_folder()
+            self._read_tags()  # Says that it is missing.
         if len(classes) < 2 or classes[0] != 'background':
             raise ValueError(
                 f'{type(self).__name__} needs metainfo.classes that begin '
@@ -153,19 +225,21 @@ class ImageLevelDataset(BaseSegDataset):
             ``with_masks``, and ``saliency_path`` only if ``data_prefix`` has
             one.
         """
-        if self.data_root is not None and not os.path.isdir(self.data_root):
-            raise FileNotFoundError(
-                f'There is no data folder {self.data_root}. Link your data '
-                f'there or set data_root, then prepare it: {self.PREPARE}')
-        labels = None
-        if self.labels_file:
-            labels = read_image_labels(self.labels_file, self.classes,
-                                       self.allow_pickle)
+        self._check_folder()
+        labels = self._read_tags() if self.labels_file else None
         ids = self._read_split(labels)
+        if self.with_masks == 'auto':
+            self.with_masks = self._any_exists(ids, 'seg_map_path',
+                                               self.seg_map_suffix)
+        if self.img_suffix == 'any':
+            self._find_images(ids)
         if self.check_files and self.backend_args is None:
-            self._check_exist(ids, 'img_path', self.img_suffix)
+            if self.img_suffix != 'any':
+                self._check_exist(ids, 'img_path', self.img_suffix)
             if self.with_masks:
                 self._check_exist(ids, 'seg_map_path', self.seg_map_suffix)
+            if self._with_instances:
+                self._check_exist(ids, 'instance_path', self.seg_map_suffix)
             if 'saliency_path' in self.data_prefix:
                 self._check_exist(ids, 'saliency_path', self.saliency_suffix)
         labels = self._read_labels(ids, labels)
@@ -179,14 +253,54 @@ class ImageLevelDataset(BaseSegDataset):
             ids = [i for i in ids if len(labels[i])]
             if not ids:
                 raise ValueError(f'No image of {self.ann_file} has a tag.')
+        self._tag_file = None  # Large ones need not stay in memory.
         return [self._data_info(i, labels[i]) for i in ids]
+
+    def _check_folder(self) -> None:
+        if self.data_root is not None and not os.path.isdir(self.data_root):
+            raise FileNotFoundError(
+                f'There is no data folder {self.data_root}. Link your data '
+                f'there or set data_root, then prepare it: {self.PREPARE}')
+
+    def _read_tags(self) -> Labels:
+        if self._tag_file is not None:
+            return select_labels(self._tag_file, self.classes,
+                                 self.unknown_tags)
+        return read_image_labels(self.labels_file, self.classes,
+                                 self.allow_pickle, self.labels_format,
+                                 self.unknown_tags)
+
+    def _find_images(self, ids: List[str]) -> None:
+        """Look up the file of each image, whatever its ending."""
+        root = self.data_prefix['img_path']
+        if not os.path.isdir(root):
+            raise FileNotFoundError(
+                f'There is no image folder {root}. Set data_prefix.img_path, '
+                f'or prepare the data: {self.PREPARE}')
+        self._images = find_images(root, map(nfc, ids))
+        missing = [i for i in ids if nfc(i) not in self._images]
+        if missing:
+            source = self.ann_file or self.labels_file
+            lines = self._tag_file.lines if self._tag_file else {}
+            raise FileNotFoundError(
+                missing_images(missing, root, self._images, source, lines) +
+                ' Restore them or take them off the list.')
+
+    @property
+    def _with_instances(self) -> bool:
+        return self.with_masks and 'instance_path' in self.data_prefix
 
     def _path(self, img_id: str, key: str, suffix: str) -> str:
         return os.path.join(self.data_prefix[key], img_id + suffix)
 
     def _data_info(self, img_id: str, label: Sequence[int]) -> dict:
+        if self.img_suffix == 'any':
+            img_path = os.path.join(self.data_prefix['img_path'],
+                                    self._images[nfc(img_id)])
+        else:
+            img_path = self._path(img_id, 'img_path', self.img_suffix)
         info = dict(
-            img_path=self._path(img_id, 'img_path', self.img_suffix),
+            img_path=img_path,
             img_id=img_id,
             gt_label=np.array(label, dtype=np.int64),
             num_classes=len(self.classes),
@@ -196,6 +310,9 @@ class ImageLevelDataset(BaseSegDataset):
         if self.with_masks:
             info['seg_map_path'] = self._path(img_id, 'seg_map_path',
                                               self.seg_map_suffix)
+        if self._with_instances:
+            info['instance_path'] = self._path(img_id, 'instance_path',
+                                               self.seg_map_suffix)
         if 'saliency_path' in self.data_prefix:
             info['saliency_path'] = self._path(img_id, 'saliency_path',
                                                self.saliency_suffix)
@@ -213,14 +330,19 @@ class ImageLevelDataset(BaseSegDataset):
                 raise FileNotFoundError(
                     f'There is no split list {source}. Set ann_file, or '
                     f'prepare the data: {self.PREPARE}')
-            lines = mmengine.list_from_file(
-                source, backend_args=self.backend_args)
-            ids = [line.strip() for line in lines if line.strip()]
+            if self.backend_args is None:
+                ids = read_lines(source)
+            else:
+                lines = mmengine.list_from_file(
+                    source, backend_args=self.backend_args)
+                ids = [line.strip() for line in lines if line.strip()]
         if not ids:
             raise ValueError(f'The split {source} is empty.')
+        if labels is not None:
+            ids = [_as_labelled(i, labels) for i in ids]
         seen = set()
         for img_id in ids:
-            if len(img_id.split()) > 1:
+            if len(img_id.split()) > 1 and img_id not in (labels or ()):
                 raise ValueError(
                     f'Line {img_id!r} of {source} is no image id. A split '
                     f'list has one id per line, without {self.img_suffix!r}.')
@@ -236,13 +358,17 @@ class ImageLevelDataset(BaseSegDataset):
             path = self._path(img_id, key, suffix)
             folders.setdefault(os.path.dirname(path), []).append(img_id)
         kind = dict(
-            img_path='image', seg_map_path='mask',
+            img_path='image',
+            seg_map_path='mask',
+            instance_path='map of object numbers',
             saliency_path='saliency map')[key]
+        loader = dict(
+            instance_path='LoadInstances', saliency_path='LoadSaliency')
         for folder, members in folders.items():
             if not os.path.isdir(folder):
                 other = f'prepare the data: {self.PREPARE}'
-                if key == 'saliency_path':
-                    other = 'take it and LoadSaliency out of the config.'
+                if key in loader:
+                    other = f'take it and {loader[key]} out of the config.'
                 raise FileNotFoundError(
                     f'There is no {kind} folder {folder}. Set data_prefix.'
                     f'{key}, or {other}')
@@ -257,7 +383,20 @@ class ImageLevelDataset(BaseSegDataset):
                     f'{len(missing)} {kind}(s) of {self.ann_file or "the"} '
                     f'split have no file in {folder}: {_some(missing)} '
                     f'(ending {suffix!r}). Restore them or take the ids off '
-                    'the list.')
+                    'the list.' + (" If images end otherwise, set img_suffix="
+                                   "'any'." if key == 'img_path' else ''))
+
+    def _any_exists(self, ids: Iterable[str], key: str, suffix: str) -> bool:
+        """Whether at least one of the files is there."""
+        paths = [self._path(i, key, suffix) for i in ids]
+        found = {
+            folder: set(os.listdir(folder)) if os.path.isdir(folder) else ()
+            for folder in {os.path.dirname(path)
+                           for path in paths}
+        }
+        return any(
+            os.path.basename(path) in found[os.path.dirname(path)]
+            for path in paths)
 
     def _read_labels(self, ids: List[str],
                      labels: Optional[dict]) -> Dict[str, Sequence[int]]:
@@ -304,7 +443,9 @@ class ImageLevelDataset(BaseSegDataset):
 
         Raises:
             ValueError: If the pipeline gives ``None``. mmengine would take
-                another image instead, which hides broken data.
+                another image instead, which hides broken data. Also if a
+                file cannot be read and the step that tried does not say
+                whose.
         """
         seed = getattr(idx, 'draw_seed', None)
         if seed is not None:
@@ -313,7 +454,16 @@ class ImageLevelDataset(BaseSegDataset):
             torch.manual_seed(seed)
         if not self._fully_initialized:
             self.full_init()
-        data = self.prepare_data(int(idx))
+        try:
+            data = self.prepare_data(int(idx))
+        except (OSError, ValueError) as error:
+            info = self.get_data_info(int(idx))
+            if info['img_id'] in str(error):
+                raise
+            # Steps of mmcv and mmseg do not know ids.
+            raise ValueError(
+                f'Image {info["img_id"]!r} ({info["img_path"]}): '
+                f'{type(error).__name__}: {error}') from error
         if data is None:
             img_id = self.get_data_info(int(idx))['img_id']
             raise ValueError(f'The pipeline gave None for image {img_id}. '

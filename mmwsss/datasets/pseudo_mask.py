@@ -147,7 +147,8 @@ def _check_headers(img_id: str, img_path: str, mask_path: str) -> None:
                     f'Image {img_id!r} is {image.size[::-1]} (height, width) '
                     f'but its pseudo mask {mask_path} is {mask.size[::-1]}. '
                     'Masks have the size of the image file; make it anew.')
-    except OSError as error:  # Missing, no image, or cut off.
+    # Missing, no image, cut off, or larger than Pillow believes.
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f'Image {img_id!r}: cannot read the image {img_path} '
                          f'or its pseudo mask {mask_path} ({error}).'
                          ) from error

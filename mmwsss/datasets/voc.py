@@ -6,7 +6,7 @@ from mmengine.utils import track_iter_progress
 from mmseg.datasets import PascalVOCDataset
 
 from mmwsss.registry import DATASETS
-from mmwsss.utils.io import atomic_write
+from mmwsss.utils.io import atomic_write, read_lines
 
 from .image_labels import (labels_from_mask, labels_from_voc_xml,
                            write_image_labels)
@@ -118,8 +118,7 @@ def convert_voc(
 def _read_lists(root: Path) -> Dict[str, List[str]]:
     lists = {}
     for path in sorted((root / 'ImageSets/Segmentation').glob('*.txt')):
-        lines = path.read_text().split('\n')
-        ids = [line.strip() for line in lines if line.strip()]
+        ids = read_lines(path)
         if any(len(i.split()) > 1 or '/' in i for i in ids):
             raise ValueError(
                 f'{path} does not hold one image id per line: {ids[0]!r}. '

@@ -1,6 +1,7 @@
 import random
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -280,3 +281,133 @@ def test_reads_voc_classes(tmp_path):
     assert dataset.get_cat_ids(0) == [0, 15, 19]
     assert len(dataset.metainfo['classes']) == 21
     assert dataset.metainfo['palette'][1] == [128, 0, 0]
+
+
+def write_images(folder, names):
+    rng = np.random.default_rng(0)
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done, data = cv2.imencode(path.suffix.lower(), rng.integers(
+            0, 256, (20, 30, 3), dtype=np.uint8))
+        path.write_bytes(data.tobytes())
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Files of all endings, and a csv beside them."""
+    folder = tmp_path / 'my photos'
+    write_images(folder, ['IMG 1.JPG', 'été.png', 's/b.jpeg', 'c.jpg'])
+    (folder / 'tags.csv').write_bytes(
+        'image,tags\r\nIMG 1.JPG,dog\r\nété.png,cat;dog\r\ns/b.jpeg,\r\n'
+        'c,zebra\r\n'.encode())
+    return folder
+
+
+def own(folder, **kwargs):
+    kwargs.setdefault('labels_file', 'tags.csv')
+    return ImageLevelDataset(
+        data_root=str(folder),
+        data_prefix=dict(img_path=''),
+        img_suffix='any',
+        **kwargs)
+
+
+def test_images_and_tags_of_your_own(photos):
+    dataset = own(photos, pipeline=[
+        dict(type='mmwsss.LoadImage'),
+        dict(type='mmwsss.PackWSSSInputs')
+    ])
+    # Without metainfo the classes are those of the file.
+    assert dataset.metainfo['classes'] == ('background', 'cat', 'dog',
+                                           'zebra')
+    assert dataset.metainfo['palette'] == [[0, 0, 0], [128, 0, 0],
+                                           [0, 128, 0], [128, 128, 0]]
+    assert [dataset.get_data_info(i)['img_id'] for i in range(4)] == [
+        'IMG 1', 'été', 's/b', 'c']
+    assert [dataset.get_cat_ids(i) for i in range(4)] == [
+        [1], [0, 1], [], [2]]
+    for i in range(4):
+        assert dataset[i]['inputs'].shape == (3, 20, 30)
+        assert dataset[i]['data_samples'].gt_label.score.shape == (3, )
+
+
+def test_list_of_own_images(photos):
+    # Ids or names of files, with blanks.
+    (photos / 'list.txt').write_bytes('IMG 1\r\nété.png\r\n'.encode())
+    dataset = own(photos, ann_file='list.txt')
+    assert [dataset.get_data_info(i)['img_id'] for i in range(2)] == [
+        'IMG 1', 'été']
+    assert dataset.metainfo['split'] == 'list'
+    (photos / 'list.txt').write_text('IMG 2\n')
+    with pytest.raises(ValueError, match="'IMG 2' of .* is no image id"):
+        own(photos, ann_file='list.txt')
+
+
+def test_classes_can_be_chosen(photos):
+    chosen = dict(classes=('background', 'dog', 'cat'))
+    with pytest.raises(ValueError, match="'zebra' in .*tags.csv, line 5"):
+        own(photos, metainfo=chosen)
+    dataset = own(photos, metainfo=chosen, unknown_tags='drop')
+    assert [dataset.get_cat_ids(i) for i in range(4)] == [[0], [0, 1], [], []]
+    assert len(own(photos, metainfo=chosen, unknown_tags='drop',
+                   class_less='skip')) == 2
+    with pytest.raises(ValueError, match="unknown_tags is 'keep'"):
+        own(photos, unknown_tags='keep')
+
+
+def test_declared_classes_that_nobody_wants(photos):
+    (photos / 'x.csv').write_text('image,dog,cow\nc,1,0\n')
+    chosen = dict(classes=('background', 'dog'))
+    with pytest.raises(ValueError, match=r"lacks: \['cow'\].*'drop'"):
+        own(photos, labels_file='x.csv', metainfo=chosen)
+    assert len(own(photos, labels_file='x.csv', metainfo=chosen,
+                   unknown_tags='drop')) == 1
+
+
+def test_missing_own_images(photos):
+    with (photos / 'tags.csv').open('a') as file:
+        file.write('d.jpg,dog\n')
+    with pytest.raises(
+            FileNotFoundError,
+            match=r"1 image\(s\) of .*tags.csv .*'d' \(line 6\)\. It has 4"):
+        own(photos)
+    with pytest.raises(FileNotFoundError, match='There is no label file'):
+        own(photos, labels_file='nothing.csv')
+    with pytest.raises(FileNotFoundError, match='no image folder'):
+        ImageLevelDataset(data_root=str(photos), labels_file='tags.csv',
+                          img_suffix='any')
+    with pytest.raises(ValueError, match="img_suffix='any' looks into a"):
+        own(photos, backend_args=dict(backend='petrel'))
+
+
+def test_other_formats(photos):
+    for img_id, tags in (('c', ['dog']), ('s/b', ['cat'])):
+        write_xml(photos / f'xml/{img_id.split("/")[-1]}.xml', tags)
+    (photos / 'xml/b.xml').unlink()
+    dataset = own(photos, labels_file='xml')
+    assert dataset.classes == ('dog', ) and len(dataset) == 1
+    write_images(photos.parent / 'classes', ['cat/1.png', 'dog/1.jpg'])
+    dataset = own(photos.parent / 'classes', labels_file='.')
+    assert dataset.classes == ('cat', 'dog')
+    assert dataset.get_data_info(1)['img_path'].endswith('dog/1.jpg')
+    shutil.copy(photos / 'tags.csv', photos / 'tags.txt')
+    assert len(own(photos, labels_file='tags.txt', labels_format='csv')) == 4
+
+
+def test_masks_if_there_are_any(photos):
+    assert own(photos, with_masks='auto').with_masks is False
+    dataset = own(photos, with_masks='auto')
+    assert 'seg_map_path' not in dataset.get_data_info(0)
+    for img_id in ('IMG 1', 'été', 's/b'):
+        save_mask(photos / f'SegmentationClass/{img_id}.png',
+                  np.zeros((20, 30)))
+    # Some, but not all: which images would a result be about?
+    with pytest.raises(FileNotFoundError, match=r'1 mask\(s\) .*: c '):
+        own(photos, with_masks='auto')
+    save_mask(photos / 'SegmentationClass/c.png', np.zeros((20, 30)))
+    dataset = own(photos, with_masks='auto')
+    assert dataset.with_masks is True
+    assert dataset.get_data_info(1)['seg_map_path'].endswith('/été.png')
+    with pytest.raises(ValueError, match="with_masks is 'yes'"):
+        own(photos, with_masks='yes')

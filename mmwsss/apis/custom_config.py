@@ -1,0 +1,314 @@
+"""Configs for images of your own, made from those of this repository."""
+import shlex
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+
+from mmwsss.registry import DATASETS
+from mmwsss.utils.io import find_file
+
+PathLike = Union[str, Path]
+HEADER = """# Written by tools/dataset_converters/custom.py; edit it.
+# What stands here replaces settings of this config:
+_base_ = {base!r}
+"""
+
+
+def custom_config(base: PathLike,
+                  data_root: PathLike,
+                  images: PathLike,
+                  num_classes: int,
+                  has_val: bool = True,
+                  masks: Optional[PathLike] = None,
+                  saliency: Optional[PathLike] = None) -> Dict[str, Any]:
+    """What a config must change to work on other images.
+
+    Data sets are pointed to the images, class numbers replaced wherever the
+    model has them, and metrics scored if there are masks.
+
+    Args:
+        base (str | Path): A config with ``train_dataloader`` (classifier,
+            network of a later stage, segmentation model) or
+            ``refine_dataset``.
+        data_root (str | Path): As ``convert_custom`` writes it.
+        images (str | Path): Folder of the images.
+        num_classes (int): K, background not counted.
+        has_val (bool): Whether there is a validation image.
+            Defaults to True.
+        masks (str | Path, optional): Folder of true masks. Defaults to
+            ``SegmentationClass`` in ``data_root``.
+        saliency (str | Path, optional): Folder of saliency maps.
+
+    Returns:
+        dict: Settings, to be merged into ``base``.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If the config is of another kind, or needs saliency maps
+            or numbered objects that are not there.
+    """
+    base = Path(base)
+    if not base.is_file():
+        raise FileNotFoundError(f'There is no config {base}.')
+    cfg = Config.fromfile(base)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    name = Path(data_root).resolve().name
+    prefix = dict(img_path=str(images),
+                  seg_map_path=str(masks or 'SegmentationClass'))
+
+    def point(dataset: ConfigDict, ann_file: str, **kwargs: Any) -> dict:
+        """The same data set, on other images."""
+        if 'dataset' in dataset:  # PseudoMaskDataset, RepeatDataset, ..
+            change = dict(dataset=point(dataset.dataset, ann_file, **kwargs))
+            if 'mask_dir' in dataset:
+                change['mask_dir'] = f'work_dirs/{name}/masks'
+            return change
+        old = dataset.get('data_prefix') or {}
+        new = dict(prefix)
+        if 'saliency_path' in old:
+            if saliency is None:
+                raise ValueError(
+                    f'{base} learns from saliency maps. Say where yours are '
+                    '(--saliency), or take a config without.')
+            new['saliency_path'] = str(saliency)
+        if 'instance_path' in old and not kwargs:
+            raise ValueError(f'{base} reads numbered objects; take another.')
+        if 'data_prefix' in dataset:
+            new['_delete_'] = True
+        return dict(
+            type='mmwsss.ImageLevelDataset',
+            data_root=str(data_root),
+            ann_file=ann_file,
+            labels_file='image_labels.json',
+            img_suffix='any',
+            data_prefix=new,
+            **kwargs)
+
+    changes: Dict[str, Any] = {}
+    refines = 'refine_dataset' in cfg
+    if refines:
+        changes['refine_dataset'] = point(cfg.refine_dataset, 'train.txt')
+    elif cfg.get('train_dataloader') is None or cfg.get('model') is None:
+        raise ValueError(f'{base} neither trains a model nor refines class '
+                         'maps. Take a config of one stage, e.g. '
+                         'configs/cam/cam_r50_custom.py.')
+    else:
+        changes['work_dir'] = f'work_dirs/{name}/{_method(base)}'
+    old = None if refines else _num_labels(cfg)
+    if old is not None:
+        model = _replaced(cfg.model, {
+            old - 1: num_classes,
+            old: num_classes + 1
+        })
+        if model:
+            changes['model'] = model
+    if cfg.get('train_dataloader') is not None:
+        changes['train_dataloader'] = dict(
+            dataset=point(cfg.train_dataloader.dataset, 'train.txt'))
+    for key in ('val', 'test'):
+        loader = cfg.get(f'{key}_dataloader')
+        if loader is not None:
+            # Earlier stages make files of the training images only.
+            continues = any(
+                step['type'] in ('mmwsss.LoadCAMs', 'mmwsss.LoadPseudoMask')
+                for step in loader.dataset.pipeline)
+            ann_file = 'val.txt' if has_val and not continues else 'train.txt'
+            changes[f'{key}_dataloader'] = dict(
+                dataset=point(loader.dataset, ann_file, with_masks='auto'))
+        evaluator = cfg.get(f'{key}_evaluator')
+        if isinstance(evaluator, dict) and 'report_classes' in evaluator:
+            changes[f'{key}_evaluator'] = dict(report_classes=None)
+        elif isinstance(evaluator, list) and any(
+                'report_classes' in e for e in evaluator):
+            changes[f'{key}_evaluator'] = [
+                dict(e, report_classes=None) if 'report_classes' in e else
+                e.to_dict() for e in evaluator
+            ]
+    return changes
+
+
+def pipeline_stages(
+        base: PathLike,
+        out: PathLike) -> Tuple[Dict[Path, Path], Dict[str, str]]:
+    """What a pipeline needs to run on other images.
+
+    Args:
+        base (str | Path): A pipeline config, see docs/pipelines.md.
+        out (str | Path): Data folder.
+
+    Returns:
+        tuple: Configs to write, with those that they inherit, and the
+        variables that the pipeline must change to use them.
+
+    Raises:
+        ValueError: If two stages would share a config, or if commands cannot
+            hold the path of the folder.
+    """
+    out = Path(out).resolve()
+    if shlex.split(str(out)) != [str(out)]:
+        raise ValueError(f'{out}: stages of pipelines are command lines, so '
+                         'choose a folder without blanks and quotes.')
+    configs: Dict[Path, Path] = {}
+    variables: Dict[str, str] = {}
+    for name, value in Config.fromfile(base).get('variables', {}).items():
+        words = value.split() if isinstance(value, str) else []
+        if words and words[0].startswith('configs/'):
+            inner = find_file(words[0])
+            path = config_path(out, inner, first=False)
+            if configs.setdefault(path, inner) != inner:
+                raise ValueError(f'{base} has two configs that would become '
+                                 f'{path}: {configs[path]} and {inner}.')
+            variables[name] = ' '.join([str(path), *words[1:]])
+        elif '--report-classes' in words:
+            variables.update({name: '', 'metric': 'mIoU'})
+    return configs, variables
+
+
+def _method(base: Path) -> str:
+    """``cam_r50`` of ``cam_r50_voc.py``."""
+    return base.stem.rpartition('_')[0] or base.stem
+
+
+def _num_labels(cfg: Config) -> Optional[int]:
+    """Classes of a config's data with background; None if it says nothing."""
+    dataset = cfg.train_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    classes = (dataset.get('metainfo') or {}).get('classes') or \
+        DATASETS.get(dataset.type).METAINFO.get('classes')
+    if classes:
+        return len(classes)
+    head = cfg.model.get('decode_head') or {}
+    return head.num_classes + 1 if 'num_classes' in head else None
+
+
+def _replaced(node: Any, numbers: Mapping[int, int]) -> Any:
+    """The parts of a model's settings with other ``num_classes``.
+
+    Args:
+        node (dict | list): Settings.
+        numbers (Mapping[int, int]): Old to new values.
+
+    Returns:
+        dict | list | None: Of a dictionary the keys that change, a list as a
+        whole, because configs cannot change elements of lists. None if
+        nothing changes.
+    """
+    if isinstance(node, dict):
+        changes = {}
+        for key, value in node.items():
+            if key == 'num_classes' and value in numbers:
+                changes[key] = numbers[value]
+            elif isinstance(value, (dict, list, tuple)):
+                inner = _replaced(value, numbers)
+                if inner is not None:
+                    changes[key] = inner
+        return changes or None
+    parts = [
+        _replaced(x, numbers) if isinstance(x, (dict, list, tuple)) else None
+        for x in node
+    ]
+    if all(part is None for part in parts):
+        return None
+    return [
+        x if part is None else _merged(x, part)
+        for x, part in zip(node, parts)
+    ]
+
+
+def _merged(node: Any, changes: Any) -> Any:
+    if not isinstance(changes, dict):
+        return changes
+    return {
+        key: _merged(value, changes[key]) if key in changes else value
+        for key, value in node.items()
+    }
+
+
+def config_path(out: PathLike, base: PathLike, first: bool) -> Path:
+    """Where the config for other images goes.
+
+    Args:
+        out (str | Path): Data folder.
+        base (str | Path): The config that it inherits.
+        first (bool): Whether it is the main one.
+
+    Returns:
+        Path: ``config.py`` in ``out``; of a further ``crf-masks_voc.py``,
+        ``crf-masks.py``.
+    """
+    return Path(out) / ('config.py' if first else f'{_method(Path(base))}.py')
+
+
+def configs_for(bases: Sequence[PathLike], out: PathLike,
+                **data: Any) -> Dict[Path, str]:
+    """All configs that a person wants for other images.
+
+    Args:
+        bases (Sequence[str | Path]): Configs to inherit. The first becomes
+            ``config.py``. A pipeline becomes ``pipeline.py``, and all configs
+            that its variables name come along.
+        out (str | Path): Data folder.
+        **data: For :func:`custom_config`.
+
+    Returns:
+        dict[Path, str]: Python per file.
+
+    Raises:
+        FileNotFoundError: If a config is missing.
+        ValueError: If configs do not fit, or two would become one file.
+    """
+    todo: Dict[Path, Path] = {}
+    texts: Dict[Path, str] = {}
+    for base in map(find_file, map(str, bases)):
+        if not base.is_file():
+            raise FileNotFoundError(f'There is no config {base}.')
+        if 'stages' in Config.fromfile(base):
+            inner, variables = pipeline_stages(base, out)
+            path = Path(out) / 'pipeline.py'
+            texts[path] = config_text(base, dict(variables=variables))
+            inner = {Path(out) / p.name: b for p, b in inner.items()}
+        else:
+            path = config_path(out, base, first=not (todo or texts))
+            inner = {path: base}
+        for path, one in inner.items():
+            if todo.setdefault(path, one) != one:
+                raise ValueError(f'{todo[path]} and {one} would both become '
+                                 f'{path}. Convert one of them only.')
+    for path, base in todo.items():
+        texts[path] = config_text(
+            base, custom_config(base, Path(out).resolve(), **data))
+    return texts
+
+
+def config_text(base: PathLike, changes: Mapping[str, Any]) -> str:
+    """A config that inherits another one.
+
+    Args:
+        base (str | Path): The config to inherit.
+        changes (Mapping[str, Any]): Of :func:`custom_config`.
+
+    Returns:
+        str: Python.
+    """
+    return (HEADER.format(base=str(Path(base).resolve())) +
+            Config(dict(changes)).pretty_text)
+
+
+def check_config(path: PathLike, text: str) -> None:
+    """Make sure that writing a config would destroy nobody's work.
+
+    Args:
+        path (str | Path): Where to write.
+        text (str): What.
+
+    Raises:
+        FileExistsError: If something else stands there.
+    """
+    path = Path(path)
+    if path.exists() and path.read_text(encoding='utf-8') != text:
+        raise FileExistsError(
+            f'{path} is there and differs from what would be written. Move '
+            'it away, or replace it with --overwrite.')
