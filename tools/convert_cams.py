@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mmwsss.structures.cam_exchange import FORMATS, convert_file, find_files
 from mmwsss.structures.cam_file import MANIFEST, write_manifest
+from mmwsss.utils.io import make_folder, remove_temporary
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -35,7 +36,9 @@ def convert(args: argparse.Namespace) -> int:
     if args.source == args.target:
         raise ValueError(f'Both formats are {args.source!r}; nothing to do.')
     files = find_files(src, args.source)
+    make_folder(dst)
     (dst / MANIFEST).unlink(missing_ok=True)
+    remove_temporary(dst)
     for img_id, path in files:
         convert_file(path, img_id, args.source, dst, args.target,
                      args.trust_pickle, args.images)

@@ -16,7 +16,7 @@ from mmwsss.datasets.transforms.loading import read_mask
 from mmwsss.evaluation.functional import curve_from_confusion, mean_of
 from mmwsss.registry import DATASETS
 from mmwsss.structures.mask_file import mask_path
-from mmwsss.utils.io import atomic_write
+from mmwsss.utils.io import atomic_write, read_lines
 
 from .evaluation_data import evaluation_dataset
 from .run import load_config
@@ -148,7 +148,7 @@ def read_classes(source: str) -> List[str]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no list of class names {path}; "
                                 "'voc' stands for those of PASCAL VOC.")
-    names = [x.strip() for x in path.read_text().splitlines() if x.strip()]
+    names = read_lines(path)
     if names[:1] != ['background']:
         names.insert(0, 'background')
     if len(names) < 2:
@@ -177,7 +177,7 @@ def _from_folder(gt: str, split: str) -> List[Tuple[str, Path]]:
     path = Path(split)
     if not path.is_file():
         raise FileNotFoundError(f'There is no split list {path}.')
-    ids = [x.strip() for x in path.read_text().splitlines() if x.strip()]
+    ids = read_lines(path)
     if not ids:
         raise ValueError(f'The split {path} is empty.')
     if not Path(gt).is_dir():

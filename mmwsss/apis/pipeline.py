@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from prettytable import PrettyTable
 
-from mmwsss.utils.io import atomic_write, find_file
+from mmwsss.utils.io import (atomic_write, find_file, make_folder,
+                             remove_temporary)
 from mmwsss.version import __version__
 
 
@@ -338,10 +339,17 @@ class Pipeline:
         self.file = work_dir / 'results.json'
         self.results: Dict[str, dict] = {}
         if self.file.is_file():
-            self.results = {
-                entry['name']: entry
-                for entry in json.loads(self.file.read_text())['stages']
-            }
+            try:
+                self.results = {
+                    entry['name']: entry
+                    for entry in json.loads(self.file.read_text())['stages']
+                }
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f'{self.file} is damaged ({type(error).__name__}: '
+                    f'{error}), so nobody knows what is done. Restore it, or '
+                    'delete it to begin anew; what stages have made is then '
+                    'continued where they can.') from error
 
     # -------------------------------------------------------------- planning
     def dependents(self, name: str) -> Set[str]:
@@ -520,7 +528,12 @@ class Pipeline:
         path = Path(stage.metrics) if stage.metrics else None
         if path is None or not path.is_file():
             return None
-        metrics = json.loads(path.read_text())['metrics']
+        try:
+            metrics = json.loads(path.read_text())['metrics']
+        except (ValueError, KeyError, TypeError) as error:
+            raise StageError(
+                f'Stage {stage.name!r}: {path} is no result of a tool '
+                f'({type(error).__name__}: {error}).') from error
         lacking = [key for key in stage.rows.values() if key not in metrics]
         if lacking:
             raise StageError(
@@ -641,11 +654,12 @@ def run_pipeline(args: argparse.Namespace) -> Pipeline:
         cfg.merge_from_dict(args.cfg_options)
     work_dir = Path(args.work_dir or
                     f'work_dirs/{path.resolve().parent.name}_{path.stem}')
-    work_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(work_dir)
     workers = args.workers or os.cpu_count() or 1
     lock = FileLock(str(work_dir / '.lock'), timeout=0)
     try:
         with lock, _terminate_as_interrupt():
+            remove_temporary(work_dir)  # What a killed run left.
             pipeline = Pipeline(cfg, work_dir, args.processes, workers,
                                 not args.no_scores)
             if args.redo:

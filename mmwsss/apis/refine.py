@@ -35,7 +35,7 @@ from mmwsss.datasets.transforms.load_cams import LoadCAMs
 from mmwsss.datasets.transforms.writers import SaveMask, Writer
 from mmwsss.registry import DATASETS, TRANSFORMS
 from mmwsss.structures.cam_file import MANIFEST, cam_path, read_manifest
-from mmwsss.utils.io import atomic_write
+from mmwsss.utils.io import atomic_write, make_folder, remove_temporary
 from mmwsss.version import __version__
 
 from .run import load_config
@@ -224,7 +224,7 @@ def run_pool(infos: Sequence[dict],
 @contextlib.contextmanager
 def _exclusive(out: Path) -> Iterator[None]:
     """Keep a second run out of the folder."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     try:
         with FileLock(str(out / '.refine.lock'), timeout=0):
             yield
@@ -253,8 +253,7 @@ def _sigterm_raises() -> Iterator[None]:
 def _remove_temporary(folders: Sequence[Path]) -> None:
     """Take away what killed workers were just writing."""
     for folder in folders:
-        for temp in folder.rglob('.*.tmp-*'):
-            temp.unlink(missing_ok=True)
+        remove_temporary(folder)
 
 
 def _plain(value: Any) -> Any:

@@ -33,9 +33,13 @@ def mask_iou(masks: torch.Tensor, others: torch.Tensor) -> np.ndarray:
     """
     # Sums of up to 2^24 pixels are exact in float32.
     kind = torch.float32 if masks[0:1].numel() < 2**24 else torch.float64
-    a, b = (x.flatten(1).to(kind) for x in (masks, others))
-    both = (a @ b.t()).double()
-    either = a.sum(1).double()[:, None] + b.sum(1).double() - both
+    others = others.flatten(1).to(kind)
+    # In parts: there may be hundreds of small fragments.
+    both = torch.cat([
+        part.flatten(1).to(kind) @ others.t() for part in masks.split(64)
+    ]).double()
+    area, other_area = masks.flatten(1).sum(1), others.sum(1).double()
+    either = area.double()[:, None] + other_area - both
     return (both / either.clamp(min=1)).cpu().numpy()
 
 
