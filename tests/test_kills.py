@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator
 
 import numpy as np
 import pytest
@@ -125,12 +127,19 @@ def command(name: str, *argv: object) -> list:
     ]
 
 
-def start(line: list, cwd: Path) -> subprocess.Popen:
-    """Start a tool in a process group of its own, output in a log."""
+@contextmanager
+def started(line: list, cwd: Path) -> Iterator[subprocess.Popen]:
+    """A tool in a process group of its own, killed at the end."""
     with (cwd / 'output.log').open('ab') as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             line, cwd=cwd, env=environment(), stdout=log, stderr=log,
             start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def seen(folder: Path, marks: tuple) -> set:
@@ -154,12 +163,12 @@ def wait_for_sign(process: subprocess.Popen, folder: Path,
 
 def finish(line: list, cwd: Path, marks: tuple) -> float:
     """Run undisturbed; returns the seconds after the first sign of work."""
-    process = start(line, cwd)
-    wait_for_sign(process, cwd, marks)
-    begin = time.time()
-    assert process.wait(PATIENCE) == 0, \
-        (cwd / 'output.log').read_text()[-3000:]
-    return time.time() - begin
+    with started(line, cwd) as process:
+        wait_for_sign(process, cwd, marks)
+        begin = time.time()
+        assert process.wait(PATIENCE) == 0, \
+            (cwd / 'output.log').read_text()[-3000:]
+        return time.time() - begin
 
 
 def run_and_kill(line: list, cwd: Path, marks: tuple, delay: float,
@@ -176,15 +185,13 @@ def run_and_kill(line: list, cwd: Path, marks: tuple, delay: float,
     Returns:
         bool: Whether it was killed; else it has ended well.
     """
-    process = start(line, cwd)
-    if not at_start:
-        wait_for_sign(process, cwd, marks)
-    try:
-        process.wait(delay)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
+    with started(line, cwd) as process:
+        if not at_start:
+            wait_for_sign(process, cwd, marks)
+        try:
+            process.wait(delay)
+        except subprocess.TimeoutExpired:
+            return True  # Killed on the way out.
     assert process.returncode == 0, (cwd / 'output.log').read_text()[-3000:]
     return False
 
