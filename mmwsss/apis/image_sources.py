@@ -8,8 +8,9 @@ from typing import Callable, List, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-#: What is taken for an image in a folder, and what for a video anywhere.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+from mmwsss.datasets.tag_files import IMAGE_SUFFIXES
+
+#: What is taken for a video.
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg',
                   '.mpeg')
 

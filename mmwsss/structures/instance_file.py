@@ -210,10 +210,10 @@ def read_instances(path: Union[str, Path],
         masks = np.array(masks, bool).reshape(len(masks), *size)
         labels = np.array(content['labels'], np.int64)
         scores = np.array(content['scores'], np.float32)
-        _check(f'{img_id} ({path})', masks, labels, scores, size, num_classes)
     except (TypeError, ValueError) as error:
         raise ValueError(f'{where} are damaged: {error}. Delete the file and '
                          'write it again.') from error
+    _check(f'{img_id} ({path})', masks, labels, scores, size, num_classes)
     if image_size is not None and size != tuple(image_size):
         raise ValueError(
             f'{where} were found in an image of {size[0]} x {size[1]} '
