@@ -40,6 +40,9 @@ def example():
         yield importlib.import_module('class_exclusion')
     finally:
         sys.path.remove(str(EXAMPLES))
+        # Other tests look at what is registered.
+        sys.modules.pop('class_exclusion', None)
+        MODELS.module_dict.pop('ClassExclusion', None)
 
 
 def blocks(language):
