@@ -75,7 +75,12 @@ def seam(with_fbr):
         dict(
             type='mmwsss.PixelPrototypeContrast',
             in_channels=2048,
-            grid=(16, 16))
+            num_classes=CLASSES,
+            background_score=0.1,
+            area_divisor=16,
+            foreground_only=True,
+            # FBR takes the place of this term.
+            intra_weight=0.)
     ]
     if with_fbr:
         terms.append(
