@@ -177,7 +177,9 @@ def test_segmentation_learns_from_pseudo_masks(path, tmp_path):
             })
         inner.update(
             ann_file='ImageSets/Segmentation/train.txt',
-            labels_file='labels.json')
+            labels_file='labels.json',
+            data_prefix=dict(
+                img_path='JPEGImages', seg_map_path='SegmentationClass'))
     inner.update(data_root=str(tmp_path))
     images = DATASETS.build(dict(inner, pipeline=[]))
     for i in range(len(images)):

@@ -42,7 +42,10 @@ def place_data(cfg, root, size=(60, 90)):
         else:
             data.update(
                 ann_file='ImageSets/Segmentation/train.txt',
-                labels_file='labels.json')
+                labels_file='labels.json',
+                # COCO's images lie elsewhere.
+                data_prefix=dict(
+                    img_path='JPEGImages', seg_map_path='SegmentationClass'))
     cls = DATASETS.get(inner.type)
     if issubclass(cls, ShapesDataset):
         ids = [i['img_id'] for i in DATASETS.build(inner)]

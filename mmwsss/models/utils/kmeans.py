@@ -97,10 +97,13 @@ def kmeans(points: Tensor,
         Tensor: Centroids (N, K, D).
     """
     weights = mask.to(points.dtype)[..., None]
-    size = weights.sum(dim=1, keepdim=True).clamp(min=1)
-    centre = (points * weights).sum(dim=1, keepdim=True) / size
-    variance = (((points - centre) * weights).square() / size).sum(
-        dim=1).mean(dim=1)
+    size = weights.sum(dim=(1, 2)).clamp(min=1)
+    centre = (weights.mT @ points)[:, 0] / size[:, None]
+    # Mean square less squared mean: one pass over the points. Rounding is of
+    # no matter, it only says when to stop.
+    squares = (points.square().sum(dim=2) * weights[..., 0]).sum(dim=1) / size
+    variance = (squares - centre.square().sum(dim=1)).clamp(
+        min=0) / points.shape[2]
     centroids, moving = init, mask.any(dim=1)
     for _ in range(max_steps):
         ids = assign_points(points, centroids)
