@@ -15,7 +15,9 @@ model = dict(
             unsure_ratio=0.6,
             entropy_quantile=0.1,
             top_share=1 / 16,
-            bank_size=50000)
+            bank_size=50000,
+            # After an epoch: before, an untrained head labels the positions.
+            start_iter=44)
     ])
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(regularizers=dict(lr_mult=10.))))

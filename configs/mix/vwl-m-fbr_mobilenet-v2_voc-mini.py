@@ -19,5 +19,7 @@ model = dict(
             unsure_ratio=0.6,
             entropy_quantile=0.1,
             top_share=1 / 16,
-            bank_size=50000)
+            bank_size=50000,
+            # After an epoch: before, an untrained head labels the positions.
+            start_iter=44)
     ])
