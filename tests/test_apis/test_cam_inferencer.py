@@ -29,6 +29,10 @@ TAGS = {
     img_id: [('cat', 'dog')[c] for c in labels]
     for img_id, labels in LABELS.items()
 }
+#: Batches of other sizes are added up in another order, differently on every
+#: processor, and normalisation of nearly flat maps enlarges that. Another
+#: image's map is 0.1 and more away.
+ROUNDING = 5e-4
 HOOKS = [dict(type='mmwsss.SaveCAMsHook'), dict(type='mmwsss.SaveMasksHook')]
 
 
@@ -162,7 +166,7 @@ def test_ways_to_give_images(home, inferencer, tmp_path):
         inferencer(images, ['dog'])['predictions'][1],
     ]
     for p in found:
-        np.testing.assert_allclose(p['cams'], expected['cams'], atol=1e-6)
+        np.testing.assert_allclose(p['cams'], expected['cams'], atol=ROUNDING)
         assert p['tags'] == ['dog']
     assert [p['img_id'] for p in found
             ] == ['b2', '000000', 'b2', '000001', 'b2']
@@ -201,7 +205,7 @@ def test_batches_and_sizes(home, tmp_path):
         assert [p['img_id'] for p in more] == [p['img_id'] for p in one]
         for a, b in zip(one, more):
             assert a['cams'].shape == b['cams'].shape
-            np.testing.assert_allclose(a['cams'], b['cams'], atol=2e-5)
+            np.testing.assert_allclose(a['cams'], b['cams'], atol=ROUNDING)
     groups = [
         len(items) for items in model.preprocess([
             s for s in _sources(mixed)
