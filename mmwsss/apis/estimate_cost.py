@@ -107,13 +107,17 @@ STAGES = dict(
     irn=Stage(
         2.18,
         'irn: IRNet, ResNet-50, training',
-        configs=dict(voc='configs/affinity/irnet_r50_voc.py'),
+        configs=dict(
+            voc='configs/affinity/irnet_r50_voc.py',
+            coco='configs/affinity/irnet_r50_coco.py'),
         route='irn'),
     irn_walk=Stage(3.12, 'irn_walk: its random walk', route='irn'),
     segment=Stage(
         8.56,
         'segment: DeepLabV2, ResNet-101, training',
-        configs=dict(voc='configs/segmentation/deeplabv2_r101_voc.py')),
+        configs=dict(
+            voc='configs/segmentation/deeplabv2_r101_voc.py',
+            coco='configs/segmentation/deeplabv2_r101_coco.py')),
     test=Stage(4.29, 'test: its masks of val images', images='val'))
 
 

@@ -35,10 +35,11 @@ def test_lengths_are_those_of_the_configs():
     assert STAGES['classify'].length('voc') == (26450 / 10582, 1)
     assert STAGES['classify'].length('coco') == (102600 / 82081, 1)
     assert STAGES['affinity'].length('voc') == (8, 8)
+    # No config for COCO: as often as on VOC.
+    assert STAGES['affinity'].length('coco') == (8, 8)
     assert STAGES['irn'].length('voc') == (3, 32)
     assert STAGES['segment'].length('voc') == (200000 / 10582, 10)
-    # No config for COCO: as often as on VOC.
-    assert STAGES['segment'].length('coco') == (200000 / 10582, 10)
+    assert STAGES['segment'].length('coco') == (1000000 / 82081, 10)
     assert STAGES['cams'].length('voc') == (1, None)
 
 
