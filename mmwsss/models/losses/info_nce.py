@@ -7,8 +7,11 @@ from torch import Tensor
 
 from ..utils.prototypes import EPS
 
-# Entries of drawn vectors that exist at a time.
+# Entries of drawn vectors, or of products with all keys, that exist at a time.
 BLOCK = 2**22
+# Up to so many keys per drawn one, products with all keys are cheaper than
+# gathering the drawn ones.
+DENSE = 32
 
 
 class _DrawnProducts(torch.autograd.Function):
@@ -21,11 +24,16 @@ class _DrawnProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx, queries: Tensor, keys: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(keys, index)
-        step = max(BLOCK // max(index.shape[1] * keys.shape[1], 1), 1)
+        dense = len(keys) <= DENSE * index.shape[1]
+        width = len(keys) if dense else index.shape[1] * keys.shape[1]
+        step = max(BLOCK // max(width, 1), 1)
         products = queries.new_empty(index.shape)
         for out, block, some in zip(
                 products.split(step), queries.split(step), index.split(step)):
-            torch.bmm(keys[some], block[..., None], out=out[..., None])
+            if dense:
+                torch.gather(block @ keys.T, 1, some, out=out)
+            else:
+                torch.bmm(keys[some], block[..., None], out=out[..., None])
         return products
 
     @staticmethod

@@ -36,8 +36,10 @@ def draws(num=7, keys=20, negatives=6, dims=5):
             torch.randint(keys, (num, negatives)))
 
 
+@pytest.mark.parametrize('dense', [0, 32])
 @pytest.mark.parametrize('temperature', [0.5, 0.1])
-def test_closed_form(temperature):
+def test_closed_form(temperature, dense, monkeypatch):
+    monkeypatch.setattr(module, 'DENSE', dense)
     queries, positives, keys, index = draws()
     queries[3] = positives[4] = keys[index[5, 0]] = 0
     found = info_nce(queries, positives, keys, index, temperature)
@@ -58,9 +60,12 @@ def test_a_toy():
     assert float(found) == pytest.approx(-math.log(a / (a + 1 + b)), rel=1e-6)
 
 
+@pytest.mark.parametrize('dense', [0, 32])
 @pytest.mark.parametrize('block', [1, 60, 2**22])
-def test_gradient_in_blocks(block, monkeypatch):
+def test_gradient_in_blocks(block, dense, monkeypatch):
     monkeypatch.setattr(module, 'BLOCK', block)
+    # 0 gathers drawn keys, 32 takes the products with all of them.
+    monkeypatch.setattr(module, 'DENSE', dense)
     queries, positives, keys, index = draws()
     grads = []
     for function in (info_nce, plain):
