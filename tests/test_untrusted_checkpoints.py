@@ -119,9 +119,15 @@ def test_checkpoints_of_trainings_load(hook, folder, monkeypatch):
     config = write_config(folder / 'toy.py', folder / 'run', steps=1)
     options = ('--cfg-options', f'default_hooks.checkpoint.type={hook}')
     assert tool('train.py', config, *options, monkeypatch=monkeypatch) is None
-    assert tool(
-        'train.py', config, '--resume', *options, 'train_cfg.max_epochs=2',
-        monkeypatch=monkeypatch) is None
+    resume = ('train.py', config, '--resume', *options,
+              'train_cfg.max_epochs=2')
+    if hook == 'CheckpointHook' and not hasattr(torch.serialization,
+                                                'safe_globals'):
+        # This torch cannot be told that mmengine's log buffers are harmless.
+        message = tool(*resume, monkeypatch=monkeypatch)
+        assert 'HistoryBuffer' in message and '--trust-checkpoint' in message
+        return
+    assert tool(*resume, monkeypatch=monkeypatch) is None
     assert tool(
         'test.py', config, 'run/epoch_2.pth', monkeypatch=monkeypatch) is None
 

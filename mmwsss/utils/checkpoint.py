@@ -225,7 +225,8 @@ def _refuse_programs(path: Path) -> None:
 
 def _unsafe_content(error: Exception) -> str:
     """What made torch refuse to load a file safely."""
-    named = re.findall(r'GLOBAL ([\w.]+)', str(error))
+    # The second is how torch < 2.4 says it.
+    named = re.findall(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(error))
     if named:
         return named[0]
     # torch surrounds its reason with advice.
