@@ -11,6 +11,8 @@
 # ENV_DIR     keep the environment there, and use it again. Default: a temporary
 #             folder outside the tree
 # MAX_JOBS    files that are compiled at once. Default: as many as cores
+# WITHOUT_OPS 1 compiles nothing: mmcv-lite, and a stand-in for the operations
+#             that lets mmsegmentation be imported. No test here calls one
 # Pip's own variables work too. PIP_FIND_LINKS=PAGE, with OpenMMLab's page of
 # wheels for torch 2.1, saves the compilation; PIP_EXTRA_INDEX_URL=PAGE, with
 # PyTorch's index of CPU wheels, the CUDA libraries.
@@ -30,7 +32,9 @@ if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] not in
 fi
 
 # What is half built, or built from other pins, is built anew.
-if ! cmp -s "$PINS" "$ENV_DIR/built"; then
+WANTED="WITHOUT_OPS=${WITHOUT_OPS:-}
+$(cat "$PINS")"
+if [ "$(cat "$ENV_DIR/built" 2>/dev/null)" != "$WANTED" ]; then
     "$PYTHON" -m venv --clear "$ENV_DIR"
     pip() {
         "$ENV_DIR/bin/python" -m pip "$1" --disable-pip-version-check \
@@ -38,16 +42,31 @@ if ! cmp -s "$PINS" "$ENV_DIR/built"; then
     }
     pip install setuptools wheel ninja psutil
     pip install torch torchvision numpy
-    # In isolation its build finds no torch and silently leaves out the
-    # operations.
-    MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv
+    if [ -n "${WITHOUT_OPS:-}" ]; then
+        pip install mmcv-lite
+        cat > "$(echo "$ENV_DIR"/lib/python3.*/site-packages/mmcv)/_ext.py" \
+            <<'END'
+def __getattr__(name):
+    if name.startswith('__'):
+        raise AttributeError(name)
+
+    def missing(*args, **kwargs):
+        raise RuntimeError(f'mmcv has no compiled {name} here')
+
+    return missing
+END
+    else
+        # In isolation its build finds no torch and silently leaves out the
+        # operations.
+        MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv
+    fi
     # ftfy and regex: mmsegmentation imports them but does not ask for them.
     pip install mmengine mmsegmentation mmpretrain ftfy regex \
         scipy opencv-python matplotlib rich filelock \
         pytest pytest-xdist pycocotools
     # requirements.txt names the other distributions.
     pip install --no-build-isolation --no-deps -e .
-    cp "$PINS" "$ENV_DIR/built"
+    printf '%s\n' "$WANTED" > "$ENV_DIR/built"
 fi
 
 "$ENV_DIR/bin/python" - <<'END'

@@ -92,7 +92,8 @@ def test_absent_classes():
 @pytest.mark.parametrize('thresholds', [
     CENTS, [0.], [1.], [0.3], [0., 1.],
     np.linspace(0, 1, 1001),
-    np.linspace(0.5, 0.5002, 200), [0.4, np.nextafter(np.float32(0.4), 1)]
+    np.linspace(0.5, 0.5002, 200),
+    [0.4, np.nextafter(np.float32(0.4), np.float32(1))]
 ])
 def test_bins_are_exact(thresholds):
     bins = ScoreBins(thresholds)

@@ -3,11 +3,15 @@ from typing import Optional, Sequence, Tuple
 
 import torch
 from mmengine.structures import LabelData
+from mmengine.utils import digit_version
 from mmseg.structures import SegDataSample
 
 from mmwsss.registry import MODELS
 
 NUM_CLASSES = 5
+#: What this torch autocasts to on a CPU.
+HALF_DTYPES = (torch.bfloat16, *([torch.float16] if digit_version(
+    torch.__version__) >= digit_version('2.2') else []))
 ARCH = dict(
     embed_dims=24, num_layers=4, num_heads=3, feedforward_channels=48)
 

@@ -32,7 +32,7 @@ def keep_assigned(scores: Tensor, pseudo_labels: Tensor) -> Tensor:
     """
     ids = torch.arange(scores.shape[1], device=scores.device)
     won = pseudo_labels[:, None] == ids[:, None, None]
-    drop = ~won & won.any(dim=(2, 3), keepdim=True)
+    drop = ~won & won.flatten(2).any(dim=2)[..., None, None]
     drop[:, 0] = False
     return scores.masked_fill(drop, 0.)
 

@@ -5,7 +5,6 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
-from mmengine.utils import digit_version
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
@@ -14,7 +13,8 @@ from mmwsss.models.regularizers.fine_grained_background_contrast import \
 from mmwsss.registry import MODELS
 from mmwsss.structures import ViewOutput
 
-from ..builders import NUM_CLASSES, build_segmentor, resnet_cfg, sample
+from ..builders import (HALF_DTYPES, NUM_CLASSES, build_segmentor, resnet_cfg,
+                        sample)
 
 CHANNELS, DIMS, NEGATIVES = 10, 6, 16
 TERMS = ('loss_bg_contrast', 'loss_fg_contrast', 'loss_similarity',
@@ -404,14 +404,7 @@ def test_start():
     assert all(found[2][k] > 0 for k in TERMS + LOGGED)
 
 
-@pytest.mark.parametrize('dtype', [
-    torch.bfloat16,
-    pytest.param(
-        torch.float16,
-        marks=pytest.mark.skipif(
-            digit_version(torch.__version__) < digit_version('2.2'),
-            reason='this torch autocasts to bfloat16 only on CPUs'))
-])
+@pytest.mark.parametrize('dtype', HALF_DTYPES)
 def test_zero_vectors_in_mixed_precision(dtype):
     regularizer = build(sim_weight=1., seg_weight=0)
     feats, logits, labels = batch_of()

@@ -12,7 +12,8 @@ from mmwsss.models.regularizers.pixel_prototype_contrast import (
     prototype_contrast, unit_prototypes)
 from mmwsss.registry import MODELS
 from mmwsss.structures import ViewOutput
-from tests.test_models.builders import build_segmentor, resnet_cfg, sample
+from tests.test_models.builders import (HALF_DTYPES, build_segmentor,
+                                        resnet_cfg, sample)
 
 
 def build(num_classes=3, in_channels=4, seed=0, **kwargs):
@@ -218,7 +219,7 @@ def test_half_precision():
     views = random_views(LABELS)
     regularizer = build()
     expected = run(copy.deepcopy(regularizer), views)
-    for dtype in (torch.float16, torch.bfloat16):
+    for dtype in HALF_DTYPES:
         with torch.autocast('cpu', dtype):
             found = run(copy.deepcopy(regularizer), views)
         for name, value in found.items():
