@@ -30,9 +30,8 @@ TAGS = {
     for img_id, labels in LABELS.items()
 }
 #: Batches of other sizes are added up in another order, differently on every
-#: processor, and normalisation of nearly flat maps enlarges that. Another
-#: image's map is 0.1 and more away.
-ROUNDING = 5e-4
+#: processor, and normalisation of nearly flat maps enlarges that: 4e-5 was seen.
+ROUNDING = 2e-4
 HOOKS = [dict(type='mmwsss.SaveCAMsHook'), dict(type='mmwsss.SaveMasksHook')]
 
 
