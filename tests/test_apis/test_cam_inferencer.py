@@ -30,7 +30,7 @@ TAGS = {
     for img_id, labels in LABELS.items()
 }
 #: Batches of other sizes are added up in another order, differently on every
-#: processor, and normalisation of nearly flat maps enlarges that: 4e-5 was seen.
+#: processor, and normalisation of nearly flat maps enlarges that (4e-5 seen).
 ROUNDING = 2e-4
 HOOKS = [dict(type='mmwsss.SaveCAMsHook'), dict(type='mmwsss.SaveMasksHook')]
 
