@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from common import machine, timed
 
-from mmwsss.models.utils.kmeans import cluster_points
+from mmwsss.models.utils.kmeans import NUM_CANDIDATES, cluster_points
 
 MAX_STEPS, TOL = 300, 1e-4
 
@@ -104,7 +104,7 @@ def main():
     for kind in ('groups', 'no structure'):
         points = make(args.images, args.pixels, args.channels, kind)
         mask = torch.ones(points.shape[:2], dtype=torch.bool)
-        uniforms = torch.rand(args.images, args.clusters,
+        uniforms = torch.rand(args.images, args.clusters, NUM_CANDIDATES,
                               generator=torch.Generator().manual_seed(1))
         for starts in (1, 10):
             expected, found, (other, own, ratio) = timed(

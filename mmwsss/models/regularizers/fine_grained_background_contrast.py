@@ -12,7 +12,7 @@ from mmwsss.structures.view_output import ViewOutput
 from ..losses.info_nce import class_weights, info_nce
 from ..utils.feature_bank import FeatureBank
 from ..utils.global_batch import GlobalBatch
-from ..utils.kmeans import cluster_points
+from ..utils.kmeans import NUM_CANDIDATES, cluster_points
 from ..utils.pixel_selection import (hard_pixels, own_scores, pixel_entropy,
                                      scores_from_logits, scores_from_maps,
                                      select_queries, sure_pixels)
@@ -502,6 +502,7 @@ class FineGrainedBackgroundContrast(Regularizer):
         uniforms = torch.rand(
             len(layout.order),
             self.num_clusters,
+            NUM_CANDIDATES,
             generator=generator,
             device=z_bg.device)
         regions, exist = cluster_points(

@@ -73,14 +73,14 @@ def test_first_centroids():
     mask = torch.tensor([[False, True, True, True, True]])
     # Any of four points; then squares 0, 4, 64, 64 of 132 from the first.
     for u, first in ((0., 1), (.24, 1), (.26, 3), (.51, 9), (.99, 9)):
-        found = initial_centroids(points, mask, torch.tensor([[u]]))
+        found = initial_centroids(points, mask, torch.tensor([[[u]]]))
         assert float(found) == first
     for u, second in ((0., 3), (3.9 / 132, 3), (4.1 / 132, 9), (.999, 9)):
-        found = initial_centroids(points, mask, torch.tensor([[0., u]]))
+        found = initial_centroids(points, mask, torch.tensor([[[0.], [u]]]))
         assert found.flatten().tolist() == [1, second]
     # After 1 and 9 only 3 is left; after that all are as good.
     found = initial_centroids(
-        points, mask, torch.tensor([[0., .9, .5, .0]]))
+        points, mask, torch.tensor([0., .9, .5, .0]).view(1, 4, 1))
     assert found.flatten().tolist() == [1, 9, 3, 1]
 
 
@@ -89,10 +89,42 @@ def test_first_centroids_are_drawn_by_squared_distance():
     mask = torch.ones(4000, 4, dtype=torch.bool)
     torch.manual_seed(0)
     uniforms = torch.cat((torch.zeros(4000, 1), torch.rand(4000, 1)), dim=1)
+    uniforms = uniforms[..., None]
     second = initial_centroids(points, mask, uniforms)[:, 1, 0]
     for value, share in ((0, 0), (1, 1 / 21), (2, 4 / 21), (4, 16 / 21)):
         assert float((second == value).float().mean()) == pytest.approx(
             share, abs=0.03)
+
+
+def test_the_best_candidate_becomes_a_first_centroid():
+    points = torch.tensor([[[0.], [1], [3], [9], [50]]])
+    mask = torch.tensor([[True, True, True, True, False]])
+    # 0, 1, 3, 9: alone 3 leaves the smallest sum, 49 (0: 91, 1: 69, 9: 198).
+    every = torch.tensor([.1, .3, .6, .9])
+    found = initial_centroids(points, mask, every.view(1, 1, 4))
+    assert float(found) == 3
+    # Next to 3 the squares are 9, 4, 0, 36: 0 leaves 37, 1 leaves 37, 9 13.
+    draws = torch.stack((every, torch.tensor([.1, .2, .5, .0])))[None]
+    found = initial_centroids(points, mask, draws)
+    assert found.flatten().tolist() == [3, 9]
+    # A candidate that is not there cannot be taken.
+    draws[0, 1] = .1
+    found = initial_centroids(points, mask, draws)
+    assert found.flatten().tolist() == [3, 0]
+
+
+def test_more_candidates_leave_less():
+    torch.manual_seed(0)
+    points = torch.randn(16, 400, 8) + 6 * torch.randn(16, 12, 8)[
+        :, torch.randint(12, (400, ))]
+    mask = torch.rand(16, 400) < 0.9
+    left = []
+    for candidates in (1, 16):
+        found = cluster_points(points, mask, 8,
+                               torch.rand(16, 8, candidates))[0]
+        left.append(sum(inertia(p[m], c) for p, m, c in zip(
+            points, mask, found)))
+    assert left[1] < 0.95 * left[0]
 
 
 @pytest.mark.parametrize('num', [0, 1, 7, 8, 9])
@@ -131,7 +163,7 @@ def test_identical_points(value, dtype):
 def test_the_same_seed_gives_the_same():
     points = blobs().float()
     mask = torch.rand(3, 40) < 0.7
-    uniforms = torch.rand(3, 8)
+    uniforms = torch.rand(3, 8, 4)
     first = cluster_points(points, mask, 8, uniforms)
     again = cluster_points(points, mask, 8, uniforms)
     assert torch.equal(first[0], again[0])
