@@ -19,7 +19,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 
 from mmwsss.datasets.image_labels import read_image_labels, tags_to_indices
-from mmwsss.engine.hooks.save_cams_hook import file_digest
+from mmwsss.engine.hooks.save_predictions_hook import file_digest
 from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
                                       EndToEndSegmentor)
 from mmwsss.registry import MODELS

@@ -23,7 +23,7 @@ from mmwsss.registry import HOOKS
 from mmwsss.utils.scalars import read_scalars
 from mmwsss.visualization import Gallery, plot_curve, plot_history
 
-from .save_cams_hook import sample_id
+from .save_predictions_hook import sample_id
 
 UNTRAINED = 'mmwsss/untrained_curve'
 # Folders of the logs of a training and of those it was resumed from.
