@@ -1,27 +1,14 @@
 # From tags to object masks on the generated Shapes images: class maps with
 # FBR, IRNet's displacements, and one COCO file that a detector can train on.
+_base_ = '../_base_/pipelines/class_maps.py'
 variables = dict(
-    seed=0,
-    train_options='',
     classifier='configs/fbr/fbr_cam_r18_shapes.py',
     label_config='configs/refine/irn-labels_shapes.py',
     irnet='configs/affinity/irnet_small_shapes.py')
 stages = dict(
-    classify=dict(
-        command='tools/train.py {classifier} --work-dir {dir} --resume '
-        '--cfg-options randomness.seed={seed} {train_options}',
-        outputs=dict(run='{dir}/last_checkpoint')),
     cams=dict(
-        command='tools/test.py {classifier} {classify.run} --train-images '
-        '--out {dir}/maps --work-dir {dir}',
         score='tools/evaluate_cams.py {dir}/maps {classifier} '
-        '--train-images --out {dir}/metrics.json',
-        metrics='{dir}/metrics.json',
-        rows={
-            'CAM, fixed threshold': 'mIoU_fixed',
-            'CAM, best threshold *': 'mIoU'
-        },
-        outputs=dict(maps='{dir}/maps')),
+        '--train-images --out {dir}/metrics.json'),
     labels=dict(
         command='tools/refine_cams.py {label_config} --cams {cams.maps} '
         '--out {dir}/masks --workers {workers}',
@@ -57,11 +44,7 @@ stages = dict(
         outputs=dict(file='{dir}/instances.json')),
 )
 gallery = dict(
-    train=dict(
-        config='{classifier}',
-        train_images=True,
-        columns={
-            'CAM': '{cams.maps}',
-            'confident': '{labels.masks}',
-            '+ walk': '{instances.masks}'
-        }))
+    train=dict(columns={
+        'confident': '{labels.masks}',
+        '+ walk': '{instances.masks}'
+    }))
