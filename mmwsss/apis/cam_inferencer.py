@@ -463,7 +463,11 @@ class CAMInferencer(BaseInferencer):
                     self._load(item, label)
                 except (OSError, ValueError) as error:
                     if not skip:
-                        raise
+                        kind = FileNotFoundError if isinstance(
+                            error, FileNotFoundError) else ValueError
+                        raise kind(
+                            f'{error} Or leave it out: --skip-broken '
+                            "(on_error='skip').") from error
                     item.error = str(error)
                     print_log(
                         f'Skipped: {error}',

@@ -110,8 +110,9 @@ def score_masks(mask_dir: str,
         raise FileNotFoundError(
             f'{len(missing)} of {len(truth)} image(s) have no mask in '
             f'{mask_dir}: {", ".join(missing[:5])}{more}. Write them with '
-            'tools/refine_cams.py or tools/test.py --out, or give the list '
-            'of the images that have one with --split.')
+            'tools/refine_cams.py or tools/test.py --out. Masks of the '
+            'training images of a config are scored with --train-images, '
+            'those of another list with --split.')
     num_classes = len(classes) - 1
     confusion = np.zeros((num_classes + 1, num_classes + 2), np.int64)
     for img_id, true_path in truth:

@@ -384,7 +384,8 @@ class Pipeline:
         """The stages that have to run.
 
         A finished stage whose outputs were deleted since only runs again if
-        another one needs them.
+        another one needs them. One that failed before it made any output is
+        begun anew, whatever has changed.
 
         Args:
             until (str, optional): Last stage wanted.
@@ -408,7 +409,11 @@ class Pipeline:
                 wanted.add(stage.name)
         for stage in self.stages:
             entry = self.results.get(stage.name)
-            if stage.name in wanted and entry and entry['key'] != stage.key:
+            if stage.name in wanted and entry and \
+                    entry['key'] != stage.key and (
+                        entry['status'] == 'finished' or any(
+                            Path(p).exists()
+                            for p in entry['outputs'].values())):
                 raise ValueError(
                     f'Stage {stage.name!r} was run with other commands, '
                     'configs or inputs than the pipeline has now. To run it '
@@ -460,7 +465,12 @@ class Pipeline:
                    stage: Stage,
                    place: str,
                    only_score: bool = False) -> None:
+        earlier = self.results.get(stage.name, {})
         folder = self.work_dir / stage.name
+        if earlier and earlier['key'] != stage.key:
+            # It failed before it made anything: plan() has looked.
+            shutil.rmtree(folder, ignore_errors=True)
+            earlier = {}
         folder.mkdir(parents=True, exist_ok=True)
         log = self.work_dir / 'logs' / f'{stage.name}.log'
         log.parent.mkdir(exist_ok=True)
@@ -468,7 +478,6 @@ class Pipeline:
         commands = list(stage.commands)
         if stage.score and self.scores:
             commands.append(stage.score)
-        earlier = self.results.get(stage.name, {})
         kept, before = [], 0.
         if only_score:
             kept = earlier['seconds'][:len(stage.commands)]
@@ -498,7 +507,10 @@ class Pipeline:
                     raise StageError(
                         f'Stage {stage.name!r} failed (exit status {code}) '
                         f'in: {command}\n{_tail(log)}\nThe whole log: {log}. '
-                        'Run the same command again to continue from here.')
+                        'Settings that this asks for belong into '
+                        f'{_config_of(command)}; --cfg-options of a pipeline '
+                        'changes the pipeline alone. Then run the same '
+                        'command again to continue from here.')
                 entry['seconds'].append(
                     round(time.perf_counter() - begin, 2))
             missing = [
@@ -613,6 +625,30 @@ class Pipeline:
         return table
 
 
+def _config_of(command: str) -> str:
+    """The config that a command of a stage runs."""
+    return next((t for t in shlex.split(command)[1:] if t.endswith('.py')),
+                'the command of the stage')
+
+
+def _check_options(cfg: Config, options: Dict[str, Any]) -> None:
+    """Raise ValueError for settings that would change nothing."""
+    variables = cfg.get('variables') or {}
+    for option in options:
+        first, _, name = option.partition('.')
+        if first not in ('variables', 'stages', 'gallery'):
+            raise ValueError(
+                f'--cfg-options {option}: a pipeline has variables, stages '
+                'and gallery only. A setting of a training belongs into its '
+                "config, one of all trainings into variables.train_options="
+                "'KEY=VALUE'.")
+        if first == 'variables' and name and \
+                name.partition('.')[0] not in variables:
+            raise ValueError(f'--cfg-options {option}: there is no such '
+                             'variable, only '
+                             f'{", ".join(variables) or "none"}.')
+
+
 def _tail(log: Path) -> str:
     """The last lines of a log, indented."""
     lines = log.read_text(errors='replace').splitlines()[-LOG_LINES:]
@@ -651,6 +687,7 @@ def run_pipeline(args: argparse.Namespace) -> Pipeline:
         raise FileNotFoundError(f'There is no pipeline config {path}.')
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
+        _check_options(cfg, args.cfg_options)
         cfg.merge_from_dict(args.cfg_options)
     work_dir = Path(args.work_dir or
                     f'work_dirs/{path.resolve().parent.name}_{path.stem}')

@@ -110,6 +110,11 @@ def select_labels(file: TagFile, classes: Sequence[str],
     }
 
 
+def _json(value: Union[str, Sequence[str]]) -> str:
+    """JSON that people can read in any language."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def write_image_labels(path: PathLike, classes: Sequence[str],
                        labels: Mapping[str, Iterable[int]]) -> None:
     """Write tags in our JSON format, one image per line, atomically.
@@ -129,14 +134,14 @@ def write_image_labels(path: PathLike, classes: Sequence[str],
             raise ValueError(f'Image {img_id} has class indices {indices}, '
                              f'but there are {len(classes)} classes.')
         names = [classes[i] for i in indices]
-        rows.append(f'    {json.dumps(str(img_id))}: {json.dumps(names)}')
+        rows.append(f'    {_json(str(img_id))}: {_json(names)}')
     body = ',\n'.join(rows)
     with atomic_write(path) as temp:
         temp.write_text(
             '{\n'
-            f'  "format": {json.dumps(FORMAT)},\n'
+            f'  "format": {_json(FORMAT)},\n'
             f'  "version": {VERSION},\n'
-            f'  "classes": {json.dumps(list(classes))},\n'
+            f'  "classes": {_json(list(classes))},\n'
             '  "labels": {\n' + body + ('\n' if body else '') + '  }\n}\n',
             encoding='utf-8')
 

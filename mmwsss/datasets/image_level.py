@@ -214,7 +214,8 @@ class ImageLevelDataset(BaseSegDataset):
             raise ValueError(
                 f'{type(self).__name__} has fixed classes. For a selection '
                 'use mmwsss.ImageLevelDataset with your own metainfo, label '
-                'file and masks.')
+                'file and masks; tools/dataset_converters/custom.py '
+                '--classes writes them.')
 
     def load_data_list(self) -> List[dict]:
         """Read split list and tags.
@@ -328,8 +329,9 @@ class ImageLevelDataset(BaseSegDataset):
             source = self.ann_file
             if self.backend_args is None and not os.path.isfile(source):
                 raise FileNotFoundError(
-                    f'There is no split list {source}. Set ann_file, or '
-                    f'prepare the data: {self.PREPARE}')
+                    f'There is no split list {source}. Set ann_file '
+                    "(--split), a path below the data root; '' takes all "
+                    f'tagged images. Or prepare the data: {self.PREPARE}')
             if self.backend_args is None:
                 ids = read_lines(source)
             else:

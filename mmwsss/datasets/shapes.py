@@ -469,8 +469,10 @@ def _check_existing(root: Path, request: dict) -> bool:
     if different:
         raise ValueError(
             f'The Shapes data set in {root} is another one: '
-            f'{"; ".join(different)}. Delete the folder or choose another '
-            'data_root.')
+            f'{"; ".join(different)}. Delete the folder, choose another '
+            'data_root, or give the data set (all those of a config) the '
+            "folder's numbers: num_train, num_val, image_size, seed, "
+            'border.')
     return True
 
 

@@ -279,6 +279,8 @@ def _truncated(path: Path) -> str:
 def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f' Its folder {path.parent} does not exist either.'
+    if not path.suffix:
+        return ' Nor is there a work folder of that name.'
     names = sorted(p.name for p in path.parent.glob('*.pth'))
     if not names:
         return f' {path.parent} holds no .pth file.'

@@ -211,6 +211,8 @@ def test_tool(photos, tmp_path):
     cfg = Config.fromfile(out / 'config.py')
     assert Path(cfg.train_dataloader.dataset.data_root).samefile(out)
 
+    assert 'note: ' not in done.stdout
+
     # An edited config stops everything before a file is touched.
     (out / 'config.py').write_text('mine = 1\n')
     labels = (out / 'image_labels.json').stat().st_mtime_ns
@@ -219,3 +221,12 @@ def test_tool(photos, tmp_path):
     assert 'Traceback' not in done.stderr
     assert (out / 'config.py').read_text() == 'mine = 1\n'
     assert (out / 'image_labels.json').stat().st_mtime_ns == labels
+
+
+def test_tool_notes_what_to_do_first(photos, tmp_path):
+    (tmp_path / 'detected').mkdir()
+    done = run('my photos/tags.csv', 'mine', '--saliency', 'detected',
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'note: checkpoints/resnet50.pth is not there yet' in done.stdout
+    assert '--saliency was not used' in done.stdout

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.pipeline import (Pipeline, StageError, command_line,
-                                  load_stages)
+                                  load_stages, run_pipeline)
 
 from ..test_tools import TOOLS, call, environment, python
 
@@ -96,7 +97,11 @@ def test_all_stages_run_once(scripts, capsys):
 
 
 def test_failure_is_named_and_continued(scripts):
-    broken = pipeline(scripts, second=dict(command='fail.py {first.a}'))
+    (scripts / 'late.py').write_text('import runpy, sys\n'
+                                     "runpy.run_path('count.py')\n"
+                                     "runpy.run_path('fail.py')")
+    broken = pipeline(
+        scripts, second=dict(command='late.py {dir}/b.txt {first.a}'))
     with pytest.raises(
             StageError, match="Stage 'second' failed .exit status 3") as info:
         broken.run()
@@ -109,6 +114,34 @@ def test_failure_is_named_and_continued(scripts):
     fixed.redo('second')
     fixed.run()
     assert counts(scripts) == dict(first='1 ', second='1 1', third='1 1 1')
+
+
+def test_what_made_nothing_may_change(scripts):
+    broken = pipeline(scripts, second=dict(command='fail.py {first.a}'))
+    with pytest.raises(StageError, match='belong into the command of'):
+        broken.run()
+    (scripts / 'run' / 'second' / 'rest').write_text('of the failed run')
+    pipeline(scripts).run()
+    assert counts(scripts) == dict(first='1 ', second='1 1', third='1 1 1')
+    assert not (scripts / 'run' / 'second' / 'rest').exists()
+
+
+@pytest.mark.parametrize('option, message', [
+    ('model.backbone.depth', 'belongs into its config'),
+    ('variables.sed', 'only seed.$'),
+])
+def test_options_that_change_nothing(tmp_path, option, message):
+    config = tmp_path / 'pipeline.py'
+    config.write_text(
+        'variables = dict(seed=0)\n'
+        f'stages = {stages()!r}\n')
+    args = Namespace(
+        config=str(config),
+        work_dir=str(tmp_path / 'run'),
+        cfg_options={option: 1})
+    with pytest.raises(ValueError, match=message):
+        run_pipeline(args)
+    assert not (tmp_path / 'run').exists()
 
 
 def test_time_of_runs_that_did_not_finish_counts(scripts):

@@ -2,8 +2,12 @@
 import argparse
 import shlex
 from pathlib import Path
+from typing import Iterable, List
+
+from mmengine.config import Config
 
 from mmwsss.apis.custom_config import check_config, configs_for
+from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
 from mmwsss.datasets.tag_files import FORMATS
 from mmwsss.utils.io import atomic_write
@@ -91,6 +95,18 @@ def show(data: CustomData) -> None:
         print(f'note: {note}')
 
 
+def missing_weights(configs: Iterable[Path]) -> List[str]:
+    """Initial weights that somebody has to get before training."""
+    found = []
+    for config in configs:
+        model = Config.fromfile(config).get('model') or {}
+        found += [
+            path for _, path in pretrained_paths(model)
+            if path.startswith('checkpoints/') and not Path(path).exists()
+        ]
+    return sorted(set(found))
+
+
 def convert(args: argparse.Namespace) -> None:
     data = read_custom(
         args.tags,
@@ -120,6 +136,14 @@ def convert(args: argparse.Namespace) -> None:
             temp.write_text(text, encoding='utf-8')
         print(f'wrote {path}')
     print(f'wrote {Path(args.out) / "image_labels.json"}, train.txt, val.txt')
+    if args.saliency and not any('saliency_path' in t
+                                 for t in configs.values()):
+        print('note: no config here learns from saliency maps; --saliency '
+              'was not used')
+    for path in missing_weights(configs):
+        print(f'note: {path} is not there yet; configs begin with these '
+              'weights. docs/get_started.md says where they come from, '
+              '--cfg-options model.backbone.init_cfg=None trains without')
     first, text = next(iter(configs.items()))
     tool, more = 'train', ''
     if 'refine_dataset' in text:

@@ -56,8 +56,10 @@ def read_image(path: Union[str, Path], img_id: str) -> np.ndarray:
         if image is None:
             raise ValueError('OpenCV cannot decode it')
     except (*_BROKEN, cv2.error) as error:
+        reason = 'unknown format' if isinstance(
+            error, UnidentifiedImageError) else error
         raise ValueError(
-            f'Image {img_id!r}: {path} is corrupt or no image ({error}). '
+            f'Image {img_id!r}: {path} is corrupt or no image ({reason}). '
             'Replace the file or take the id off the list.') from error
     return image
 

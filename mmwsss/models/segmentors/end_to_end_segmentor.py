@@ -291,17 +291,15 @@ class EndToEndSegmentor(CAMSegmentor):
             return denormalize(inputs.float(), *self._levels)
         return inputs.clamp(0, 255).to(torch.uint8)
 
-    def stack_saliency(self, data_samples: Sequence[SegDataSample],
-                       inputs: Tensor) -> Optional[Tensor]:
-        """What a saliency detector found in the images of a batch.
+    def has_saliency(self, data_samples: Sequence[SegDataSample]) -> bool:
+        """Whether the images of a batch come with saliency.
 
         Args:
             data_samples (Sequence[SegDataSample]): All or none with
-                ``gt_saliency`` (1, h, w).
-            inputs (Tensor): Gives the device.
+                ``gt_saliency``.
 
         Returns:
-            Tensor | None: float (N, h, w) of 0 and 1, or None.
+            bool: Whether they do.
 
         Raises:
             KeyError: If some have it and some have not.
@@ -311,8 +309,7 @@ class EndToEndSegmentor(CAMSegmentor):
             if 'gt_saliency' not in sample
         ]
         if not lacking:
-            return torch.cat([s.gt_saliency.data > 0
-                              for s in data_samples]).to(inputs).float()
+            return True
         if len(lacking) < len(data_samples):
             raise KeyError(
                 f'{len(lacking)} of {len(data_samples)} images of a batch '
@@ -327,7 +324,27 @@ class EndToEndSegmentor(CAMSegmentor):
                 "GETAM. With maps, set data_prefix=dict(saliency_path=...) "
                 "and put dict(type='mmwsss.LoadSaliency') into the pipeline.",
                 logger='current')
-        return None
+        return False
+
+    def stack_saliency(self, data_samples: Sequence[SegDataSample],
+                       inputs: Tensor) -> Optional[Tensor]:
+        """What a saliency detector found in the images of a batch.
+
+        Args:
+            data_samples (Sequence[SegDataSample]): All or none with
+                ``gt_saliency`` (1, h, w), of one size.
+            inputs (Tensor): Gives the device.
+
+        Returns:
+            Tensor | None: float (N, h, w) of 0 and 1, or None.
+
+        Raises:
+            KeyError: If some have it and some have not.
+        """
+        if not self.has_saliency(data_samples):
+            return None
+        return torch.cat([s.gt_saliency.data > 0
+                          for s in data_samples]).to(inputs).float()
 
     # --------------------------------------------------------- prediction
     def encode_decode(self, inputs: Tensor,
@@ -401,7 +418,7 @@ class EndToEndSegmentor(CAMSegmentor):
             class_ids = pad_class_ids([
                 sample.gt_label.label.sort()[0] for sample in data_samples
             ], inputs)
-        self.stack_saliency(data_samples, inputs)  # all or none
+        self.has_saliency(data_samples)  # all or none
         views, class_ids, scores = self.class_maps(inputs, class_ids)
         maps = inputs.new_zeros((len(inputs), 0, *inputs.shape[-2:]))
         if views:

@@ -508,6 +508,25 @@ def test_saliency_of_another_size():
     assert (out[..., :15] == 0).all() and (out[0, 4:-4, 18:-4] == 255).all()
 
 
+def test_photographs_of_several_sizes():
+    """Saliency loaded after resizing keeps the size of its photograph."""
+    model = build()
+    inputs, samples = batch()
+    sizes = [(48, 64), (64, 40), (20, 30)]
+    for data_sample, size in zip(samples, sizes):
+        data_sample.set_metainfo(dict(ori_shape=size))
+        data_sample.gt_saliency = PixelData(
+            data=torch.randint(0, 2, (1, *size), dtype=torch.uint8) * 255)
+    together = [
+        out.pseudo_sem_seg.data.clone()
+        for out in predict(model, inputs, samples)
+    ]
+    for i, size in enumerate(sizes):
+        alone, = predict(model, inputs[i:i + 1], samples[i:i + 1])
+        assert together[i].shape == (1, *size)
+        assert torch.equal(alone.pseudo_sem_seg.data, together[i])
+
+
 def test_prediction_without_tags_or_pseudo_labels():
     inputs, samples = batch()
     out = predict(build(test_cfg=dict(pseudo_labels=False)), inputs, samples)
