@@ -141,9 +141,9 @@ def convert(args: argparse.Namespace) -> None:
         print('note: no config here learns from saliency maps; --saliency '
               'was not used')
     for path in missing_weights(configs):
-        print(f'note: {path} is not there yet; configs begin with these '
-              'weights. docs/get_started.md says where they come from, '
-              '--cfg-options model.backbone.init_cfg=None trains without')
+        print(f'note: {path} is not there yet; trainings begin with these '
+              'weights. docs/get_started.md says where they come from; '
+              'model.backbone.init_cfg=None in the config trains without')
     first, text = next(iter(configs.items()))
     tool, more = 'train', ''
     if 'refine_dataset' in text:
