@@ -133,6 +133,7 @@ class CAMInferencer(BaseInferencer):
         name = getattr(cfg, 'filename', None) or 'the config'
         if cfg.get('model') is None:
             raise ValueError(f'{name} has no model.')
+        _check_device(device)
         # Read first: building takes longer.
         checkpoint = None
         if weights is not None:
@@ -638,6 +639,17 @@ class CAMInferencer(BaseInferencer):
 
 
 # --------------------------------------------------------------- from configs
+def _check_device(device: str) -> None:
+    """Raise ValueError for a device that is not there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f'Device {device} cannot be used: {reason} There are cpu and '
+            f'{torch.cuda.device_count()} CUDA device(s).') from error
+
+
 def _refuse_later_stages(model: torch.nn.Module) -> None:
     """Raise ValueError for models that read files of an earlier stage."""
     kind = type(model).__name__

@@ -171,7 +171,7 @@ class Gallery:
             value = image_iou(pred, gt)
             if not np.isnan(value):
                 iou, caption = value, f' &ndash; mIoU {value:.1f}'
-        self.sortable = True
+                self.sortable = True
         self.rows.append(f'<section data-iou="{iou:.4f}">'
                          f'<h2>{html.escape(str(img_id))}{caption}</h2><div>' +
                          '\n'.join(figures) + '</div></section>')

@@ -550,6 +550,9 @@ def test_configs_by_name(monkeypatch, caplog):
     assert prediction['cams'].shape == (1, 20, 30)
     with pytest.raises(FileNotFoundError, match='cam_vit_shapes.py'):
         CAMInferencer('cam_vit_shape', device='cpu')
+    for device in ('cuda:99', 'gpu'):
+        with pytest.raises(ValueError, match=f'Device {device} cannot be'):
+            CAMInferencer('cam_vit_shapes', device=device)
     with pytest.raises(FileNotFoundError, match='no config .*nope.py'):
         CAMInferencer(Path('configs') / 'cam' / 'nope.py', device='cpu')
     with pytest.raises(ValueError, match='needs a config'):

@@ -68,11 +68,12 @@ def test_any_pictures(tmp_path):
     gallery = Gallery(tmp_path, CLASSES, PALETTE)
     for name in ('a < b', 'c'):
         gallery.add_pictures(name, [(IMAGE, 'left'), (IMAGE[:, :30], 'right')])
+    gallery.add('not scored', IMAGE, pred=np.zeros((40, 60), int))
     path = gallery.write_html()
     page = Page(path.read_text())
     assert 'a < b' in page.texts and page.texts.count('right') == 2
     assert [cv2.imread(str(tmp_path / s)).shape[1]
-            for s in page.sources] == [60, 30, 60, 30]
+            for s in page.sources] == [60, 30, 60, 30, 60, 60]
     # Nothing to sort by.
     assert 'script' not in page.seen
     cv2.imwrite(str(tmp_path / 'plot.png'), IMAGE)
