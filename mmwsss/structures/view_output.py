@@ -49,6 +49,8 @@ class ViewOutput:
     Lazy fields (N images, K classes, T tokens, P = gh*gw patches):
 
     - ``feats``: tuple of feature maps (N, C, h, w).
+    - ``valid``: bool (N, 1, h, w), where the maps of images of different
+      sizes show an image; absent where they do everywhere.
     - ``cls_token``: (N, D), transformers only.
     - ``cls_tokens``: tuple of (N, D), the class token of every block whose
       patch tokens are among the ``feats``, in their order.

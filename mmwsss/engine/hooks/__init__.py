@@ -1,12 +1,13 @@
 """Hooks."""
 from .checkpoint_hook import AtomicCheckpointHook
 from .displacement_mean_hook import DisplacementMeanHook
+from .feature_statistics_hook import FeatureStatisticsHook
 from .gallery_hook import GalleryHook
 from .save_cams_hook import SaveCAMsHook
 from .save_instances_hook import SaveInstancesHook
 from .save_masks_hook import SaveMasksHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'DisplacementMeanHook', 'GalleryHook',
-    'SaveCAMsHook', 'SaveInstancesHook', 'SaveMasksHook'
+    'AtomicCheckpointHook', 'DisplacementMeanHook', 'FeatureStatisticsHook',
+    'GalleryHook', 'SaveCAMsHook', 'SaveInstancesHook', 'SaveMasksHook'
 ]

@@ -1,11 +1,13 @@
-"""Backbones: transformers with readable attention, and their stems."""
+"""Backbones: readable transformers and their stems, frozen networks."""
 from .attention_vit import AttentionViT
+from .frozen_features import FrozenBackbone, FrozenFeatures
 from .hybrid_vit import HybridViT
 from .resnet38 import ResNet38
 from .resnet_with_stem import ResNetWithStem
+from .timm_backbone import TimmBackbone
 from .weight_std_resnet import WeightStdResNet
 
 __all__ = [
-    'AttentionViT', 'HybridViT', 'ResNet38', 'ResNetWithStem',
-    'WeightStdResNet'
+    'AttentionViT', 'FrozenBackbone', 'FrozenFeatures', 'HybridViT', 'ResNet38',
+    'ResNetWithStem', 'TimmBackbone', 'WeightStdResNet'
 ]

@@ -1,5 +1,7 @@
 """What turns class maps into better ones, image by image."""
-from .dense_crf import DenseCRF
+from .dense_crf import DenseCRF, DenseCRFRefiner
+from .frozen_affinity import (FrozenAffinity, attention_affinity,
+                              cosine_affinity, sinkhorn_affinity)
 from .instances import (cluster_cells, find_fragments, instances_irn,
                         refine_centroids, split_planes)
 from .label_completion import LabelCompletion, complete_labels
@@ -11,9 +13,10 @@ from .random_walk import (edge_affinity, random_walk, walk_scores_irn,
                           walk_scores_psa)
 
 __all__ = [
-    'DenseCRF', 'LabelCompletion', 'PAMR', 'PixelCorrelationModule',
-    'cluster_cells', 'competing_maps', 'complete_labels', 'edge_affinity',
+    'DenseCRF', 'DenseCRFRefiner', 'FrozenAffinity', 'LabelCompletion', 'PAMR', 'PixelCorrelationModule',
+    'attention_affinity', 'cluster_cells', 'competing_maps', 'complete_labels', 'cosine_affinity', 'edge_affinity',
     'find_fragments', 'instances_irn', 'pixel_correlation', 'random_walk',
-    'refine_centroids', 'refine_labels', 'refine_maps', 'split_planes',
+    'refine_centroids', 'refine_labels', 'refine_maps',
+    'sinkhorn_affinity', 'split_planes',
     'walk_scores_irn', 'walk_scores_psa'
 ]

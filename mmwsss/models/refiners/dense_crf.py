@@ -11,10 +11,13 @@ inferred. Pass the background and the present classes: time grows with labels.
 import functools
 import importlib
 import logging
-from typing import List, Sequence, Tuple, Union
+from typing import Any, List, Sequence, Tuple, Union
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
+from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
 
@@ -132,6 +135,42 @@ def _checked(image: np.ndarray,
                              'probabilities: unary_from_probs does.')
         checked.append(unary)
     return np.ascontiguousarray(image), checked
+
+
+@MODELS.register_module()
+class DenseCRFRefiner(nn.Module):
+    """A dense CRF after the probabilities of a :class:`RefinedSegmentor`.
+
+    Args:
+        **crf: Arguments of :class:`DenseCRF`.
+    """
+
+    def __init__(self, **crf: Any) -> None:
+        super().__init__()
+        self.crf = DenseCRF(**crf)
+
+    def forward(self, image: Tensor, probs: Tensor) -> Tensor:
+        """Infer the labels of all pixels.
+
+        Args:
+            image (Tensor): (N, 3, H, W), RGB, grey levels.
+            probs (Tensor): (N, L, h, w), resized to the images (bilinear).
+
+        Returns:
+            Tensor: float32 (N, L, H, W).
+        """
+        size = image.shape[2:]
+        if probs.shape[2:] != size:
+            probs = F.interpolate(probs.float(), size, mode='bilinear')
+        pictures = image.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+        return torch.stack([
+            torch.from_numpy(
+                self.crf(
+                    np.ascontiguousarray(picture),
+                    unary_from_probs(one))).to(probs)
+            for picture, one in zip(pictures.cpu().numpy(),
+                                    probs.float().cpu().numpy())
+        ])
 
 
 @MODELS.register_module()

@@ -13,6 +13,7 @@ from mmwsss.structures.view_output import AttentionRequest, ViewOutput
 
 from ..localizers.fusion import (fuse_maps, normalize_maps, resize_image,
                                  resize_maps)
+from ..refiners.frozen_affinity import FrozenAffinity
 
 
 def merge_requests(
@@ -139,6 +140,12 @@ class CAMSegmentor(BaseSegmentor):
         self.decode_head = MODELS.build(decode_head)
         self.localizer = MODELS.build(localizer)
         self.refiner = MODELS.build(refiner) if refiner else None
+        if isinstance(self.refiner, FrozenAffinity) and \
+                getattr(self.data_preprocessor, 'mean', None) is not None:
+            self.refiner.input_mean, self.refiner.input_std = (
+                values.flatten().tolist()
+                for values in (self.data_preprocessor.mean,
+                               self.data_preprocessor.std))
         self.second_view = MODELS.build(second_view) if second_view else None
         self.regularizers = torch.nn.ModuleList(
             MODELS.build(cfg) for cfg in regularizers or ())
@@ -214,7 +221,9 @@ class CAMSegmentor(BaseSegmentor):
                      labels: Optional[Tensor] = None,
                      request: Optional[AttentionRequest] = None,
                      align: Optional[Callable[[Tensor], Tensor]] = None,
-                     last_only: Optional[bool] = None) -> ViewOutput:
+                     last_only: Optional[bool] = None,
+                     sizes: Optional[Sequence[Tuple[int, int]]] = None
+                     ) -> ViewOutput:
         """Run the classifier on one view.
 
         Args:
@@ -226,6 +235,9 @@ class CAMSegmentor(BaseSegmentor):
             last_only (bool, optional): Whether a neck that reads class tokens
                 makes its last map only, ``feats`` being (last map,). None
                 asks :attr:`reads_last_map_only`. Defaults to None.
+            sizes (Sequence[tuple[int, int]], optional): Height and width of
+                each image without padding, for a backbone that
+                ``takes_sizes``. Defaults to None.
 
         Returns:
             ViewOutput: With lazy ``logits`` and ``cams``. Without patch
@@ -251,6 +263,12 @@ class CAMSegmentor(BaseSegmentor):
                 f'{type(self.backbone).__name__} shows no attention, but the '
                 'configured localizer or a regularizer reads it. Use '
                 'mmwsss.AttentionViT or mmwsss.HybridViT as backbone.')
+        elif sizes is not None:
+            feats, valid = self.backbone.forward_sized(image, sizes)
+            feats = (feats, )
+            fields = dict(feats=self.neck(feats) if self.with_neck else feats)
+            if valid is not None:
+                fields['valid'] = valid
         else:
             fields = dict(feats=tuple(self.extract_feat(image)))
 
@@ -280,7 +298,8 @@ class CAMSegmentor(BaseSegmentor):
         image: Tensor,
         labels: Tensor,
         request: Optional[AttentionRequest],
-        last_only: Optional[bool] = None
+        last_only: Optional[bool] = None,
+        sizes: Optional[Sequence[Tuple[int, int]]] = None
     ) -> Tuple[ViewOutput, Optional[ViewOutput], Dict[str, Callable]]:
         """Both views of a training batch.
 
@@ -293,6 +312,8 @@ class CAMSegmentor(BaseSegmentor):
             labels (Tensor): (N, K).
             request (AttentionRequest, optional): Attention to keep.
             last_only (bool, optional): See :meth:`forward_view`.
+            sizes (Sequence[tuple[int, int]], optional): See
+                :meth:`forward_view`.
 
         Returns:
             tuple: First view, second view or None, and the functions
@@ -302,8 +323,14 @@ class CAMSegmentor(BaseSegmentor):
         second = self.second_view
         if second is None:
             view = self.forward_view(
-                image, labels, request, last_only=last_only)
+                image, labels, request, last_only=last_only, sizes=sizes)
             return view, None, {}
+        if sizes is not None and len(set(sizes)) > 1:
+            raise ValueError(
+                'The images of this batch differ in size, and a second view '
+                'of a padded batch would show its padding. Bring images to '
+                'one size in the training pipeline, or train with '
+                'batch_size=1.')
         n = len(image)
         other_image = second.apply(image)
         if hasattr(self.backbone, 'forward_view') and second.keeps_grid:
@@ -378,8 +405,15 @@ class CAMSegmentor(BaseSegmentor):
             # None reads patch tokens.
             *([None] if reads_maps else [])
         ])
+        sizes = None
+        if getattr(self.backbone, 'takes_sizes', False):
+            sizes = [tuple(s.img_shape[:2]) for s in data_samples]
         view, other, frames = self.forward_views(
-            inputs, labels, request, last_only=False if reads_maps else None)
+            inputs,
+            labels,
+            request,
+            last_only=False if reads_maps else None,
+            sizes=sizes)
         losses = dict(loss_cls=self.decode_head.loss(view))
         if other is not None:
             losses['loss_cls_view2'] = self.decode_head.loss(other)
