@@ -150,7 +150,8 @@ class PAMRCams(BaseTransform):
     """Refine class maps by pixel-adaptive convolutions.
 
     Replaces ``cams`` (k, H, W) by PAMR's result at the size of the image
-    (Araslanov and Roth 2020, section 4.2), still in [0, 1].
+    (Araslanov and Roth 2020, section 4.2), still in [0, 1]: that of
+    ``kernel='par'`` is divided by what it multiplies levels with.
 
     Args:
         **pamr: Settings of :class:`mmwsss.models.refiners.pamr.PAMR`.
@@ -176,5 +177,6 @@ class PAMRCams(BaseTransform):
                 refined = self.pamr(
                     torch.from_numpy(image).permute(2, 0, 1)[None].float(),
                     torch.from_numpy(results['cams'])[None])[0]
+            refined /= self.pamr.gain
             results['cams'] = refined.clamp(0, 1).numpy()
         return results

@@ -1,5 +1,5 @@
 """From maps to class scores."""
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -129,3 +129,75 @@ class ThresholdedAveragePooling(nn.Module):
     def extra_repr(self) -> str:
         """Shown when a model is printed."""
         return f'threshold={self.threshold}'
+
+
+@MODELS.register_module()
+class GlobalWeightedRankPooling(nn.Module):
+    """Mean in which high values count more, by rank (GWRP).
+
+    The values of a map are sorted, v_0 the largest, and
+    s = sum_j d^j v_j / sum_j d^j. A maximum teaches a classifier to find one
+    position of an object, an average asks for the whole image; a decay d
+    between 0 (the maximum) and 1 (the average) asks for a part. Kolesnikov
+    and Lampert, "Seed, Expand and Constrain", ECCV 2016, section 3.2; here
+    pooling the class scores of patches as MCTformer+ does
+    (https://arxiv.org/abs/2308.03005).
+
+    A rank is a number of positions, so the same decay asks for a larger part
+    of a smaller map. ``num_positions`` says for maps of how many positions
+    ``decay`` is meant and rescales it to the map at hand, which makes it a
+    share: MCTformer+'s 0.996 belongs to 784 positions (448 x 448 pixels,
+    patch 16).
+
+    Args:
+        decay (float): Weight of a rank relative to the one before, in
+            [0, 1]. Defaults to 0.99.
+        num_positions (int, optional): Positions the decay is stated for; the
+            decay used on a map of h * w positions is
+            ``decay ** (num_positions / (h * w))``. None uses ``decay`` as it
+            is. Defaults to None.
+
+    Raises:
+        ValueError: If ``decay`` is not in [0, 1] or ``num_positions`` is not
+            positive.
+    """
+    pools_features = False
+
+    def __init__(self,
+                 decay: float = 0.99,
+                 num_positions: Optional[int] = None) -> None:
+        super().__init__()
+        if not 0 <= decay <= 1:
+            raise ValueError('GlobalWeightedRankPooling needs a decay in '
+                             f'[0, 1], got {decay}.')
+        if num_positions is not None and num_positions < 1:
+            raise ValueError('GlobalWeightedRankPooling needs num_positions '
+                             f'>= 1 or None, got {num_positions}.')
+        self.decay = decay
+        self.num_positions = num_positions
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Pool class maps.
+
+        Args:
+            maps (Tensor): (N, K, h, w).
+
+        Returns:
+            Tensor: (N, K), at least float32.
+        """
+        dtype = torch.promote_types(maps.dtype, torch.float32)
+        # Half precision is too coarse for these sums.
+        values = maps.to(dtype).flatten(2).sort(descending=True).values
+        count = values.shape[-1]
+        decay = self.decay
+        if self.num_positions is not None:
+            decay **= self.num_positions / count
+        # Powers of the rounded decay would be off by its error times j.
+        weight = torch.pow(
+            torch.tensor(decay, dtype=torch.float64),
+            torch.arange(count)).to(values)
+        return (values * weight).sum(dim=-1) / weight.sum()
+
+    def extra_repr(self) -> str:
+        """Shown when a model is printed."""
+        return f'decay={self.decay}, num_positions={self.num_positions}'

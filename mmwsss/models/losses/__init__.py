@@ -2,12 +2,13 @@
 from .affinity_loss import (affinity_loss, affinity_terms, displacement_terms,
                             global_means)
 from .balanced_cross_entropy import BalancedCrossEntropy
+from .capped_cross_entropy import CappedCrossEntropy, loss_caps
 from .dense_energy_loss import DenseEnergyLoss
 from .info_nce import info_nce
 from .saliency_loss import SaliencyLoss
 
 __all__ = [
-    'BalancedCrossEntropy', 'DenseEnergyLoss', 'SaliencyLoss',
-    'affinity_loss', 'affinity_terms', 'displacement_terms', 'global_means',
-    'info_nce'
+    'BalancedCrossEntropy', 'CappedCrossEntropy', 'DenseEnergyLoss',
+    'SaliencyLoss', 'affinity_loss', 'affinity_terms', 'displacement_terms',
+    'global_means', 'info_nce', 'loss_caps'
 ]

@@ -29,6 +29,30 @@ def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
                                  reach + dx:reach + dx + width]
 
 
+def _deviation(image: Tensor, dilations: Sequence[int],
+               count: int) -> Tensor:
+    """Standard deviation of each colour over neighbours at all dilations.
+
+    Args:
+        image (Tensor): (N, 3, H, W), 0..255.
+        dilations (Sequence[int]): In pixels.
+        count (int): Number of values: those of the neighbours and as many
+            times the pixel's own as there are more.
+
+    Returns:
+        Tensor: (N, 3, H, W).
+    """
+    # Measured from the pixel itself, which keeps the sums of squares exact
+    # for 8-bit images and makes its own value 0.
+    total, squares = torch.zeros_like(image), torch.zeros_like(image)
+    for neighbour in _neighbours(image, dilations):
+        difference = neighbour - image
+        total += difference
+        squares += difference.square()
+    variance = (squares - total.square() / count) / (count - 1)
+    return variance.clamp_(min=0).sqrt()
+
+
 def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     """How much each pixel takes from each of its neighbours.
 
@@ -46,20 +70,49 @@ def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
         Tensor: (8 * len(dilations), N, 1, H, W), summing to one over the
         first dimension.
     """
-    # Measured from the pixel itself, which keeps the sums of squares exact
-    # for 8-bit images; each window holds the pixel as well, with 0.
-    total, squares = torch.zeros_like(image), torch.zeros_like(image)
-    for neighbour in _neighbours(image, dilations):
-        difference = neighbour - image
-        total += difference
-        squares += difference.square()
-    count = 9 * len(dilations)
-    variance = (squares - total.square() / count) / (count - 1)
-    scale = 1e-8 + 0.1 * variance.clamp_(min=0).sqrt()
+    # Each window holds the pixel as well.
+    scale = 1e-8 + 0.1 * _deviation(image, dilations, 9 * len(dilations))
     return torch.stack([
         -((neighbour - image).abs() / scale).mean(dim=1, keepdim=True)
         for neighbour in _neighbours(image, dilations)
     ]).softmax(dim=0)
+
+
+#: What the part of PAR's weights that knows only distances sums to.
+PAR_DISTANCE_WEIGHT = 0.01
+
+
+def par_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
+    """The same for pixel-adaptive refinement (PAR).
+
+    softmax over the neighbours p of the mean over colours of
+    -((I - I_p) / (0.3 s))^2, plus 0.01 times the softmax of
+    -(r_p / (0.3 s_r))^2 with the neighbours' distances r, where s and s_r are
+    the standard deviations over the neighbours, without the pixel. From AFA
+    (https://arxiv.org/abs/2203.02664), with the constants of ToCo
+    (https://arxiv.org/abs/2303.01267).
+
+    Args:
+        image (Tensor): (N, 3, H, W), 0..255.
+        dilations (Sequence[int]): In pixels.
+
+    Returns:
+        Tensor: (8 * len(dilations), N, 1, H, W), summing to 1.01 over the
+        first dimension.
+    """
+    scale = 0.3 * (1e-8 + _deviation(image, dilations, 8 * len(dilations)))
+    colours = torch.stack([
+        -((neighbour - image) / scale).square().mean(dim=1, keepdim=True)
+        for neighbour in _neighbours(image, dilations)
+    ]).softmax(dim=0)
+    # In the order of _neighbours.
+    distance = image.new_tensor([
+        d * (dy * dy + dx * dx)**0.5 for d in dilations for dy in (-1, 0, 1)
+        for dx in (-1, 0, 1) if dy or dx
+    ])
+    distances = (-(distance / (0.3 * distance.std())).square()).softmax(dim=0)
+    return colours.add_(
+        distances.view(-1, 1, 1, 1, 1), alpha=PAR_DISTANCE_WEIGHT)
 
 
 @MODELS.register_module()
@@ -71,25 +124,46 @@ class PAMR(nn.Module):
     present classes only: the others cost as much. Peak memory is one plane per
     neighbour and a few copies of the maps, not one copy per neighbour.
 
+    ``kernel='par'`` is PAR, the refinement of ToCo: other weights of the same
+    neighbours. They sum to 1.01, as published, so every step multiplies the
+    level of the maps by that much, :attr:`gain` after all of them. A constant
+    threshold has to be multiplied as well, be refined as a map of its own, or
+    be put after a normalisation.
+
     Args:
         num_iters (int): Steps. Defaults to 10.
         dilations (Sequence[int]): Distances of the neighbours in pixels.
             Defaults to (1, 2, 4, 8, 12, 24).
+        kernel (str): 'pamr' (see :func:`pamr_affinity`) or 'par' (see
+            :func:`par_affinity`). Defaults to 'pamr'.
 
     Raises:
-        ValueError: If there is no dilation or one is not positive.
+        ValueError: If there is no dilation or one is not positive, or the
+            kernel is none of these.
     """
+    KERNELS = dict(pamr=pamr_affinity, par=par_affinity)
 
-    def __init__(
-            self,
-            num_iters: int = 10,
-            dilations: Sequence[int] = (1, 2, 4, 8, 12, 24)) -> None:
+    def __init__(self,
+                 num_iters: int = 10,
+                 dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+                 kernel: str = 'pamr') -> None:
         super().__init__()
         if not dilations or min(dilations) < 1:
             raise ValueError(
                 f'PAMR needs dilations of 1 pixel or more, got {dilations}.')
+        if kernel not in self.KERNELS:
+            raise ValueError(f'PAMR knows the kernels {list(self.KERNELS)}, '
+                             f'got {kernel!r}.')
         self.num_iters = num_iters
         self.dilations = tuple(dilations)
+        self.kernel = kernel
+
+    @property
+    def gain(self) -> float:
+        """Level of constant maps after refinement, relative to before."""
+        if self.kernel == 'par':
+            return (1 + PAR_DISTANCE_WEIGHT)**self.num_iters
+        return 1.
 
     @torch.no_grad()
     def forward(self, image: Tensor, maps: Tensor) -> Tensor:
@@ -136,7 +210,7 @@ class PAMR(nn.Module):
         Returns:
             Tensor: (N, K, H, W).
         """
-        affinity = pamr_affinity(image, self.dilations)
+        affinity = self.KERNELS[self.kernel](image, self.dilations)
         for _ in range(self.num_iters):
             refined = torch.zeros_like(maps)
             for weight, neighbour in zip(

@@ -5,6 +5,7 @@ import torch
 
 from mmwsss.datasets.transforms import CRFScores, PAMRCams
 from mmwsss.datasets.transforms.crf import add_background, rgb_image
+from mmwsss.models.refiners.pamr import PAMR
 from mmwsss.registry import TRANSFORMS
 
 SIZE = (12, 15)
@@ -116,7 +117,6 @@ def test_bad_samples():
 
 
 def test_pamr():
-    from mmwsss.models.refiners.pamr import PAMR
     results = sample()
     before = results['cams'].copy()
     out = TRANSFORMS.build(dict(type='mmwsss.PAMRCams', num_iters=3))(results)
@@ -130,3 +130,16 @@ def test_pamr():
     assert 0 <= out['cams'].min() and out['cams'].max() <= 1
     out = PAMRCams(num_iters=3)(sample(0))
     assert out['cams'].shape == (0, *SIZE)
+
+
+def test_par():
+    results = sample()
+    results['cams'][0] = .97  # as it is, PAR would take this beyond 1
+    results['cams'][1] *= .5
+    maps = torch.from_numpy(results['cams'].copy())[None]
+    image = torch.from_numpy(
+        np.ascontiguousarray(results['img'][..., ::-1].transpose(2, 0, 1)))
+    out = PAMRCams(kernel='par')(results)['cams']
+    np.testing.assert_allclose(out[0], .97, atol=1e-5)
+    plain = PAMR(kernel='par')(image[None].float(), maps)[0] / 1.01**10
+    np.testing.assert_allclose(out, plain.numpy(), atol=1e-6)

@@ -194,3 +194,100 @@ def test_thresholded_pooling_is_of_features():
 def test_thresholded_pooling_refuses(threshold):
     with pytest.raises(ValueError, match=r'\[0, 1\)'):
         thresholded(threshold=threshold)
+
+
+# -------------------------------------------------------------------- rank
+def ranked(**kwargs):
+    return MODELS.build(
+        dict(type='mmwsss.GlobalWeightedRankPooling', **kwargs))
+
+
+def by_rank(plane, decay):
+    """Value and weight of each rank, one after the other."""
+    total = weights = 0.
+    for j, value in enumerate(sorted(plane.flatten().tolist())[::-1]):
+        total += decay**j * value
+        weights += decay**j
+    return total / weights
+
+
+@pytest.mark.parametrize('size', [(5, 6), (1, 1), (1, 7), (30, 31)])
+@pytest.mark.parametrize('decay', [0., 0.5, 0.99, 1.])
+def test_global_weighted_rank_pooling(size, decay):
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, *size)
+    pooled = ranked(decay=decay)(maps)
+    assert pooled.shape == (2, 3)
+    expected = [[by_rank(plane, decay) for plane in image] for image in maps]
+    assert_close(pooled, torch.tensor(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_rank_pooling_between_maximum_and_average():
+    maps = torch.randn(2, 3, 4, 5, generator=torch.manual_seed(0))
+    assert_close(ranked(decay=0.)(maps), maps.amax(dim=(2, 3)))
+    assert_close(ranked(decay=1.)(maps), maps.mean(dim=(2, 3)))
+    assert ranked().decay == 0.99 and ranked().num_positions is None
+
+
+def test_gradient_of_rank_pooling_is_the_weight_of_the_rank():
+    maps = torch.tensor([1., 4., 3., 2.]).view(1, 1, 2, 2).requires_grad_()
+    ranked(decay=0.5)(maps).backward()
+    assert_close(maps.grad.flatten(), torch.tensor([1., 8., 4., 2.]) / 15)
+
+
+def test_decay_is_stated_at_a_number_of_positions():
+    maps = torch.randn(1, 2, 6, 8, generator=torch.manual_seed(0))
+    stated = ranked(decay=0.9, num_positions=12)
+    found = stated(maps)
+    assert_close(
+        found[0],
+        torch.tensor([by_rank(plane, 0.9**(12 / 48)) for plane in maps[0]]))
+    # At that number it is the decay itself,
+    small = maps[..., :3, :4]
+    assert_close(stated(small), ranked(decay=0.9)(small))
+    # and a map in which each value stands four times has about one score.
+    again = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert_close(stated(again), stated(small), rtol=0, atol=0.05)
+    plain = ranked(decay=0.9)
+    assert (plain(again) - plain(small)).abs().min() > 0.2
+
+
+def test_rank_pooling_of_half_precision():
+    maps = torch.randn(2, 3, 40, 40, generator=torch.manual_seed(0)) * 50
+    for dtype in (torch.float16, torch.bfloat16):
+        rounded = maps.to(dtype)
+        with torch.autocast('cpu', torch.bfloat16):
+            pooled = ranked()(rounded)
+        assert pooled.dtype == torch.float32
+        assert_close(pooled, ranked()(rounded.float()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('at_image_size', [False, True])
+def test_rank_pooling_is_of_class_maps(at_image_size):
+    cam_head = head(
+        'mmwsss.GlobalWeightedRankPooling',
+        pool_at_image_size=at_image_size,
+        bias=True)
+    cam_head.conv.bias.data = torch.tensor([1., 2., 3.])
+    feats = torch.rand(2, 4, 5, 5)
+    view = ViewOutput(
+        torch.zeros(2, 3, 8, 9),
+        fields=dict(feats=(feats, )),
+        providers=dict(cams=cam_head.cams))
+    maps = torch.einsum('kc,nchw->nkhw', cam_head.conv.weight[..., 0, 0],
+                        feats)
+    if at_image_size:
+        maps = torch.nn.functional.interpolate(
+            maps, size=(8, 9), mode='bilinear', align_corners=True)
+    expected = ranked()(maps) + cam_head.conv.bias
+    assert_close(cam_head(view), expected)
+
+
+@pytest.mark.parametrize('kwargs, match', [
+    (dict(decay=-0.1), r'\[0, 1\]'),
+    (dict(decay=1.1), r'\[0, 1\]'),
+    (dict(num_positions=0), 'num_positions >= 1'),
+])
+def test_rank_pooling_refuses(kwargs, match):
+    with pytest.raises(ValueError, match=match):
+        ranked(**kwargs)

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from mmwsss.models.losses import (BalancedCrossEntropy, DenseEnergyLoss,
-                                  SaliencyLoss)
+from mmwsss.models.losses import (BalancedCrossEntropy, CappedCrossEntropy,
+                                  DenseEnergyLoss, SaliencyLoss)
 from mmwsss.models.losses.dense_energy_loss import (_Energy, exact_filter,
                                                     lattice_filter)
 from mmwsss.registry import MODELS
@@ -39,6 +39,7 @@ def batch(n=2, size=(6, 8), classes=3, seed=0):
 
 def test_built_from_configs():
     for name, short in (('BalancedCrossEntropy', 'loss_ce'),
+                        ('CappedCrossEntropy', 'loss_ce'),
                         ('SaliencyLoss', 'loss_saliency'),
                         ('DenseEnergyLoss', 'loss_dense_energy')):
         one = MODELS.build(dict(type=f'mmwsss.{name}'))
@@ -82,7 +83,7 @@ def test_cross_entropy_of_empty_sets(only):
 
 
 class Heads(nn.Module):
-    """All three losses on trained logits."""
+    """All losses on trained logits."""
 
     def __init__(self):
         super().__init__()
@@ -90,7 +91,8 @@ class Heads(nn.Module):
         self.conv = nn.Conv2d(3, 4, 1)
         self.losses = nn.ModuleList([
             BalancedCrossEntropy(), SaliencyLoss(),
-            DenseEnergyLoss(loss_weight=1e-3)
+            DenseEnergyLoss(loss_weight=1e-3),
+            CappedCrossEntropy(cell=4, start=9, loss_name='loss_capped')
         ])
 
     def forward(self, labels, rest):
@@ -129,11 +131,10 @@ def work(rank, folder):
 
 def test_two_processes_average_over_the_global_batch(tmp_path):
     losses, grads = step(Heads(), slice(0, 4))
-    naive = [
-        step(Heads(), part)[0]['loss_ce']
-        for part in (slice(0, 2), slice(2, 4))
-    ]
-    assert sum(naive) / 2 != pytest.approx(losses['loss_ce'], rel=1e-3)
+    naive = [step(Heads(), part)[0] for part in (slice(0, 2), slice(2, 4))]
+    for name in ('loss_ce', 'loss_capped'):
+        mean = sum(part[name] for part in naive) / 2
+        assert mean != pytest.approx(losses[name], rel=1e-3), name
     mp.spawn(work, (str(tmp_path), ), nprocs=2)
     parts = [torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1)]
     for name, value in losses.items():

@@ -1,11 +1,13 @@
 """PAMR against the formula with all neighbours written out."""
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmwsss.models.refiners.pamr import PAMR, pamr_affinity
+from mmwsss.models.refiners.pamr import PAMR, pamr_affinity, par_affinity
 from mmwsss.registry import MODELS
 
 
@@ -31,6 +33,28 @@ def plain(image, maps, num_iters, dilations):
     difference = (image[:, :, None] - shifted(image, dilations, False)).abs()
     weights = (-difference / (1e-8 + 0.1 * std)).mean(1, keepdim=True)
     weights = weights.softmax(dim=2)
+    for _ in range(num_iters):
+        maps = (weights * shifted(maps, dilations, False)).sum(2)
+    return maps
+
+
+def plain_par(image, maps, num_iters, dilations):
+    image, maps = image.double(), maps.double()
+    maps = F.interpolate(
+        maps, size=image.shape[-2:], mode='bilinear', align_corners=True)
+    copies = shifted(image, dilations, False)
+    scale = 0.3 * (copies.std(dim=2, keepdim=True) + 1e-8)
+    weights = (-((image[:, :, None] - copies) / scale)**2).mean(
+        1, keepdim=True).softmax(dim=2)
+    distances = []
+    for d in dilations:
+        for dy in (-d, 0, d):
+            for dx in (-d, 0, d):
+                if dy or dx:
+                    distances.append(math.hypot(dy, dx))
+    distances = torch.tensor(distances).double()
+    near = (-(distances / (0.3 * distances.std()))**2).softmax(dim=0)
+    weights = weights + 0.01 * near[:, None, None]
     for _ in range(num_iters):
         maps = (weights * shifted(maps, dilations, False)).sum(2)
     return maps
@@ -166,3 +190,47 @@ def test_registered():
     pamr = MODELS.build(
         dict(type='mmwsss.PAMR', num_iters=2, dilations=[1, 2]))
     assert pamr.dilations == (1, 2) and pamr.num_iters == 2
+
+
+# ----------------------------------------------------------------------- PAR
+@pytest.mark.parametrize('dilations', [(1, ), (1, 2, 4, 8, 12, 24)])
+@pytest.mark.parametrize('map_size', [(17, 23), (5, 7)])
+def test_par_equals_plain_formula(dilations, map_size):
+    image, maps = inputs(map_size=map_size)
+    found = PAMR(4, dilations, kernel='par')(image, maps)
+    assert found.dtype == torch.float32
+    expected = plain_par(image, maps, 4, dilations).float()
+    assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    # The squares and their own scale make it another kernel.
+    assert (found / 1.01**4 - PAMR(4, dilations)(image, maps)).abs().max() > .1
+
+
+def test_par_of_flat_regions():
+    image = torch.full((1, 3, 12, 12), 250.)
+    image[:, 0, :, 6:] = 251
+    image[..., 3, 3] = 0  # whose neighbours are all alike
+    _, maps = inputs(1, 2, (12, 12), (12, 12))
+    assert_close(
+        PAMR(3, (1, 2), kernel='par')(image, maps),
+        plain_par(image, maps, 3, (1, 2)).float(),
+        rtol=1e-5,
+        atol=1e-6)
+
+
+def test_every_step_of_par_multiplies_by_its_weights():
+    image, _ = inputs()
+    affinity = par_affinity(image, (1, 3))
+    assert affinity.shape == (16, 2, 1, 17, 23)
+    assert_close(affinity.sum(0), torch.full((2, 1, 17, 23), 1.01))
+    par = PAMR(kernel='par')
+    assert par.gain == pytest.approx(1.01**10) and PAMR().gain == 1
+    found = par(image, torch.ones(2, 1, 4, 4))
+    assert_close(found, torch.full((2, 1, 17, 23), par.gain))
+
+
+def test_kernel_in_configs():
+    par = MODELS.build(dict(type='mmwsss.PAMR', num_iters=2, kernel='par'))
+    image, maps = inputs()
+    assert_close(par(image, maps), PAMR(2, kernel='par')(image, maps))
+    with pytest.raises(ValueError, match=r"\['pamr', 'par'\], got 'parr'"):
+        PAMR(kernel='parr')
