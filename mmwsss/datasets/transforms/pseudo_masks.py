@@ -64,15 +64,30 @@ def _check_threshold(name: str, value: float) -> None:
 class ThresholdMask(BaseTransform):
     """The class with the highest map, background where it is too low.
 
-    Adds ``pseudo_mask`` uint8 (H, W): argmax over [threshold, maps].
+    Adds ``pseudo_mask`` uint8 (H, W): argmax over [threshold, maps]. With a
+    second, lower threshold only sure pixels are labelled: a class above the
+    upper one, background where every map is at most the lower one, 255
+    between them.
 
     Args:
         threshold (float): Score of the background, in [0, 1].
+        low (float, optional): Highest score of sure background, at most
+            ``threshold``. None labels every pixel. Defaults to None.
+
+    Raises:
+        ValueError: If a threshold is not in [0, 1], or ``low`` above
+            ``threshold``.
     """
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, low: Optional[float] = None) -> None:
         _check_threshold('threshold', threshold)
+        if low is not None:
+            _check_threshold('low', low)
+            if low > threshold:
+                raise ValueError(f'low is {low}, above threshold '
+                                 f'({threshold}).')
         self.threshold = threshold
+        self.low = low
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Decide one image.
@@ -84,12 +99,17 @@ class ThresholdMask(BaseTransform):
             dict: With ``pseudo_mask``.
         """
         require(results, cams='LoadCAMs')
-        best = add_threshold(results['cams'], self.threshold).argmax(axis=0)
-        results['pseudo_mask'] = class_lut(results['class_ids'])[best]
+        cams = results['cams']
+        best = add_threshold(cams, self.threshold).argmax(axis=0)
+        mask = class_lut(results['class_ids'])[best]
+        if self.low is not None and len(cams):
+            mask[(mask == 0) & (cams.max(axis=0) > self.low)] = IGNORE
+        results['pseudo_mask'] = mask
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(threshold={self.threshold})'
+        return (f'{type(self).__name__}(threshold={self.threshold}, '
+                f'low={self.low})')
 
 
 @TRANSFORMS.register_module()

@@ -1,7 +1,8 @@
 """Features of pretrained networks that are never trained."""
 import hashlib
 import json
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
-from mmwsss.utils.checkpoint import compare_state, load_checkpoint_file
+from mmwsss.utils.checkpoint import (compare_state, load_checkpoint_file,
+                                     state_dict_of)
 from mmwsss.utils.feature_cache import FeatureCache, image_key
 
 Size = Tuple[int, int]
@@ -72,8 +74,10 @@ class FrozenBackbone(BaseModule):
         backbone (dict): Any backbone of mmpretrain, mmseg or this package
             that returns feature maps, with ``init_cfg=dict(type='Pretrained',
             checkpoint=...)``; networks of timm as ``mmwsss.TimmBackbone``.
-        channels (int): Channels C of its map.
-        out_index (int): Which of its maps to take. Defaults to -1.
+        channels (int): Channels C of its map, or of its maps together.
+        out_index (int | Sequence[int]): Which of the maps that the backbone
+            returns to take; several are brought to the size of the first
+            (bilinear) and stacked. Defaults to -1.
         long_side (int, optional): See :func:`input_size`. Defaults to None.
         divisor (int): See :func:`input_size`. Defaults to 16.
         mean (Sequence[float]): Of the network's input, RGB, grey levels.
@@ -88,7 +92,7 @@ class FrozenBackbone(BaseModule):
     def __init__(self,
                  backbone: dict,
                  channels: int,
-                 out_index: int = -1,
+                 out_index: Union[int, Sequence[int]] = -1,
                  long_side: Optional[int] = None,
                  divisor: int = 16,
                  mean: Sequence[float] = IMAGENET_MEAN,
@@ -98,7 +102,8 @@ class FrozenBackbone(BaseModule):
         super().__init__(init_cfg)
         self.config = backbone
         self.channels = channels
-        self.out_index = out_index
+        self.out_index = (out_index, ) if isinstance(
+            out_index, int) else tuple(out_index)
         self.long_side = long_side
         self.divisor = divisor
         self.mean, self.std = tuple(mean), tuple(std)
@@ -117,9 +122,11 @@ class FrozenBackbone(BaseModule):
         kind = kind if isinstance(kind, str) else ''
         return f'{str(self.config["type"]).split(".")[-1]} {kind}'.strip()
 
-    @property
-    def network(self) -> nn.Module:
+    def get_network(self) -> nn.Module:
         """The network with its weights, built at the first call.
+
+        Returns:
+            nn.Module: The network, in evaluation mode.
 
         Raises:
             FileNotFoundError: If its weights are missing.
@@ -129,40 +136,38 @@ class FrozenBackbone(BaseModule):
             network = MODELS.build(self.config)
             # Of random draws, nothing may depend on when this happens.
             with torch.random.fork_rng(devices=[]):
-                network.init_weights()
-            _check_weights(network, self.config)
-            network.eval().requires_grad_(False)
+                load_all_weights(network, self.config)
+            network.requires_grad_(False)
+            network.eval()
             self._hidden = (network, )
         return self._hidden[0]
 
     def rule(self) -> Dict[str, Any]:
-        """What beside the weights decides over the features."""
+        """What beside the weights decides over the maps."""
         shape = {
             k: v
             for k, v in dict(self.config).items() if k != 'init_cfg'
         }
         return dict(
             network=shape,
-            out_index=self.out_index,
             long_side=self.long_side,
             divisor=self.divisor,
             mean=self.mean,
             std=self.std)
 
-    def compute_digest(self) -> Tensor:
-        """SHA-256 of rule and weights, cut to 16 bytes.
+    def compute_digest(self) -> str:
+        """SHA-256 of rule and weights, without the choice of maps.
 
         Returns:
-            Tensor: uint8 (16, ).
+            str: Hexadecimal.
         """
         digest = hashlib.sha256(
             json.dumps(self.rule(), sort_keys=True, default=str).encode())
-        for name, value in sorted(self.network.state_dict().items()):
+        for name, value in sorted(self.get_network().state_dict().items()):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).view(
                 torch.uint8).numpy().data)
-        return torch.frombuffer(
-            bytearray(digest.digest()[:16]), dtype=torch.uint8)
+        return digest.hexdigest()
 
     def prepare(self) -> None:
         """Build the network, note or check its digest, open the cache.
@@ -173,7 +178,10 @@ class FrozenBackbone(BaseModule):
         """
         if self._hidden:
             return
-        digest = self.compute_digest()
+        of_maps = self.compute_digest()
+        digest = hashlib.sha256(f'{of_maps} {self.out_index}'.encode())
+        digest = torch.frombuffer(
+            bytearray(digest.digest()[:16]), dtype=torch.uint8)
         if self.digest.any() and not torch.equal(self.digest.cpu(), digest):
             self._hidden = ()
             raise ValueError(
@@ -185,7 +193,7 @@ class FrozenBackbone(BaseModule):
         self.digest.copy_(digest)
         if self.cache_dir is not None:
             self._cache = FeatureCache(
-                self.cache_dir, _hex(digest),
+                self.cache_dir, of_maps[:32],
                 json.loads(json.dumps(self.rule(), default=str)))
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
@@ -211,15 +219,23 @@ class FrozenBackbone(BaseModule):
         """
         self.prepare()
         if self._cache is None:
-            return self._run(image)
+            return self._join(self._run(image))
         keys = [image_key(one) for one in image]
-        found = [self._cache.get(key) for key in keys]
-        left = [i for i, one in enumerate(found) if one is None]
+        found = [[self._cache.get(f'{key}-{i}') for i in self.out_index]
+                 for key in keys]
+        left = [n for n, maps in enumerate(found) if any(
+            m is None for m in maps)]
         if left:
             new = self._run(image[left])
-            for i, one in zip(left, new):
-                found[i] = self._cache.put(keys[i], one)
-        return torch.stack([one.to(image.device) for one in found])
+            for row, n in enumerate(left):
+                found[n] = [
+                    self._cache.put(f'{keys[n]}-{i}', maps[row])
+                    for i, maps in zip(self.out_index, new)
+                ]
+        return self._join([
+            torch.stack([m.to(image.device) for m in maps])
+            for maps in zip(*found)
+        ])
 
     def normalized(self, image: Tensor) -> Tensor:
         """Images at the size and in the range that the network wants.
@@ -242,18 +258,37 @@ class FrozenBackbone(BaseModule):
             for v in (self.mean, self.std))
         return (image - mean) / std
 
-    def _run(self, image: Tensor) -> Tensor:
-        network = self.network.to(image.device)
+    def _run(self, image: Tensor) -> List[Tensor]:
+        """The maps that are taken, each (N, c, h, w)."""
+        network = self.get_network().to(image.device)
         with torch.autocast(image.device.type, enabled=False):
             maps = network(self.normalized(image))
-        maps = maps[self.out_index] if isinstance(maps,
-                                                  (tuple, list)) else maps
-        if maps.ndim != 4 or maps.shape[1] != self.channels:
+        if isinstance(maps, Tensor):
+            maps = (maps, )
+        try:
+            taken = [maps[i].float() for i in self.out_index]
+        except IndexError:
+            taken = []
+        found = sum(m.shape[1] for m in taken if m.ndim == 4)
+        if not taken or found != self.channels:
             raise ValueError(
-                f'{self.name} gives {tuple(maps.shape)}, expected are '
-                f'feature maps (N, {self.channels}, h, w). Set channels and '
-                'out_index (and the out_indices of its backbone).')
-        return maps.float()
+                f'{self.name} gives {[tuple(m.shape) for m in maps]}, of '
+                f'which out_index={self.out_index} shall be feature maps '
+                f'(N, c, h, w) with {self.channels} channels together. Set '
+                'channels and out_index (and the out_indices of its '
+                'backbone).')
+        return taken
+
+    @staticmethod
+    def _join(maps: Sequence[Tensor]) -> Tensor:
+        """Maps side by side at the size of the first."""
+        if len(maps) == 1:
+            return maps[0]
+        size = maps[0].shape[2:]
+        return torch.cat([
+            m if m.shape[2:] == size else F.interpolate(
+                m, size, mode='bilinear') for m in maps
+        ], dim=1)
 
     def extra_repr(self) -> str:
         """Shown when a model is printed."""
@@ -264,34 +299,57 @@ def _hex(digest: Tensor) -> str:
     return bytes(digest.cpu().tolist()).hex()
 
 
-def _check_weights(network: nn.Module, config: dict) -> None:
-    """Raise ValueError where a file gives only some of the weights.
+def load_all_weights(network: nn.Module, config: dict) -> None:
+    """Load the initial weights of a network, or fail.
 
-    mmengine warns and leaves the rest as it was drawn; features of such a
-    network mean nothing.
+    mmengine loads what fits, warns, and leaves the rest as it was drawn;
+    features of such a network mean nothing.
+
+    Args:
+        network (nn.Module): Gets the weights.
+        config (dict): Its config, with ``init_cfg``.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If it does not give all weights.
     """
     init = config.get('init_cfg') or {}
     path = init.get('checkpoint', '') if isinstance(init, dict) else ''
     if not path or '://' in path or hasattr(network, 'timm_model'):
+        network.init_weights()
         return
+    if not Path(path).expanduser().is_file():
+        raise FileNotFoundError(
+            f'There are no weights {path} for the frozen '
+            f'{config["type"]}. docs/get_started.md says where weights come '
+            'from; name another file in init_cfg of the network.')
     prefix = init.get('prefix', '')
-    state = load_checkpoint_file(path)
-    state = state.get('state_dict', state)
-    found = compare_state(network, {
+    state = {
         k[len(prefix):]: v
-        for k, v in state.items() if k.startswith(prefix)
-    })
-    # Position embeddings were resized to the network's own grid, and
-    # AttentionViT has compared everything else already.
-    lacking = [n for n in found.missing if not n.endswith(
-        ('num_batches_tracked', 'pos_embed'))]
-    if hasattr(network, 'pos_embed') and found.unexpected:
-        return
-    if lacking or [n for n, *_ in found.mismatched
-                   if not n.endswith('pos_embed')]:
+        for k, v in state_dict_of(load_checkpoint_file(path)).items()
+        if k.startswith(prefix)
+    }
+    found = compare_state(network, state)
+    # The model resizes position embeddings by itself, and those of timm's
+    # converters may stand behind "backbone.".
+    nested = any(k.startswith('backbone.') for k in state)
+    lacking = [
+        name for name in (*found.missing, *(n for n, *_ in found.mismatched))
+        if not name.endswith(('num_batches_tracked', 'pos_embed'))
+    ]
+    if lacking and not nested:
         raise ValueError(
-            f'{path} does not fit {config["type"]}:\n{found.describe()}\n'
-            'A frozen network needs all of its weights.')
+            f'{path} does not fit the frozen {config["type"]}:\n'
+            f'{found.describe()}\nA frozen network needs all of its weights.')
+    result = network.load_state_dict(state, strict=False)
+    left = [
+        k for k in result.missing_keys if not k.endswith('num_batches_tracked')
+    ]
+    if left:
+        raise ValueError(
+            f'{path} gives no {left[:3]} (and {max(len(left) - 3, 0)} more) '
+            f'to the frozen {config["type"]}, which needs all of its '
+            'weights.')
 
 
 @MODELS.register_module()
@@ -354,11 +412,8 @@ class FrozenFeatures(BaseModule):
         Returns:
             Tensor: float32 (N, C, h, w).
         """
-        first, *others = (network(image) for network in self.networks)
-        return torch.cat((first, *(
-            m if m.shape[2:] == first.shape[2:] else F.interpolate(
-                m, first.shape[2:], mode='bilinear') for m in others)),
-                         dim=1)
+        return FrozenBackbone._join(
+            [network(image) for network in self.networks])
 
     @torch.no_grad()
     def forward_sized(

@@ -93,7 +93,28 @@ class CAMHead(ClassHead):
         return self.maps(view)
 
     def forward(self, view: ViewOutput) -> Tensor:
-        """Logits (N, K), pooled from the view's class maps or features."""
+        """Logits (N, K), pooled from the view's class maps or features.
+
+        Args:
+            view (ViewOutput): The view.
+
+        Returns:
+            Tensor: (N, K).
+
+        Raises:
+            ValueError: If the maps are padded and the pooling cannot leave
+                the padding out.
+        """
+        valid = view.fields.get('valid')
+        if valid is not None and (self.pool_at_image_size or not getattr(
+                self.pooling, 'takes_valid', False)):
+            raise ValueError(
+                'The images of this batch differ in size, and '
+                f'{type(self.pooling).__name__} would pool their padding. '
+                'Take mmwsss.GlobalWeightedRankPooling or '
+                'mmwsss.GlobalAveragePooling (without pool_at_image_size), '
+                'bring images to one size in the training pipeline, or train '
+                'with batch_size=1.')
         if self.pools_features:
             pooled = self.pooling(self.dropout(view.feats[self.in_index]))
             scores = self.conv(pooled[..., None, None]).flatten(1)
@@ -105,7 +126,8 @@ class CAMHead(ClassHead):
                 size=view.image.shape[-2:],
                 mode='bilinear',
                 align_corners=True)
-        scores = self.pooling(maps)
+        scores = self.pooling(maps) if valid is None else self.pooling(
+            maps, valid)
         if self.conv.bias is None:
             return scores
         return scores + self.conv.bias[:self.num_classes]

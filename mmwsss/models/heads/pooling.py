@@ -13,17 +13,23 @@ class GlobalAveragePooling(nn.Module):
     """Mean over all positions (Zhou et al., CAM, CVPR 2016)."""
     #: Whether a CAMHead pools its features, not its class maps.
     pools_features = False
+    #: Whether it can leave out the padding of images of different sizes.
+    takes_valid = True
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, valid: Optional[Tensor] = None) -> Tensor:
         """Pool class maps.
 
         Args:
             maps (Tensor): (N, K, h, w).
+            valid (Tensor, optional): bool (N, 1, h, w), positions that
+                count. None: all. Defaults to None.
 
         Returns:
             Tensor: (N, K).
         """
-        return maps.mean(dim=(2, 3))
+        if valid is None:
+            return maps.mean(dim=(2, 3))
+        return (maps * valid).sum(dim=(2, 3)) / valid.sum(dim=(2, 3))
 
 
 @MODELS.register_module()
@@ -162,6 +168,7 @@ class GlobalWeightedRankPooling(nn.Module):
             positive.
     """
     pools_features = False
+    takes_valid = True
 
     def __init__(self,
                  decay: float = 0.99,
@@ -176,27 +183,39 @@ class GlobalWeightedRankPooling(nn.Module):
         self.decay = decay
         self.num_positions = num_positions
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, valid: Optional[Tensor] = None) -> Tensor:
         """Pool class maps.
 
         Args:
             maps (Tensor): (N, K, h, w).
+            valid (Tensor, optional): bool (N, 1, h, w), positions that
+                count. None: all. Defaults to None.
 
         Returns:
             Tensor: (N, K), at least float32.
         """
         dtype = torch.promote_types(maps.dtype, torch.float32)
         # Half precision is too coarse for these sums.
-        values = maps.to(dtype).flatten(2).sort(descending=True).values
-        count = values.shape[-1]
-        decay = self.decay
+        values = maps.to(dtype).flatten(2)
+        size = values.shape[-1]
+        count = torch.full((1, ), size, dtype=torch.float64)
+        if valid is not None:
+            values = values.masked_fill(~valid.flatten(2), -torch.inf)
+            count = valid.flatten(1).sum(dim=1).double()
+        values = values.sort(descending=True).values
+        decay = torch.full_like(count, self.decay)
         if self.num_positions is not None:
-            decay **= self.num_positions / count
+            decay = decay**(self.num_positions / count)
         # Powers of the rounded decay would be off by its error times j.
-        weight = torch.pow(
-            torch.tensor(decay, dtype=torch.float64),
-            torch.arange(count)).to(values)
-        return (values * weight).sum(dim=-1) / weight.sum()
+        rank = torch.arange(size, device=count.device)
+        weight = decay[:, None].pow(rank)[:, None]
+        if valid is not None:
+            padding = rank >= count[:, None, None]
+            weight = weight.masked_fill(padding, 0)
+            # Not -inf * 0.
+            values = values.masked_fill(padding, 0)
+        weight = weight.to(values)
+        return (values * weight).sum(dim=-1) / weight.sum(dim=-1)
 
     def extra_repr(self) -> str:
         """Shown when a model is printed."""

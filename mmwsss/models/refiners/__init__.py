@@ -13,10 +13,10 @@ from .random_walk import (edge_affinity, random_walk, walk_scores_irn,
                           walk_scores_psa)
 
 __all__ = [
-    'DenseCRF', 'DenseCRFRefiner', 'FrozenAffinity', 'LabelCompletion', 'PAMR', 'PixelCorrelationModule',
-    'attention_affinity', 'cluster_cells', 'competing_maps', 'complete_labels', 'cosine_affinity', 'edge_affinity',
+    'DenseCRF', 'DenseCRFRefiner', 'FrozenAffinity', 'LabelCompletion', 'PAMR',
+    'PixelCorrelationModule', 'attention_affinity', 'cluster_cells',
+    'competing_maps', 'complete_labels', 'cosine_affinity', 'edge_affinity',
     'find_fragments', 'instances_irn', 'pixel_correlation', 'random_walk',
-    'refine_centroids', 'refine_labels', 'refine_maps',
-    'sinkhorn_affinity', 'split_planes',
-    'walk_scores_irn', 'walk_scores_psa'
+    'refine_centroids', 'refine_labels', 'refine_maps', 'sinkhorn_affinity',
+    'split_planes', 'walk_scores_irn', 'walk_scores_psa'
 ]

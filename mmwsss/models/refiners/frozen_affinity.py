@@ -293,7 +293,7 @@ class FrozenAffinity(BaseModule):
         """Patch attention (N, P, P) and its grid."""
         net = self.network
         net.prepare()
-        vit = net.network.to(image.device)
+        vit = net.get_network().to(image.device)
         if not hasattr(vit, 'forward_view'):
             raise ValueError(f"kernel='attention' needs a mmwsss.AttentionViT "
                              f'as network, not {net.name}.')

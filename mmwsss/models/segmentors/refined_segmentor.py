@@ -25,6 +25,9 @@ class RefinedSegmentor(BaseSegmentor):
     ``use_image_labels`` is set, classes that it lacks are taken out before;
     without labels none are needed.
 
+    A sample also gets the mask before and after each refiner, for
+    :class:`~mmwsss.evaluation.RefinementIoUMetric`.
+
     Only the background and classes that win at some position take part in a
     refiner: the others could not win after it, and cost as much.
 
@@ -104,7 +107,8 @@ class RefinedSegmentor(BaseSegmentor):
         Returns:
             list[SegDataSample]: With ``seg_logits`` (C, h, w), here
             probabilities, and ``pred_sem_seg`` (1, h, w), at the size of the
-            original image.
+            original image; ``step_sem_seg`` (steps, h, w) with their
+            ``step_names``.
 
         Raises:
             ValueError: If an image does not suit a refiner; names it.
@@ -116,26 +120,36 @@ class RefinedSegmentor(BaseSegmentor):
                         self.segmentor.encode_decode)
         logits = infer(inputs, metas).float()
         images = self._grey_levels(inputs)
-        probs = []
         for one, image, sample, meta in zip(logits, images, data_samples,
                                             metas):
             padding = meta['padding_size']
             h, w = (image.shape[-2] - padding[3], image.shape[-1] - padding[1])
             try:
-                found = self.refine(
+                steps = self.refine(
                     self._probabilities(one[:, :h, :w], sample),
                     image[:, :h, :w])
             except ValueError as error:
                 raise ValueError(f'Image {sample.get("img_id", "?")}: '
                                  f'{error}') from error
-            probs.append(self._at_original(found, meta))
-        for found, sample in zip(probs, data_samples):
+            steps = [self._at_original(step, meta) for step in steps]
+            masks = torch.stack([step.argmax(dim=0) for step in steps])
             sample.set_data(
                 dict(
-                    seg_logits=PixelData(data=found),
-                    pred_sem_seg=PixelData(
-                        data=found.argmax(dim=0, keepdim=True))))
+                    seg_logits=PixelData(data=steps[-1]),
+                    pred_sem_seg=PixelData(data=masks[-1:]),
+                    step_sem_seg=PixelData(data=masks)))
+            sample.set_metainfo(dict(step_names=self.step_names))
         return data_samples
+
+    @property
+    def step_names(self) -> List[str]:
+        """``'model'`` and what follows it, numbered where it repeats."""
+        names = ['model']
+        for refiner in self.refiners:
+            name = type(refiner).__name__
+            again = sum(n.split('_')[0] == name for n in names)
+            names.append(f'{name}_{again + 1}' if again else name)
+        return names
 
     @staticmethod
     def _meta(sample: SegDataSample, inputs: Tensor) -> dict:
@@ -170,7 +184,7 @@ class RefinedSegmentor(BaseSegmentor):
             logits = logits.masked_fill(~present[:, None, None], -torch.inf)
         return logits.softmax(dim=0)
 
-    def refine(self, probs: Tensor, image: Tensor) -> Tensor:
+    def refine(self, probs: Tensor, image: Tensor) -> List[Tensor]:
         """Apply all refiners to one image.
 
         Args:
@@ -178,8 +192,9 @@ class RefinedSegmentor(BaseSegmentor):
             image (Tensor): (3, H, W), RGB, grey levels.
 
         Returns:
-            Tensor: (C, h', w').
+            list[Tensor]: ``probs``, then (C, h', w') after each refiner.
         """
+        steps = [probs]
         for refiner in self.refiners:
             kept = torch.cat((probs.argmax(dim=0).flatten(),
                               probs.new_zeros(1, dtype=torch.int64))).unique()
@@ -188,7 +203,8 @@ class RefinedSegmentor(BaseSegmentor):
             maps = run(image[None], probs[None, kept])[0]
             probs = maps.new_zeros((len(probs), *maps.shape[1:]))
             probs[kept] = maps
-        return probs
+            steps.append(probs)
+        return steps
 
     def _at_original(self, probs: Tensor, meta: dict) -> Tensor:
         """Undo flips and resize (C, h, w) to the original image."""

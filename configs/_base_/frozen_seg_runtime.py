@@ -1,0 +1,8 @@
+# seg_epoch_runtime.py for segmentation models on frozen features.
+_base_ = './seg_epoch_runtime.py'
+custom_hooks = [
+    # Mean and deviation of the features, before the first step.
+    dict(type='mmwsss.FeatureStatisticsHook'),
+    # Masks as files, when a folder is given: test.py ... --out FOLDER
+    dict(type='mmwsss.SaveMasksHook', out_dir=None),
+]

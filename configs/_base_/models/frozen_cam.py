@@ -1,0 +1,25 @@
+# A linear classifier on frozen features whose CAMs are pooled by rank.
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    # Frozen networks normalise by themselves.
+    mean=[0., 0., 0.],
+    std=[1., 1., 1.],
+    bgr_to_rgb=True,
+    size_divisor=1)
+model = dict(
+    type='mmwsss.CAMSegmentor',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(type='mmwsss.FrozenFeatures', networks=[]),
+    decode_head=dict(
+        type='mmwsss.CAMHead',
+        num_classes=20,
+        in_channels=1280,
+        bias=True,
+        # 0.99 on 22 x 22 positions.
+        pooling=dict(
+            type='mmwsss.GlobalWeightedRankPooling',
+            decay=0.99,
+            num_positions=484),
+        init_cfg=dict(type='Normal', layer='Conv2d', std=0.01)),
+    localizer=dict(type='mmwsss.CAM'),
+    test_cfg=dict(flip=False, normalize='minmax', threshold=0.4))
