@@ -109,10 +109,13 @@ def convert_timm_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             converted[key] = value
     if foreign:
+        hint = 'Is this a checkpoint of another architecture?'
+        if any('.ls1.gamma' in name for name in foreign):
+            hint = ('With layer scale this is DINOv2 or alike, for '
+                    'tools/model_converters/dinov2.py.')
         raise ValueError(
             f'{len(foreign)} of {len(state_dict)} parameters do not belong '
-            f'to a timm ViT, hybrid ViT or DeiT: {_shown(foreign)}. '
-            'Is this a checkpoint of another architecture?')
+            f'to a timm ViT, hybrid ViT or DeiT: {_shown(foreign)}. {hint}')
     _check_complete(converted)
     if dropped:
         print_log(
@@ -193,13 +196,13 @@ def describe_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def load_state_dict_file(path: str | Path,
                          trusted: bool = False) -> dict[str, Tensor]:
-    """Read the parameters of a ``.pth`` file without running its code.
+    """Read the parameters of a checkpoint without running its code.
 
     A dictionary wrapped as ``{'model': ...}`` (DeiT) or
     ``{'state_dict': ...}`` is unwrapped.
 
     Args:
-        path (str | Path): Checkpoint file.
+        path (str | Path): Checkpoint file of torch, or ``.safetensors``.
         trusted (bool): See
             :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
             Defaults to False.
@@ -217,6 +220,8 @@ def load_state_dict_file(path: str | Path,
         raise FileNotFoundError(
             f'No checkpoint at {path}. Download it first; this tool never '
             'downloads anything.')
+    if path.suffix == '.safetensors':
+        return _load_safetensors(path)
     content: Any = load_checkpoint_file(path, trusted=trusted)
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(
@@ -228,6 +233,22 @@ def load_state_dict_file(path: str | Path,
             f'{path} holds no dictionary of named tensors, neither directly '
             f'nor under one of the keys {", ".join(_WRAPPERS)}.')
     return content
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of the safetensors library, which timm installs."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ValueError(
+            f'{path} needs the safetensors library. Install it with\n'
+            '  pip install safetensors\nor take the .pth file.') from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f'{path} is cut short or no safetensors file: '
+                         f'{error}. Download it again.') from error
 
 
 def convert_file(

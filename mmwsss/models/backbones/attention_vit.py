@@ -1,10 +1,11 @@
 """Vision transformer whose attention can be read and differentiated."""
+import math
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmpretrain.models.backbones import VisionTransformer
-from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
@@ -45,6 +46,41 @@ def attention_matrix(q: Tensor, k: Tensor) -> Tensor:
     return ((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
 
 
+def resize_positions(pos_embed: Tensor,
+                     stored: Tuple[int, int],
+                     grid: Tuple[int, int],
+                     num_extra_tokens: int,
+                     mode: str = 'bilinear',
+                     antialias: bool = False) -> Tensor:
+    """Position embeddings for another grid of patches.
+
+    Args:
+        pos_embed (Tensor): (1, E + sh * sw, D), those of the E other tokens
+            first; these are not changed.
+        stored (tuple[int, int]): (sh, sw).
+        grid (tuple[int, int]): (gh, gw).
+        num_extra_tokens (int): E.
+        mode (str): Of ``torch.nn.functional.interpolate``.
+        antialias (bool): Whether shrinking averages over what it leaves out.
+
+    Returns:
+        Tensor: (1, E + gh * gw, D); ``pos_embed`` itself on its own grid.
+    """
+    if tuple(stored) == tuple(grid):
+        return pos_embed
+    extra, patches = pos_embed.split(
+        (num_extra_tokens, pos_embed.shape[1] - num_extra_tokens), dim=1)
+    patches = patches.transpose(1, 2).unflatten(2, tuple(stored))
+    # Half precision has no cubic interpolation everywhere.
+    patches = F.interpolate(
+        patches.float(),
+        size=tuple(grid),
+        mode=mode,
+        align_corners=False,
+        antialias=antialias).to(patches)
+    return torch.cat((extra, patches.flatten(2).transpose(1, 2)), dim=1)
+
+
 @MODELS.register_module()
 class AttentionViT(VisionTransformer):
     """ViT/DeiT with readable attention.
@@ -64,32 +100,80 @@ class AttentionViT(VisionTransformer):
       of tokens, so all attention matrices and features come out aligned and
       nothing has to be permuted afterwards.
 
+    DINOv2 (https://arxiv.org/abs/2304.07193), with or without registers
+    (https://arxiv.org/abs/2309.16588), is
+
+    .. code-block:: python
+
+        dict(
+            type='mmwsss.AttentionViT',
+            arch='dinov2-small',  # or dinov2-base, dinov2-large
+            img_size=518,
+            patch_size=14,
+            layer_scale_init_value=1e-5,
+            num_registers=4,  # 0 for the model without
+            final_norm=True,
+            interpolate_mode='bicubic',
+            interpolate_antialias=True)
+
+    with a checkpoint that tools/model_converters/dinov2.py has converted.
+    Features then are those of timm's models, at any input size that is a
+    multiple of the patch. DINOv2's own code for the models without registers
+    resizes position embeddings without antialias and stretches the grid by a
+    tenth of a patch, so away from 518 x 518 pixels its features differ a
+    little from both.
+
     Args:
         arch (str | dict): Architecture name of mmpretrain
-            (``'deit-tiny'``, ``'deit-small'``, ``'base'``, ...) or its dict.
+            (``'deit-tiny'``, ``'deit-small'``, ``'base'``, ...), one of
+            ``'dinov2-small'``, ``'dinov2-base'`` and ``'dinov2-large'``, or
+            mmpretrain's dict.
         img_size (int | tuple): Size the stored position embedding belongs
             to. Defaults to 224.
         distilled (bool): Whether there is a distillation token after the
             class token. Defaults to False.
+        num_registers (int): Register tokens after these, before the patches.
+            They have no position embedding, and nothing reads them.
+            Defaults to 0.
         final_norm (bool): Whether the output passes the final LayerNorm.
             Defaults to False.
         out_indices (int | Sequence[int]): Blocks whose patch tokens are
             returned as feature maps. Defaults to -1.
         interpolate_mode (str): Resizing of position embeddings.
             Defaults to 'bilinear'.
-        **kwargs: Passed to mmpretrain's ``VisionTransformer``.
+        interpolate_antialias (bool): Whether this resizing is antialiased.
+            Defaults to False.
+        **kwargs: Passed to mmpretrain's ``VisionTransformer``, e.g.
+            ``patch_size`` or ``layer_scale_init_value``.
+
+    Raises:
+        ValueError: If ``num_registers`` is negative, or there is no block
+            of an index in ``out_indices``.
     """
+    arch_zoo = {
+        **VisionTransformer.arch_zoo,
+        'dinov2-base': VisionTransformer.arch_zoo['base'],
+        'dinov2-large': VisionTransformer.arch_zoo['large'],
+    }
 
     def __init__(self,
                  arch: Union[str, dict] = 'base',
                  img_size: Union[int, Tuple[int, int]] = 224,
                  distilled: bool = False,
+                 num_registers: int = 0,
                  final_norm: bool = False,
                  out_indices: Union[int, Sequence[int]] = -1,
                  interpolate_mode: str = 'bilinear',
+                 interpolate_antialias: bool = False,
                  **kwargs: Any) -> None:
-        # Read by the parent's constructor for the length of pos_embed.
+        if num_registers < 0:
+            raise ValueError(f'{type(self).__name__} needs num_registers of '
+                             f'0 or more, got {num_registers}.')
+        # Tokens before the patches that have a position embedding; read by
+        # the parent's constructor for the length of pos_embed.
         self.num_extra_tokens = 2 if distilled else 1
+        self.num_registers = num_registers
+        self.interpolate_antialias = interpolate_antialias
         if not isinstance(out_indices, int):
             out_indices = list(out_indices)
         super().__init__(
@@ -100,9 +184,32 @@ class AttentionViT(VisionTransformer):
             out_type='raw',
             interpolate_mode=interpolate_mode,
             **kwargs)
+        if max(self.out_indices, default=-1) >= self.num_layers:
+            raise ValueError(
+                f'out_indices={tuple(self.out_indices)} names a block that '
+                'arch does not have; its blocks are 0 to '
+                f'{self.num_layers - 1}.')
         if distilled:
             self.dist_token = nn.Parameter(
                 torch.zeros(1, 1, self.embed_dims))
+        if num_registers:
+            self.register_tokens = nn.Parameter(
+                torch.zeros(1, num_registers, self.embed_dims))
+        if self.frozen_stages > 0:
+            self._freeze_stages()
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens before the first patch, registers included."""
+        return self.num_extra_tokens + self.num_registers
+
+    def _freeze_stages(self) -> None:
+        """Freeze what is below and the first blocks, tokens included."""
+        super()._freeze_stages()
+        # The parent's constructor comes here before these exist.
+        for name in ('dist_token', 'register_tokens'):
+            if hasattr(self, name):
+                getattr(self, name).requires_grad = False
 
     def _prepare_pos_embed(self, state_dict: Dict[str, Tensor], prefix: str,
                            *args: Any, **kwargs: Any) -> None:
@@ -123,21 +230,28 @@ class AttentionViT(VisionTransformer):
             for key in [k for k in state_dict if k.startswith(nested)]:
                 state_dict[prefix + key[len(nested):]] = state_dict.pop(key)
         name = f'{prefix}pos_embed'
+        converters = ('timm, DeiT and DINOv2 checkpoints must be converted '
+                      'with tools/model_converters/timm_vit.py, deit.py or '
+                      'dinov2.py first.')
         if name not in state_dict:
             raise ValueError(
                 'The checkpoint holds no vision transformer: there is no '
-                f'{name!r} among {sorted(state_dict)[:4]}... timm and DeiT '
-                'checkpoints must be converted with '
-                'tools/model_converters/timm_vit.py or deit.py first.')
+                f'{name!r} among {sorted(state_dict)[:4]}... {converters}')
+        if f'{prefix}blocks.0.attn.qkv.weight' in state_dict:
+            raise ValueError('The checkpoint is a vision transformer under '
+                             f'other names, such as blocks.0. {converters}')
         if not self.final_norm:
             state_dict.pop(f'{prefix}ln1.weight', None)
             state_dict.pop(f'{prefix}ln1.bias', None)
         # Blocks, stem and tokens must fit; the position embedding is resized.
         own = {prefix + k: v.shape for k, v in self.state_dict().items()}
-        stem = f'{prefix}patch_embed.'
+        # Blocks are alike, so the first tells of layer scale.
+        parts = tuple(f'{prefix}{part}'
+                      for part in ('patch_embed.', 'layers.0.', 'dist_token',
+                                   'register_tokens'))
         theirs = {
             k: v.shape
-            for k, v in state_dict.items() if k in own or k.startswith(stem)
+            for k, v in state_dict.items() if k in own or k.startswith(parts)
         }
         differing = sorted(
             k for k in (own.keys() | theirs.keys()) - {name}
@@ -149,9 +263,33 @@ class AttentionViT(VisionTransformer):
                 f'or of another shape, e.g. {(differing or [name])[0]!r}. '
                 'Checkpoints with a ResNet stem belong to mmwsss.HybridViT, '
                 'those without to mmwsss.AttentionViT; arch, patch_size, '
-                'distilled and stem in model.backbone must be those of the '
-                'checkpoint.')
-        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
+                'distilled, num_registers, layer_scale_init_value (1e-5 for '
+                'DINOv2, else 0) and stem in model.backbone must be those of '
+                'the checkpoint.')
+        stored = state_dict[name]
+        if stored.shape == self.pos_embed.shape:
+            return
+        count = stored.shape[1] - self.num_extra_tokens
+        side = math.isqrt(max(count, 0))
+        if side < 1 or side * side != count:
+            raise ValueError(
+                f'The checkpoint does not fit {type(self).__name__}: its '
+                f'{stored.shape[1]} position embeddings are no square grid '
+                f'and {self.num_extra_tokens} more. Is distilled in '
+                'model.backbone that of the checkpoint?')
+        print_log(
+            f'Resizing position embeddings from {side} x {side} patches to '
+            f'{self.patch_resolution[0]} x {self.patch_resolution[1]}.',
+            logger='current')
+        state_dict[name] = self._positions(stored, (side, side),
+                                           self.patch_resolution)
+
+    def _positions(self, pos_embed: Tensor, stored: Tuple[int, int],
+                   grid: Tuple[int, int]) -> Tensor:
+        """Position embeddings resized in the way configured."""
+        return resize_positions(pos_embed, stored, grid,
+                                self.num_extra_tokens, self.interpolate_mode,
+                                self.interpolate_antialias)
 
     @property
     def size_divisor(self) -> int:
@@ -164,7 +302,7 @@ class AttentionViT(VisionTransformer):
         pretrained = isinstance(
             self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'
         if not pretrained:
-            for name in ('cls_token', 'dist_token'):
+            for name in ('cls_token', 'dist_token', 'register_tokens'):
                 if hasattr(self, name):
                     nn.init.trunc_normal_(getattr(self, name), std=0.02)
 
@@ -204,17 +342,15 @@ class AttentionViT(VisionTransformer):
         prefix = [self.cls_token]
         if hasattr(self, 'dist_token'):
             prefix.append(self.dist_token)
-        n_prefix = self.num_extra_tokens
-        pos = resize_pos_embed(
-            self.pos_embed,
-            self.patch_resolution,
-            grid,
-            mode=self.interpolate_mode,
-            num_extra_tokens=n_prefix)
-        patches = patches + pos[:, n_prefix:]
+        n_extra = self.num_extra_tokens
+        pos = self._positions(self.pos_embed, self.patch_resolution, grid)
+        patches = patches + pos[:, n_extra:]
         if align is not None:
             patches = align(patches.unflatten(1, grid)).flatten(1, 2)
-        prefix = (torch.cat(prefix, dim=1) + pos[:, :n_prefix]).to(patches)
+        prefix = torch.cat(prefix, dim=1) + pos[:, :n_extra]
+        if self.num_registers:
+            prefix = torch.cat((prefix, self.register_tokens), dim=1)
+        prefix = prefix.to(patches)
         tokens = torch.cat(
             (prefix.expand(len(patches), -1, -1), patches), dim=1)
         return self.pre_norm(self.drop_after_pos(tokens))
@@ -257,7 +393,7 @@ class AttentionViT(VisionTransformer):
         feats: List[Tensor] = []
         cls_tokens: List[Tensor] = []
         affinity = 0.
-        n_prefix = self.num_extra_tokens
+        n_prefix = self.num_prefix_tokens
         for i, layer in enumerate(self.layers):
             class_only = i == depth - 1 and not request.patch_tokens
             if i >= first_row:
@@ -309,7 +445,7 @@ class AttentionViT(VisionTransformer):
     def _to_map(self, x: Tensor, index: int,
                 grid: Tuple[int, int]) -> Tensor:
         """Patch tokens of (N, T, D) as a feature map (N, D, gh, gw)."""
-        patches = self._normed(x, index)[:, self.num_extra_tokens:]
+        patches = self._normed(x, index)[:, self.num_prefix_tokens:]
         return patches.transpose(1, 2).unflatten(2, grid)
 
     @staticmethod
@@ -373,6 +509,8 @@ class AttentionViT(VisionTransformer):
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Plain forward pass for any mmseg or mmpretrain head.
 
+        Blocks after the last of ``out_indices`` do not run.
+
         Args:
             x (Tensor): (N, 3, H, W).
 
@@ -380,4 +518,11 @@ class AttentionViT(VisionTransformer):
             tuple[Tensor]: Feature maps (N, D, gh, gw), one per
             ``out_indices``.
         """
-        return self.forward_view(x)['feats']
+        patches, grid, stem = self.patchify(x)
+        x = self.embed(patches, grid)
+        feats = []
+        for i in range(max(self.out_indices, default=-1) + 1):
+            x, _ = self._block(self.layers[i], x, False, False)
+            if i in self.out_indices:
+                feats.append(self._to_map(x, i, grid))
+        return (*stem, *feats)

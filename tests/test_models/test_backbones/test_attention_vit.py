@@ -9,6 +9,13 @@ from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
 from tests.test_models.builders import ARCH, vit_cfg
 
+#: Tokens before the patches, and layer scale.
+KINDS = [
+    dict(),
+    dict(distilled=True),
+    dict(num_registers=3, layer_scale_init_value=1e-5)
+]
+
 
 def build(**kwargs):
     torch.manual_seed(0)
@@ -75,17 +82,18 @@ def test_intermediate_features():
     assert not torch.equal(*view['feats'])
 
 
-@pytest.mark.parametrize('distilled', [False, True])
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('rows_from', [None, 0, 2])
-def test_class_tokens_of_tapped_blocks(distilled, rows_from):
-    """Whatever attention is kept, and never the distillation token."""
+def test_class_tokens_of_tapped_blocks(kind, rows_from):
+    """Whatever attention is kept, and never another token."""
     image = torch.randn(2, 3, 32, 64)
+    full = build(out_indices=(0, 1, 3), **kind)
     with torch.no_grad():
-        view = build(
-            distilled=distilled, out_indices=(0, 1, 3)).forward_view(
-                image, AttentionRequest(class_rows_from=rows_from))
+        view = full.forward_view(
+            image, AttentionRequest(class_rows_from=rows_from))
+        plain = full(image)
     assert len(view['cls_tokens']) == len(view['feats']) == 3
-    full = build(distilled=distilled, out_indices=(0, 1, 3))
+    assert_close(plain, view['feats'], rtol=1e-4, atol=1e-4)
     tokens = full.embed(*full.patchify(image)[:2])
     for i, layer in enumerate(full.layers):
         tokens = layer(tokens)
@@ -95,7 +103,7 @@ def test_class_tokens_of_tapped_blocks(distilled, rows_from):
                 view['cls_tokens'][j], tokens[:, 0], rtol=1e-4, atol=1e-4)
             assert_close(
                 view['feats'][j].flatten(2).mT,
-                tokens[:, full.num_extra_tokens:],
+                tokens[:, full.num_prefix_tokens:],
                 rtol=1e-4,
                 atol=1e-4)
     assert torch.equal(view['cls_tokens'][-1], view['cls_token'])
@@ -135,19 +143,19 @@ def test_attention_is_stochastic_and_mean_of_heads():
             output['cls_token'], plain['cls_token'], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('distilled', [False, True])
-def test_token_order_aligns_the_mirrored_view(distilled):
+@pytest.mark.parametrize('kind', KINDS)
+def test_token_order_aligns_the_mirrored_view(kind):
     """Reordered tokens give what permuting all matrices would have given."""
     from mmwsss.models.regularizers.all_pairs_consistency import \
         mirror_attention
-    vit = build(distilled=distilled)
+    vit = build(**kind)
     image = torch.randn(2, 3, 48, 80)
     request = AttentionRequest(matrices='mean')
     mirrored = vit.forward_view(image.flip(-1), request)
     aligned = vit.forward_view(
         image.flip(-1), request, align=lambda tokens: tokens.flip(2))
     for a, b in zip(mirrored['attentions'], aligned['attentions']):
-        b_ref = mirror_attention(a, (3, 5), vit.num_extra_tokens)
+        b_ref = mirror_attention(a, (3, 5), vit.num_prefix_tokens)
         assert_close(b, b_ref, rtol=1e-4, atol=1e-5)
     assert_close(
         aligned['feats'][0],
@@ -160,10 +168,12 @@ def test_token_order_aligns_the_mirrored_view(distilled):
 
 @pytest.mark.parametrize('patch_tokens', [True, False])
 @pytest.mark.parametrize('affinity', [True, False])
-@pytest.mark.parametrize('start', [0, 2, 3, -1])
-def test_class_rows(start, affinity, patch_tokens):
+@pytest.mark.parametrize('start, kind', [(0, KINDS[0]), (2, KINDS[2]),
+                                         (3, KINDS[1]), (-1, KINDS[2])])
+def test_class_rows(start, kind, affinity, patch_tokens):
     """Rows, their gradients and the affinity equal the full computation."""
-    vit = build()
+    vit = build(**kind)
+    first = vit.num_prefix_tokens
     image = torch.randn(2, 3, 64, 64)
     full = vit.forward_view(image, AttentionRequest(matrices='heads'))
     weight = torch.randn(24)
@@ -183,12 +193,13 @@ def test_class_rows(start, affinity, patch_tokens):
     for row, attn, grad, ref in zip(view['class_rows'],
                                     full['attentions'][start:], grads,
                                     reference):
-        assert row.shape == (2, 3, 1, 17)
+        assert row.shape == (2, 3, 1, first + 16)
         assert_close(row, attn[:, :, :1], rtol=1e-4, atol=1e-5)
         assert_close(grad, ref[:, :, :1], rtol=1e-3, atol=1e-5)
     assert ('feats' in view) == patch_tokens
     if affinity:
-        total = sum(a[:, :, 1:, 1:].mean(1) for a in full['attentions'])
+        total = sum(a[:, :, first:, first:].mean(1)
+                    for a in full['attentions'])
         assert_close(view['affinity'], total, rtol=1e-4, atol=1e-5)
         assert not view['affinity'].requires_grad
     else:
@@ -257,7 +268,9 @@ def test_classifier_checkpoints_load_without_a_prefix(tmp_path):
     dict(distilled=True),
     dict(patch_size=8),
     dict(arch=dict(ARCH, num_layers=5)),
-    dict(arch=dict(ARCH, feedforward_channels=32))
+    dict(arch=dict(ARCH, feedforward_channels=32)),
+    dict(num_registers=4),
+    dict(layer_scale_init_value=1e-5)
 ])
 def test_checkpoint_of_another_vit_is_refused(tmp_path, change):
     path = tmp_path / 'vit.pth'
@@ -266,3 +279,55 @@ def test_checkpoint_of_another_vit_is_refused(tmp_path, change):
     MODELS.build(cfg).init_weights()
     with pytest.raises(ValueError, match='does not fit AttentionViT'):
         MODELS.build(dict(cfg, **change)).init_weights()
+    # Nor does what this one lacks go unnoticed.
+    if 'arch' not in change:
+        torch.save(build(**change).state_dict(), path)
+        with pytest.raises(ValueError, match='does not fit AttentionViT'):
+            MODELS.build(cfg).init_weights()
+
+
+def test_checkpoint_without_a_square_grid_is_refused(tmp_path):
+    path = tmp_path / 'vit.pth'
+    state = build().state_dict()
+    state['pos_embed'] = state['pos_embed'][:, :-2]
+    torch.save(state, path)
+    cfg = vit_cfg(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    with pytest.raises(ValueError, match='15 position embeddings are no'):
+        MODELS.build(cfg).init_weights()
+    torch.save({'blocks.0.attn.qkv.weight': state['cls_token'], **state}, path)
+    with pytest.raises(ValueError, match='such as blocks.0.*dinov2.py'):
+        MODELS.build(cfg).init_weights()
+
+
+@pytest.mark.parametrize('final_norm', [False, True])
+def test_blocks_nobody_reads_do_not_run(final_norm, monkeypatch):
+    image = torch.randn(2, 3, 32, 48)
+    full = build(out_indices=(1, 2, 3), final_norm=final_norm)
+    vit = build(out_indices=(1, 2), final_norm=final_norm)
+    vit.load_state_dict(full.state_dict())
+    ran = []
+    block = vit._block
+    monkeypatch.setattr(
+        vit, '_block', lambda *args: (ran.append(args[0]), block(*args))[1])
+    found = vit(image)
+    assert ran == list(vit.layers[:3])
+    assert_close(found, full.forward_view(image)['feats'][:2])
+    one, = build(out_indices=(2, ))(image)
+    assert one.shape == (2, 24, 2, 3)
+
+
+def test_no_block_of_that_index():
+    with pytest.raises(ValueError, match='its blocks are 0 to 3'):
+        build(out_indices=(2, 4))
+    with pytest.raises(ValueError, match='num_registers of 0 or more'):
+        build(num_registers=-1)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_frozen_stages_freeze_all_tokens(kind):
+    vit = build(frozen_stages=2, **kind)
+    trained = {n for n, p in vit.named_parameters() if p.requires_grad}
+    assert trained == {
+        n for n, _ in vit.named_parameters()
+        if n.startswith(('layers.2.', 'layers.3.'))
+    }
