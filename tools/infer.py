@@ -44,6 +44,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='probability from which a class is predicted to be present '
         "(default: the config's, 0.5 if it says nothing)")
     parser.add_argument(
+        '--probs',
+        action='store_true',
+        help='also write probabilities of background and classes, '
+        'probs/*.npz, of models that predict some')
+    parser.add_argument(
         '--batch-size',
         type=int,
         default=4,

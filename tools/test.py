@@ -12,8 +12,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('config', help='path of the config')
     parser.add_argument(
         'checkpoint',
+        nargs='?',
         help='path of the checkpoint, or of the work folder of a training '
-        'whose last one is meant')
+        'whose last one is meant; left out where a config trains nothing')
     parser.add_argument(
         '--work-dir',
         help='folder for the results; work_dirs/CONFIG_NAME if neither this '

@@ -1,6 +1,8 @@
 """Class maps, masks and pictures of any images: the work of tools/infer.py."""
 import argparse
 import contextlib
+import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from mmseg.structures import SegDataSample
 from mmwsss.datasets.image_labels import read_image_labels, tags_to_indices
 from mmwsss.engine.hooks.save_predictions_hook import file_digest
 from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
-                                      EndToEndSegmentor)
+                                      EndToEndSegmentor, RefinedSegmentor)
 from mmwsss.registry import MODELS
 from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
@@ -62,7 +64,8 @@ class CAMInferencer(BaseInferencer):
     images and tags. It runs the models that need nothing but an image:
     ``CAMSegmentor`` (class maps, and the mask at a threshold),
     ``EndToEndSegmentor`` (the decoder's mask, and the class maps it trains
-    on) and mmseg's own (the mask). ::
+    on), ``RefinedSegmentor`` (the mask, of the given classes only where tags
+    are given) and mmseg's own (the mask). ::
 
         inferencer = CAMInferencer('cam_deit-tiny_voc-mini', 'work_dirs/x')
         result = inferencer(['a.jpg', 'b.jpg'], tags=[['dog'], ['cat']])
@@ -184,6 +187,11 @@ class CAMInferencer(BaseInferencer):
         """Whether the model predicts class maps."""
         return isinstance(self.model, CAMSegmentor)
 
+    @property
+    def reads_tags(self) -> bool:
+        """Whether the model can be told what is in an image."""
+        return self.makes_cams or isinstance(self.model, RefinedSegmentor)
+
     # ------------------------------------------------------------------ calls
     def __call__(self,
                  inputs: Union[ImageLike, Sequence[ImageLike]],
@@ -235,6 +243,7 @@ class CAMInferencer(BaseInferencer):
                frame_step: int = 1,
                return_cams: bool = True,
                return_vis: bool = True,
+               return_probs: bool = False,
                show_progress: Optional[bool] = None
                ) -> Iterator[Dict[str, Any]]:
         """Look at images, one result after the other.
@@ -261,6 +270,8 @@ class CAMInferencer(BaseInferencer):
                 True.
             return_vis (bool): Whether results hold pictures. Defaults to
                 True.
+            return_probs (bool): Whether results hold probabilities, also
+                written to ``out_dir`` as ``probs/*.npz``. Defaults to False.
             show_progress (bool, optional): None takes what the inferencer
                 was made with. Defaults to None.
 
@@ -275,6 +286,8 @@ class CAMInferencer(BaseInferencer):
               done before;
             - ``cams`` (ndarray | None): float32 (k, h, w) in [0, 1];
             - ``mask`` (ndarray): uint8 (h, w), 0 is background;
+            - ``probs`` (ndarray | None): float32 (K + 1, h, w),
+              probabilities of background and classes, if asked for;
             - ``picture`` (ndarray | None): BGR uint8, see
               :func:`~mmwsss.visualization.draw_strip`;
             - instead of all these ``error`` (str) and ``picture`` None if
@@ -293,6 +306,10 @@ class CAMInferencer(BaseInferencer):
                                                           frame_step)):
             if number < 1:
                 raise ValueError(f'{name} must be at least 1, is {number}.')
+        if return_probs and self.makes_cams:
+            raise ValueError(
+                f'{type(self.model).__name__} has CAMs, not probabilities; '
+                'leave return_probs (--probs) out and read the CAMs.')
         settings = self._settings(tags is not None, threshold, tag_threshold)
         sources = find_images(inputs, frame_step)
         labels = self._labels(tags, sources)
@@ -300,12 +317,12 @@ class CAMInferencer(BaseInferencer):
         if out_dir:
             refuse_double_names(sources)
             output = Output(out_dir, self.makes_cams, self.classes,
-                            self.palette)
+                            self.palette, return_probs)
         if show_progress is None:
             show_progress = self.show_progress
         return self._run(sources, labels, settings, output, batch_size,
                          on_error == 'skip', overwrite, return_cams,
-                         return_vis, show_progress)
+                         return_vis, return_probs, show_progress)
 
     def _settings(self, given: bool, threshold: Optional[float],
                   tag_threshold: Optional[float]) -> Dict[str, Any]:
@@ -319,11 +336,11 @@ class CAMInferencer(BaseInferencer):
         if threshold is not None and (decodes or not self.makes_cams):
             raise ValueError(f'{kind} makes its mask without a threshold; '
                              'leave it out.')
-        if given and not self.makes_cams:
+        if given and not self.reads_tags:
             raise ValueError(f'{kind} makes masks without tags; leave them '
                              'out.')
         settings = dict(self.model.test_cfg or {})
-        if self.makes_cams:
+        if self.reads_tags:
             settings['use_image_labels'] = given
         if decodes:
             settings['pseudo_labels'] = True
@@ -366,6 +383,7 @@ class CAMInferencer(BaseInferencer):
              labels: List[Optional[np.ndarray]], settings: Dict[str, Any],
              output: Optional[Output], batch_size: int, skip: bool,
              overwrite: bool, return_cams: bool, return_vis: bool,
+             return_probs: bool,
              show_progress: bool) -> Iterator[Dict[str, Any]]:
         with contextlib.ExitStack() as stack:
             done, broken = set(), []
@@ -380,7 +398,8 @@ class CAMInferencer(BaseInferencer):
             for items in self.preprocess(sources, batch_size, labels, skip,
                                          done):
                 for result in self._results(items, settings, output,
-                                            return_cams, return_vis):
+                                            return_cams, return_vis,
+                                            return_probs):
                     if progress and result['img_id'] not in done:
                         progress.step(result['img_id'])
                     if 'error' in result:
@@ -403,7 +422,8 @@ class CAMInferencer(BaseInferencer):
                     pipeline=self.steps,
                     classes=self.classes,
                     checkpoint_sha256=self._digest(),
-                    test_cfg=settings)),
+                    test_cfg=settings,
+                    **self._given_labels(sources, labels))),
             {s.img_id: output.paths(s.img_id)
              for s in sources}, overwrite)
         done = {
@@ -419,6 +439,16 @@ class CAMInferencer(BaseInferencer):
                 f'{output.folder}.',
                 logger='current')
         return done
+
+    def _given_labels(self, sources: List[Source],
+                      labels: List[Optional[np.ndarray]]) -> Dict[str, str]:
+        """What tells that other tags were given, where no CAM file does."""
+        if self.makes_cams or labels[0] is None:
+            return {}
+        text = json.dumps({
+            s.img_id: label.tolist() for s, label in zip(sources, labels)
+        }, sort_keys=True)
+        return dict(tags_sha256=hashlib.sha256(text.encode()).hexdigest())
 
     def _digest(self) -> Optional[str]:
         if not hasattr(self, '_sha256'):
@@ -530,7 +560,8 @@ class CAMInferencer(BaseInferencer):
 
     def _results(self, items: List[_Item], settings: Dict[str, Any],
                  output: Optional[Output], return_cams: bool,
-                 return_vis: bool) -> Iterator[Dict[str, Any]]:
+                 return_vis: bool,
+                 return_probs: bool) -> Iterator[Dict[str, Any]]:
         """Results of a group of :meth:`preprocess`."""
         first = items[0]
         if first.error is not None:
@@ -541,12 +572,15 @@ class CAMInferencer(BaseInferencer):
                 picture=None)
             return
         if first.data is None:
-            yield output.read(first.source, return_cams, return_vis)
+            yield output.read(first.source, return_cams, return_vis,
+                              return_probs)
             return
         batch = self.collate_fn([item.data for item in items])
         samples = self.forward(batch, settings)
         for item, sample in zip(items, samples):
             result, class_ids = self._describe(item.source, sample)
+            if return_probs:
+                result['probs'] = self._probabilities(sample)
             picture = None
             if output is not None or return_vis:
                 picture, = self.visualize([item.image], [result])
@@ -568,7 +602,7 @@ class CAMInferencer(BaseInferencer):
         Returns:
             list[SegDataSample]: Predictions.
         """
-        if not self.makes_cams:
+        if not self.reads_tags:
             return self.model.test_step(inputs)
         before = self.model.test_cfg
         self.model.test_cfg = settings
@@ -595,8 +629,16 @@ class CAMInferencer(BaseInferencer):
             tags=names,
             scores=scores,
             cams=cams,
-            mask=mask)
+            mask=mask,
+            probs=None)
         return result, class_ids
+
+    def _probabilities(self, sample: SegDataSample) -> np.ndarray:
+        """Float32 (K + 1, h, w)."""
+        scores = sample.seg_logits.data.detach().float()
+        if not isinstance(self.model, RefinedSegmentor):
+            scores = scores.softmax(dim=0)
+        return scores.cpu().numpy()
 
     def visualize(self, inputs: Sequence[np.ndarray],
                   preds: Sequence[Dict[str, Any]]) -> List[np.ndarray]:
@@ -767,7 +809,8 @@ def infer(args: argparse.Namespace) -> Dict[str, Any]:
                 on_error='skip' if args.skip_broken else 'raise',
                 frame_step=args.frame_step,
                 return_cams=False,
-                return_vis=False):
+                return_vis=False,
+                return_probs=args.probs):
             num_images += 1
             num_broken += 'error' in result
             if len(lines) < SHOWN and 'error' not in result:

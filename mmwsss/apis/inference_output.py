@@ -28,15 +28,22 @@ class Output:
         with_cams (bool): Whether the model makes class maps.
         classes (Sequence[str]): Names of all labels, background first.
         palette (Sequence): RGB per label.
+        with_probs (bool): Whether probabilities are written as well,
+            ``probs/{img_id}.npz`` with ``probs`` float16 (K + 1, h, w).
+            Defaults to False.
     """
 
-    def __init__(self, folder: Union[str, Path], with_cams: bool,
+    def __init__(self,
+                 folder: Union[str, Path],
+                 with_cams: bool,
                  classes: Sequence[str],
-                 palette: Sequence[Sequence[int]]) -> None:
+                 palette: Sequence[Sequence[int]],
+                 with_probs: bool = False) -> None:
         self.folder = Path(folder)
         self.cams = self.folder / 'cams' if with_cams else None
         self.masks = self.folder / 'masks'
         self.overlays = self.folder / 'overlays'
+        self.probs = self.folder / 'probs' if with_probs else None
         self.classes = list(classes)
         self.palette = palette
 
@@ -47,11 +54,15 @@ class Output:
             img_id (str): Its name.
 
         Returns:
-            list[Path]: Three, or two without class maps.
+            list[Path]: Class maps and probabilities where they are written,
+            mask and picture.
         """
-        cams = [] if self.cams is None else [cam_path(self.cams, img_id)]
+        arrays = [
+            cam_path(folder, img_id) for folder in (self.cams, self.probs)
+            if folder is not None
+        ]
         mask = mask_path(self.masks, img_id)
-        return [*cams, mask, self.overlays / f'{img_id}.jpg']
+        return [*arrays, mask, self.overlays / f'{img_id}.jpg']
 
     def is_done(self, img_id: str, label: Optional[np.ndarray]) -> bool:
         """Whether an image needs no work.
@@ -83,6 +94,10 @@ class Output:
         if self.cams is not None:
             write_cam(self.cams, img_id, class_ids, prediction['cams'],
                       mask.shape)
+        if self.probs is not None:
+            with atomic_write(cam_path(self.probs, img_id)) as temp:
+                np.savez_compressed(
+                    temp, probs=prediction['probs'].astype(np.float16))
         write_mask(self.masks, img_id, mask, self.palette)
         done, data = cv2.imencode('.jpg', picture,
                                   [cv2.IMWRITE_JPEG_QUALITY, 92])
@@ -92,18 +107,23 @@ class Output:
         with atomic_write(self.paths(img_id)[-1]) as temp:
             temp.write_bytes(data.tobytes())
 
-    def read(self, source: Source, with_cams: bool,
-             with_picture: bool) -> Dict[str, Any]:
+    def read(self,
+             source: Source,
+             with_cams: bool,
+             with_picture: bool,
+             with_probs: bool = False) -> Dict[str, Any]:
         """What the files of an image hold.
 
         Args:
             source (Source): The image.
             with_cams (bool): Whether its class maps are wanted.
             with_picture (bool): Whether its picture is wanted.
+            with_probs (bool): Whether its probabilities are wanted.
+                Defaults to False.
 
         Returns:
             dict: Like a prediction, but ``scores`` is None, which no file
-            holds, and ``cams`` are rounded to float16.
+            holds, and ``cams`` and ``probs`` are rounded to float16.
         """
         img_id = source.img_id
         mask = read_mask(mask_path(self.masks, img_id), img_id)
@@ -112,6 +132,10 @@ class Output:
             file = read_cam(cam_path(self.cams, img_id))
             names = [self.classes[c + 1] for c in file.class_ids]
             cams = file.cam if with_cams else None
+        probs = None
+        if with_probs and self.probs is not None:
+            with np.load(cam_path(self.probs, img_id)) as arrays:
+                probs = arrays['probs'].astype(np.float32)
         picture = None
         if with_picture:
             picture = read_image(self.paths(img_id)[-1], img_id)
@@ -122,6 +146,7 @@ class Output:
             scores=None,
             cams=cams,
             mask=mask,
+            probs=probs,
             picture=picture)
 
     def remove_manifests(self) -> None:

@@ -16,9 +16,10 @@ from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
+from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import (add_trust_argument, compare_state,
                                      load_checkpoint_file, use_safe_loading)
 from mmwsss.utils.io import atomic_write
@@ -278,7 +279,13 @@ def test(args: argparse.Namespace) -> dict:
     """
     use_safe_loading(args.trust_checkpoint)
     cfg = load_config(args)
-    args.checkpoint = last_of_run(args.checkpoint)
+    if args.checkpoint is not None:
+        args.checkpoint = last_of_run(args.checkpoint)
+    elif not is_training_free(cfg):
+        raise ValueError(
+            f'{args.config} has weights to test: give the checkpoint, or the '
+            'work folder of a training, after the config. Only configs that '
+            'train nothing run without one.')
     cfg.load_from = args.checkpoint
     # A test starts from the checkpoint given, not from the backbone's.
     cfg.resume = False
@@ -293,6 +300,10 @@ def test(args: argparse.Namespace) -> dict:
         enable_tta(cfg)
     if args.train_images:
         use_train_images(cfg)
+    if args.checkpoint is None:
+        # The runner would ask for what a training needs.
+        cfg.train_dataloader = None
+    check_pretrained(cfg, frozen_only=True)
     drop_missing_masks(cfg, 'test')
     if args.out is not None:
         set_output(cfg, args.out)
@@ -310,6 +321,22 @@ def test(args: argparse.Namespace) -> dict:
         write_metrics(cfg, args, metrics)
     end_processes()
     return metrics
+
+
+def is_training_free(cfg: Config) -> bool:
+    """Whether a config's model has nothing to train.
+
+    Args:
+        cfg (Config): The config.
+
+    Returns:
+        bool: What the class of the model says.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    kind = (cfg.get('model') or {}).get('type')
+    if isinstance(kind, str):
+        kind = MODELS.get(kind)
+    return bool(getattr(kind, 'training_free', False))
 
 
 def write_metrics(cfg: Config, args: argparse.Namespace,
@@ -561,19 +588,23 @@ def pretrained_paths(cfg: Any, where: str = 'model') -> List[tuple]:
     return found
 
 
-def check_pretrained(cfg: Config) -> None:
+def check_pretrained(cfg: Config, frozen_only: bool = False) -> None:
     """Look for the initial weights before anything expensive starts.
 
     Args:
         cfg (Config): The config. A work folder in place of a checkpoint
             becomes the last checkpoint in it. Of a run that resumes, initial
-            weights that are gone are taken out.
+            weights that are gone are taken out, but for those of frozen
+            networks, which no checkpoint holds.
+        frozen_only (bool): Whether frozen networks alone need theirs, as in
+            a test. Defaults to False.
 
     Raises:
         FileNotFoundError: If a file is missing, with the ways out.
     """
     for where, path in pretrained_paths(cfg.get('model', ConfigDict())):
-        if not _is_local(path):
+        frozen = re.search(r'\.networks?\.', where) is not None
+        if not _is_local(path) or (frozen_only and not frozen):
             continue
         file, lack = Path(path).expanduser(), 'does not exist'
         if file.is_dir() or file.name == 'last_checkpoint':
@@ -584,6 +615,12 @@ def check_pretrained(cfg: Config) -> None:
             lack = 'holds no checkpoint'
         elif file.is_file():
             continue
+        if frozen:
+            raise FileNotFoundError(
+                f'The frozen network {where} needs its weights {path}, which '
+                f'{lack}. docs/get_started.md says where weights come from; '
+                f'name another file with --cfg-options {where}'
+                '.checkpoint=PATH.')
         if cfg.get('resume'):
             # Every weight comes from the checkpoint.
             cfg.merge_from_dict({where: None})
