@@ -27,7 +27,7 @@ model = dict(
             norm_cfg=None,
             init_cfg=dict(
                 type='Normal', std=0.01, override=dict(name='conv_seg')),
-            loss_decode=dict(type='CrossEntropyLoss')),
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
         train_cfg=dict(),
         test_cfg=dict(mode='whole')),
     refiners=[],

@@ -57,3 +57,22 @@ vit_tiny = dict(
     out_index=(0, 1),
     long_side=336,
     cache_dir='work_dirs/features/vit-tiny')
+# tools/model_converters/dinov2.py makes the file.
+dinov2_small = dict(
+    backbone=dict(
+        type='mmwsss.AttentionViT',
+        arch='dinov2-small',
+        img_size=518,
+        patch_size=14,
+        layer_scale_init_value=1e-5,
+        final_norm=True,
+        interpolate_mode='bicubic',
+        interpolate_antialias=True,
+        out_indices=(8, 11),
+        init_cfg=dict(
+            type='Pretrained', checkpoint='checkpoints/dinov2_vits14.pth')),
+    channels=768,
+    out_index=(0, 1),
+    long_side=336,
+    divisor=14,
+    cache_dir='work_dirs/features/dinov2-small')

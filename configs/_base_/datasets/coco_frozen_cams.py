@@ -1,0 +1,11 @@
+# coco_frozen.py with CAM files of an earlier stage.
+_base_ = './coco_frozen.py'
+test_pipeline = [
+    dict(type='mmwsss.LoadImage'),
+    dict(type='mmwsss.LoadCAMs', cam_dir='work_dirs/cams/coco'),
+    dict(type='mmwsss.LoadMask'),
+    dict(type='mmwsss.PackWSSSInputs')
+]
+val_dataloader = None
+val_evaluator = None
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
