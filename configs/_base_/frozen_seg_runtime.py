@@ -1,5 +1,5 @@
-# seg_epoch_runtime.py for segmentation models on frozen features.
-_base_ = './seg_epoch_runtime.py'
+# frozen_runtime.py for segmentation models, which have no CAMs.
+_base_ = './frozen_runtime.py'
 custom_hooks = [
     # Mean and deviation of the features, before the first step.
     dict(type='mmwsss.FeatureStatisticsHook'),

@@ -5,3 +5,14 @@ _base_ = [
     '../_base_/schedules/adamw_linear.py', '../_base_/frozen_runtime.py'
 ]
 model = dict(backbone=dict(networks=[_base_.efficientnet_lite2]))
+# Three epochs of 16 images.
+train_cfg = dict(max_iters=2000, val_interval=2000)
+param_scheduler = [
+    dict(
+        type='PolyLR',
+        power=1.,
+        eta_min=0.,
+        begin=0,
+        end=2000,
+        by_epoch=False)
+]

@@ -15,4 +15,6 @@ model = dict(
             type='mmwsss.FrozenAffinity',
             network=dict(_base_.dinov2_small, channels=384, out_index=0)),
         dict(type='mmwsss.PAMR')
-    ])
+    ],
+    # PAMR on larger photographs takes long.
+    test_cfg=dict(long_side=640))

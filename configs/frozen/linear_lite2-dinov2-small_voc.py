@@ -16,3 +16,14 @@ model = dict(
             network=dict(_base_.dinov2_small, channels=384, out_index=0)),
         dict(type='mmwsss.PAMR')
     ])
+# Three epochs of 16 images.
+train_cfg = dict(max_iters=2000, val_interval=2000)
+param_scheduler = [
+    dict(
+        type='PolyLR',
+        power=1.,
+        eta_min=0.,
+        begin=0,
+        end=2000,
+        by_epoch=False)
+]

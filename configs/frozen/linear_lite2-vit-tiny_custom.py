@@ -12,4 +12,6 @@ model = dict(
             type='mmwsss.FrozenAffinity',
             network=dict(_base_.vit_tiny, channels=192, out_index=0)),
         dict(type='mmwsss.PAMR')
-    ])
+    ],
+    # PAMR on larger photographs takes long.
+    test_cfg=dict(long_side=640))

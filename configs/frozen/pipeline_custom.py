@@ -3,7 +3,7 @@
 # together. Do not edit it: tools/dataset_converters/custom.py and
 # tools/masks_from_tags.py write a pipeline that inherits this one and knows
 # your images and classes.
-_base_ = '../_base_/pipelines/frozen.py'
+_base_ = '../_base_/pipelines/frozen_labels.py'
 variables = dict(
     classifier='configs/frozen/cam_lite2_custom.py',
     # Results on the training images are scored with their masks.

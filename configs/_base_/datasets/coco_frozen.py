@@ -12,7 +12,6 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=16,
-    sampler=dict(type='mmwsss.SeededSampler', shuffle=True),
     dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -11,6 +11,9 @@ test_pipeline = [
     dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.PackWSSSInputs')
 ]
-train_dataloader = dict(num_workers=1, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(
+    num_workers=1,
+    sampler=dict(type='mmwsss.InfiniteSeededSampler', shuffle=True),
+    dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -1,61 +1,7 @@
-# From image-level labels to a segmentation model on frozen features: a linear
-# classifier, its CAMs, their affinity, labels of sure pixels, a linear
-# segmentation head, which is scored after each of its refiners.
-# A pipeline config sets the other variables; see docs/frozen.md.
-variables = dict(
-    # Of all trainings.
-    seed=0,
-    # Settings of all trainings, e.g. 'train_dataloader.num_workers=8'.
-    train_options='',
-    # What the table shows, and options of tools/evaluate_masks.py; e.g.
-    # 'mIoU_subset' and '--report-classes background cat'.
-    metric='mIoU',
-    mask_options='')
+# frozen_labels.py, and tests of the model on other images, with and without
+# image-level labels, scored after each of its refiners.
+_base_ = './frozen_labels.py'
 stages = dict(
-    classify=dict(
-        command='tools/train.py {classifier} --work-dir {dir} --resume '
-        '--cfg-options randomness.seed={seed} {train_options}',
-        outputs=dict(run='{dir}/last_checkpoint')),
-    cams=dict(
-        command='tools/test.py {classifier} {classify.run} --train-images '
-        '--out {dir}/maps --work-dir {dir}',
-        score='tools/evaluate_cams.py {dir}/maps {scored_on} '
-        '--out {dir}/metrics.json',
-        metrics='{dir}/metrics.json',
-        rows={
-            'CAM, training images, fixed threshold': '{metric}_fixed',
-            'CAM, training images, best threshold *': '{metric}'
-        },
-        outputs=dict(maps='{dir}/maps')),
-    affinity=dict(
-        command='tools/test.py {affinity} --train-images --out {dir} '
-        '--work-dir {dir} --cfg-options '
-        'test_dataloader.dataset.pipeline.1.cam_dir={cams.maps}',
-        score='tools/evaluate_cams.py {dir}/cams {scored_on} '
-        '--out {dir}/metrics.json',
-        metrics='{dir}/metrics.json',
-        rows={
-            '+ affinity, training images, fixed threshold': '{metric}_fixed',
-            '+ affinity, training images, best threshold *': '{metric}'
-        },
-        outputs=dict(maps='{dir}/cams', masks='{dir}/masks')),
-    labels=dict(
-        command='tools/refine_cams.py {labels} --cams {affinity.maps} '
-        '--out {dir}/masks --workers {workers}',
-        score='tools/evaluate_masks.py {dir}/masks --config {scored_on} '
-        '{mask_options} --out {dir}/metrics.json',
-        metrics='{dir}/metrics.json',
-        rows={
-            'labels, training images, sure pixels only': '{metric}',
-            'pixels that are not sure, %': 'ignored'
-        },
-        outputs=dict(masks='{dir}/masks')),
-    segment=dict(
-        command='tools/train.py {segmentor} --work-dir {dir} --resume '
-        '--cfg-options randomness.seed={seed} '
-        'train_dataloader.dataset.mask_dir={labels.masks} '
-        '{train_options}',
-        outputs=dict(run='{dir}/last_checkpoint')),
     test=dict(
         command='tools/test.py {segmentor} {segment.run} --work-dir {dir} '
         '--out {dir}/masks',
@@ -77,14 +23,6 @@ stages = dict(
         },
         outputs=dict(masks='{dir}/masks')))
 gallery = dict(
-    train=dict(
-        config='{classifier}',
-        train_images=True,
-        columns={
-            'CAM': '{cams.maps}',
-            '+ affinity': '{affinity.maps}',
-            'labels': '{labels.masks}'
-        }),
     val=dict(
         config='{segmentor}',
         columns={

@@ -39,6 +39,10 @@ class RefinedSegmentor(BaseSegmentor):
         test_cfg (dict, optional): With keys
 
             - ``use_image_labels`` (bool): As above. Defaults to False.
+            - ``long_side`` (int, optional): Images that are longer, in
+              pixels, are refined at this size, and probabilities enlarged
+              afterwards; time and memory then stay bounded. None refines
+              every image at its input size. Defaults to None.
 
         data_preprocessor (dict, optional): See mmseg.
         init_cfg (dict, optional): Initialisation. Defaults to None.
@@ -46,7 +50,7 @@ class RefinedSegmentor(BaseSegmentor):
     Raises:
         ValueError: If the model has a single output channel.
     """
-    TEST_DEFAULTS = dict(use_image_labels=False)
+    TEST_DEFAULTS = dict(use_image_labels=False, long_side=None)
 
     def __init__(self,
                  segmentor: dict,
@@ -115,15 +119,24 @@ class RefinedSegmentor(BaseSegmentor):
         """
         if data_samples is None:
             data_samples = [SegDataSample() for _ in inputs]
-        metas = [self._meta(s, inputs) for s in data_samples]
+        size, scale = tuple(inputs.shape[-2:]), 1.
+        if self.test_cfg['long_side'] is not None:
+            scale = min(self.test_cfg['long_side'] / max(size), 1.)
+            size = tuple(max(round(s * scale), 1) for s in size)
+        metas = [self._meta(s, inputs, size) for s in data_samples]
         infer = getattr(self.segmentor, 'inference',
                         self.segmentor.encode_decode)
         logits = infer(inputs, metas).float()
         images = self._grey_levels(inputs)
+        if scale < 1:
+            images = F.interpolate(
+                images, size, mode='bilinear', antialias=True)
         for one, image, sample, meta in zip(logits, images, data_samples,
                                             metas):
             padding = meta['padding_size']
-            h, w = (image.shape[-2] - padding[3], image.shape[-1] - padding[1])
+            h, w = (
+                max(side - round(pad * scale), 1)
+                for side, pad in zip(size, (padding[3], padding[1])))
             try:
                 steps = self.refine(
                     self._probabilities(one[:, :h, :w], sample),
@@ -131,11 +144,14 @@ class RefinedSegmentor(BaseSegmentor):
             except ValueError as error:
                 raise ValueError(f'Image {sample.get("img_id", "?")}: '
                                  f'{error}') from error
-            steps = [self._at_original(step, meta) for step in steps]
-            masks = torch.stack([step.argmax(dim=0) for step in steps])
+            masks = []
+            for step in steps:
+                found = self._at_original(step, meta)
+                masks.append(found.argmax(dim=0))
+            masks = torch.stack(masks)
             sample.set_data(
                 dict(
-                    seg_logits=PixelData(data=steps[-1]),
+                    seg_logits=PixelData(data=found),
                     pred_sem_seg=PixelData(data=masks[-1:]),
                     step_sem_seg=PixelData(data=masks)))
             sample.set_metainfo(dict(step_names=self.step_names))
@@ -152,7 +168,9 @@ class RefinedSegmentor(BaseSegmentor):
         return names
 
     @staticmethod
-    def _meta(sample: SegDataSample, inputs: Tensor) -> dict:
+    def _meta(sample: SegDataSample, inputs: Tensor,
+              size: Tuple[int, int]) -> dict:
+        """What mmseg's heads and this class read of a sample."""
         shape = tuple(inputs.shape[-2:])
         meta = dict(
             ori_shape=shape,
@@ -163,8 +181,8 @@ class RefinedSegmentor(BaseSegmentor):
         # What test-time padding of the preprocessor is called.
         meta['padding_size'] = meta.pop('img_padding_size',
                                         meta['padding_size'])
-        # ``whole_inference`` resizes to this; padding is cut off after it.
-        meta['img_shape'] = meta['pad_shape'] = shape
+        # The head resizes its logits to this; padding is cut off after it.
+        meta['img_shape'] = meta['pad_shape'] = size
         return meta
 
     def _grey_levels(self, inputs: Tensor) -> Tensor:
