@@ -4,10 +4,11 @@ from .affinity_loss import (affinity_loss, affinity_terms, displacement_terms,
 from .balanced_cross_entropy import BalancedCrossEntropy
 from .dense_energy_loss import DenseEnergyLoss
 from .info_nce import info_nce
+from .multilabel_loss import multilabel_loss
 from .saliency_loss import SaliencyLoss
 
 __all__ = [
     'BalancedCrossEntropy', 'DenseEnergyLoss', 'SaliencyLoss',
     'affinity_loss', 'affinity_terms', 'displacement_terms', 'global_means',
-    'info_nce'
+    'info_nce', 'multilabel_loss'
 ]
