@@ -37,8 +37,8 @@ class LabelStudioReader(TagReader):
         if look.header:
             return 'annotation_id' in look.header
         entry = look.entry
-        return ('annotation_id' in entry or 'data' in entry
-                and ('annotations' in entry or 'completions' in entry))
+        return 'annotation_id' in entry or 'data' in entry and any(
+            k in entry for k in ('annotations', 'completions', 'predictions'))
 
     def read(self, path: Path, options: ReadOptions) -> TagFile:
         collector = TagCollector(path, options.root)

@@ -7,9 +7,6 @@ from .images import ToolNames, nfc
 from .json_lists import load_json
 from .tag_file import Look, ReadOptions, TagCollector, TagFile, TagReader
 
-#: Labels of pixels, not of objects.
-_NO_LABELS = ('__ignore__', '_background_')
-
 
 class LabelMeReader(TagReader):
     """A folder of such files, or one; flags and labels of shapes count."""
@@ -21,7 +18,8 @@ class LabelMeReader(TagReader):
 
     def matches(self, look: Look) -> bool:
         if look.is_dir:
-            return any(n.lower().endswith('.json') for n in look.names)
+            file = look.first_json
+            return file is not None and self.matches(Look(file))
         members = look.members
         return 'imagePath' in members or {'shapes', 'flags'} <= set(members)
 
@@ -74,6 +72,5 @@ def _labels(content: Any, file: Path) -> List[str]:
         label = shape.get('label') if isinstance(shape, dict) else None
         if not isinstance(label, str) or not label.strip():
             raise ValueError(f'A shape in {file} has no label.')
-        if label not in _NO_LABELS:
-            labels.append(label)
+        labels.append(label)
     return labels

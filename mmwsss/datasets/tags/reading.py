@@ -28,6 +28,8 @@ READERS: Dict[str, TagReader] = {
 }
 #: Their names, and that of pickled vectors, which know no names of classes.
 FORMATS = (*READERS, 'npy')
+#: Labels of pixels, not of objects, as LabelMe calls them.
+SPECIAL = ('__ignore__', '_background_')
 #: Tags that say that an image shows none of the classes, letters alone.
 NO_CLASS = ('nofinding', 'nofindings', 'none', 'nothing')
 #: The same, unless an image has another tag beside it.
@@ -130,12 +132,9 @@ def find_format(path: PathLike) -> str:
 def _find_folder(look: Look, found: List[str]) -> str:
     if len(found) == 1:
         return found[0]
-    if 'labelme' in found and 'folders' in found and 'xml' not in found:
-        # LabelMe's files may lie beside pictures in folders.
-        json = sum(n.lower().endswith('.json') for n in look.names)
-        folders = sum((look.path / n).is_dir() for n in look.names)
-        if json > folders:
-            return 'labelme'
+    if set(found) == {'labelme', 'folders'} and \
+            look.first_json.parent == look.path:
+        return 'labelme'  # Further files lie in folders.
     if found:
         kinds = dict(xml='XML files', folders='folders', labelme='JSON files')
         raise ValueError(
@@ -167,8 +166,9 @@ def _leave_out_no_class(file: TagFile, keep: Set[str]) -> None:
             plain(name) in NO_CLASS
             or plain(name) in PERHAPS_NO_CLASS and name not in beside)
     }
-    if not drop or drop >= set(file.classes):
-        return  # Without another class these must be meant.
+    if drop >= set(file.classes):
+        drop = set()  # Without another class these must be meant.
+    drop.update(SPECIAL)
 
     def rest(names: Tuple[str, ...]) -> Tuple[str, ...]:
         return tuple(n for n in names if n not in drop)
@@ -179,7 +179,7 @@ def _leave_out_no_class(file: TagFile, keep: Set[str]) -> None:
         i: rest(names)
         for i, names in file.unknown.items() if rest(names)
     }
-    for name in sorted(drop):
+    for name in sorted(drop - set(SPECIAL)):
         file.notes.append(
             f'{name!r} ({counts.get(name, 0)} image(s)) is no class here: '
             'such images show none of the others. To make it one, name it '

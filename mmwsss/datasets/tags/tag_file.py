@@ -112,6 +112,18 @@ class Look:
                       and p.name != '__MACOSX')
 
     @cached_property
+    def first_json(self) -> Optional[Path]:
+        """A JSON file in a folder, else in one of the folders in it."""
+        folders = [self.path / n for n in self.names
+                   if (self.path / n).is_dir()]
+        for folder in (self.path, *folders) if self.is_dir else ():
+            for file in sorted(folder.iterdir()):
+                if file.suffix.lower() == '.json' and \
+                        not file.name.startswith('.'):
+                    return file
+        return None
+
+    @cached_property
     def members(self) -> Dict[str, Any]:
         """The first members of a JSON object; of arrays ``[element]``."""
         found: Dict[str, Any] = {}

@@ -364,6 +364,23 @@ def test_labelme_beside_other_folders(tmp_path):
     assert file.tags == {'a/p0': ('cat', )}
 
 
+def test_labelme_in_folders(tmp_path):
+    labelme(tmp_path / 'p0.json', 'p0.jpg', None, 'cat')
+    labelme(tmp_path / 'deep/p1.json', 'p1.jpg', None, 'dog')
+    assert find_format(tmp_path) == 'labelme'
+    assert read_tags(tmp_path).tags == {'deep/p1': ('dog', ), 'p0': ('cat', )}
+    # The folder may be that of a class, too: nobody can tell.
+    (tmp_path / 'p0.json').unlink()
+    with pytest.raises(ValueError, match='holds both JSON files and folders'):
+        read_tags(tmp_path)
+    assert len(read_tags(tmp_path, 'labelme').tags) == 1
+    # Another JSON file beside folders of classes does not matter.
+    write(tmp_path / 'deep/p1.json', '{}')
+    save(tmp_path / 'deep/p1.jpg')
+    write(tmp_path / 'info.json', '{"license": "none"}')
+    assert read_tags(tmp_path).format == 'folders'
+
+
 REGIONS = dict(p0=['cat'], p1=['dog', 'dog'], p2=['dog', 'cat'], p3=[])
 
 
