@@ -61,8 +61,10 @@ setup(
     extras_require={
         # Has to be compiled; without it a torch implementation runs.
         'crf': ['pydensecrf2'],
+        # Tags in .xlsx files.
+        'excel': ['openpyxl'],
         'test': [
-            'pytest', 'pytest-xdist', 'ruff', 'pydensecrf2', 'pycocotools'
+            'pytest', 'pytest-xdist', 'ruff', 'pydensecrf2', 'openpyxl'
         ],
     },
     cmdclass={'build_py': BuildWithConfigs},

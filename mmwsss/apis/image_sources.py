@@ -8,7 +8,7 @@ from typing import Callable, List, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from mmwsss.datasets.tag_files import IMAGE_SUFFIXES
+from mmwsss.datasets.tags import IMAGE_SUFFIXES
 
 #: What is taken for a video.
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg',

@@ -9,7 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mmwsss.datasets.proposals import proposal_paths, write_proposals
-from mmwsss.datasets.tag_files import find_images
+from mmwsss.datasets.tags import find_images
 from mmwsss.datasets.transforms.loading import read_image
 from mmwsss.utils.io import make_folder, remove_temporary
 

@@ -6,7 +6,7 @@ from .image_level import ImageLevelDataset
 from .pseudo_mask import PseudoMaskDataset
 from .samplers import InfiniteSeededSampler, SeededSampler
 from .shapes import ShapesDataset, generate_shapes
-from .tag_files import TagFile, read_tags
+from .tags import TagFile, read_tags
 from .voc import VOCImageLevelDataset
 
 __all__ = [

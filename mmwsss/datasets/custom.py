@@ -3,8 +3,8 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (Dict, Iterable, List, Mapping, Optional, Sequence, Set,
-                    Tuple, Union)
+from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
+                    Set, Tuple, Union)
 
 from mmengine.utils import track_iter_progress
 from PIL import Image
@@ -14,7 +14,7 @@ from mmwsss.utils.io import atomic_write
 from .image_labels import (Labels, labels_from_mask, select_labels,
                            tags_to_indices, write_image_labels)
 from .image_level import _some
-from .tag_files import find_images, missing_images, nfc, read_tags
+from .tags import find_images, missing_images, nfc, read_tags
 from .transforms.loading import read_image, read_mask
 
 PathLike = Union[str, Path]
@@ -31,7 +31,7 @@ class CustomData:
         masks (Path, optional): Folder of the masks.
         format (str): Format of the tags.
         classes (tuple[str, ...]): Names without background.
-        labels (dict[str, tuple[int, ...]]): Image id -> classes.
+        labels (Labels): Image id -> classes, and those that are unknown.
         lists (dict[str, list[str]]): ``train`` and ``val`` -> image ids.
         notes (list[str]): What a person should know.
     """
@@ -56,11 +56,12 @@ def read_custom(tags: PathLike,
                 classes: Optional[Sequence[str]] = None,
                 val: float = 0.1,
                 seed: int = 0,
-                check_images: bool = True) -> CustomData:
+                check_images: bool = True,
+                columns: Optional[Mapping[str, Any]] = None) -> CustomData:
     """Read and check images with tags of any format; writes nothing.
 
     Args:
-        tags (str | Path): See :func:`~mmwsss.datasets.tag_files.read_tags`.
+        tags (str | Path): See :func:`~mmwsss.datasets.tags.read_tags`.
         images (str | Path, optional): Folder of the images. Defaults to the
             folder of the tags: that which holds the file, that of the class
             folders, ``JPEGImages`` beside a folder of XML files.
@@ -74,6 +75,8 @@ def read_custom(tags: PathLike,
             image of a class is never taken. Defaults to 0.1.
         seed (int): Decides which. Defaults to 0.
         check_images (bool): Whether to read every image. Defaults to True.
+        columns (Mapping, optional): Names of columns or keys of the tags, see
+            ``read_tags``.
 
     Returns:
         CustomData: What is there.
@@ -87,7 +90,7 @@ def read_custom(tags: PathLike,
                          'at least 0 and below 1.')
     tags = Path(tags)
     root = Path(images) if images is not None else _image_folder(tags)
-    file = read_tags(tags, format, root)
+    file = read_tags(tags, format, root, columns, keep=classes or ())
     names = _choose_classes(file.classes, classes, tags)
     labels = select_labels(file, names,
                            'error' if classes is None else 'drop')
@@ -104,6 +107,13 @@ def read_custom(tags: PathLike,
     _check_ids(labels)
 
     data = CustomData(root.resolve(), None, file.format, names, labels)
+    data.notes += file.notes
+    if labels.unknown:
+        data.notes.append(
+            f'{len(labels.unknown)} image(s) have classes that nobody knows '
+            f'about (-1): {_some(list(labels.unknown))}. The classification '
+            'losses leave these out; masks made from these images show only '
+            'classes that are known to be there.')
     untagged = [i for i in found if i not in labels]
     if untagged:
         data.notes.append(
@@ -254,8 +264,12 @@ def _note_gaps(data: CustomData) -> None:
     if unseen:
         data.notes.append(f'{len(unseen)} class(es) have no training image '
                           f'and cannot be learnt: {_some(unseen)}.')
-    everywhere = [name for name, count in train.items()
-                  if count == len(data.lists['train'])]
+    unknown = Counter(c for i in data.lists['train']
+                      for c in data.labels.unknown.get(i, ()))
+    everywhere = [
+        name for c, (name, count) in enumerate(train.items())
+        if count and count + unknown[c] == len(data.lists['train'])
+    ]
     if everywhere:
         data.notes.append(
             f'Every training image shows {_some(everywhere)}. A classifier '

@@ -1,43 +1,59 @@
-"""Image-level labels (tags) as files.
+"""Image-level labels: class indices of tags.
 
-Our format is JSON::
-
-    {"format": "mmwsss-image-labels", "version": 1,
-     "classes": ["cat", "dog"],
-     "labels": {"2007_000063": ["dog"], "2007_000068": []}}
-
-Other formats are read by :mod:`.tag_files`; the pickled multi-hot vectors
+Tags are read by :mod:`.tags`; the pickled multi-hot vectors
 (``cls_labels.npy``) that WSSS code bases pass around, here.
 """
 import difflib
-import json
 from collections import Counter
 from pathlib import Path
-from typing import (Dict, Iterable, Mapping, Optional, Sequence, Tuple,
-                    Union)
+from typing import Dict, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 from mmengine.logging import print_log
 
-from mmwsss.utils.io import atomic_write
+from .tags import (TagFile, find_format, read_tags, voc_xml_tags,
+                   write_image_labels)
 
-from .tag_files import (FORMAT, VERSION, TagFile, find_format, read_tags,
-                        voc_xml_tags)
-
+__all__ = [
+    'Labels', 'labels_from_mask', 'labels_from_voc_xml', 'read_image_labels',
+    'select_labels', 'tags_to_indices', 'write_image_labels'
+]
 PathLike = Union[str, Path]
-Labels = Dict[str, Tuple[int, ...]]
+
+
+class Labels(Dict[str, Tuple[int, ...]]):
+    """Image id -> sorted class indices, as a dict; and what is unknown.
+
+    Args:
+        labels (Mapping[str, tuple[int, ...]]): The classes of each image.
+        unknown (Mapping[str, tuple[int, ...]], optional): Image id -> classes
+            of which nobody knows whether the image shows them. Images of
+            which all is known are left out. Classification losses leave
+            unknown classes out.
+
+    Attributes:
+        unknown (dict[str, tuple[int, ...]]): The same.
+    """
+
+    def __init__(self,
+                 labels: Mapping[str, Tuple[int, ...]] = (),
+                 unknown: Optional[Mapping[str, Tuple[int, ...]]] = None
+                 ) -> None:
+        super().__init__(labels)
+        self.unknown = {i: u for i, u in (unknown or {}).items() if u}
 
 
 def read_image_labels(path: PathLike,
                       classes: Sequence[str],
                       allow_pickle: bool = False,
                       format: Optional[str] = None,
-                      unknown: str = 'error') -> Labels:
+                      unknown: str = 'error',
+                      root: Optional[PathLike] = None) -> Labels:
     """Read the tags of a data set.
 
     Args:
         path (str | Path): A file or folder of any format of
-            :func:`~mmwsss.datasets.tag_files.read_tags`, or ``.npy`` (pickled
+            :func:`~mmwsss.datasets.tags.read_tags`, or ``.npy`` (pickled
             dict: image id -> multi-hot vector).
         classes (Sequence[str]): The K class names without background; a
             tag's index is its position here.
@@ -47,9 +63,11 @@ def read_image_labels(path: PathLike,
         unknown (str): What to do with classes of the file that ``classes``
             lacks: 'error', or 'drop' as if nobody had tagged them.
             Defaults to 'error'.
+        root (str | Path, optional): The image folder, for files that name
+            images by absolute paths or as annotation tools do.
 
     Returns:
-        dict[str, tuple[int, ...]]: Image id -> sorted class indices.
+        Labels: Image id -> sorted class indices.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -59,7 +77,10 @@ def read_image_labels(path: PathLike,
     path, classes = Path(path), tuple(classes)
     if path.exists() and (format or find_format(path)) == 'npy':
         return _read_npy(path, classes, allow_pickle)
-    return select_labels(read_tags(path, format), classes, unknown)
+    file = read_tags(path, format, root, keep=classes)
+    for note in file.notes:
+        print_log(f'{path}: {note}', logger='current')
+    return select_labels(file, classes, unknown)
 
 
 def select_labels(file: TagFile, classes: Sequence[str],
@@ -72,7 +93,7 @@ def select_labels(file: TagFile, classes: Sequence[str],
         unknown (str): Likewise. Defaults to 'error'.
 
     Returns:
-        dict[str, tuple[int, ...]]: Image id -> sorted class indices.
+        Labels: Image id -> sorted class indices.
 
     Raises:
         ValueError: If the file has other classes, or ``unknown`` is neither.
@@ -88,14 +109,10 @@ def select_labels(file: TagFile, classes: Sequence[str],
                 f'dataset lacks: {lacking}. Its metainfo has: '
                 f"{', '.join(classes)}. To leave the others out, set "
                 "unknown_tags='drop' on the dataset.")
-        return {
-            i: tags_to_indices(names, classes, i, file.where(i))
-            for i, names in file.tags.items()
-        }
-    known = set(classes)
+        return _indices(file, classes)
     dropped = Counter(
         name for names in file.tags.values() for name in names
-        if name not in known)
+        if name not in classes)
     if dropped:
         print_log(
             f'{file.path}: tags of {len(dropped)} other class(es) are left '
@@ -103,47 +120,23 @@ def select_labels(file: TagFile, classes: Sequence[str],
                                 dropped.most_common(10)) +
             (', ..' if len(dropped) > 10 else '') + '.',
             logger='current')
-    return {
-        i: tags_to_indices([n for n in names if n in known], classes, i,
-                           file.where(i))
-        for i, names in file.tags.items()
-    }
+    return _indices(file, classes, set(classes))
 
 
-def _json(value: Union[str, Sequence[str]]) -> str:
-    """JSON that people can read in any language."""
-    return json.dumps(value, ensure_ascii=False)
+def _indices(file: TagFile,
+             classes: Sequence[str],
+             known: Optional[Set[str]] = None) -> Labels:
+    """Indices of all tags, or of those that are known."""
 
+    def of(tags: Mapping[str, Sequence[str]]) -> Dict[str, Tuple[int, ...]]:
+        return {
+            i: tags_to_indices(
+                [n for n in names if known is None or n in known], classes, i,
+                file.where(i))
+            for i, names in tags.items()
+        }
 
-def write_image_labels(path: PathLike, classes: Sequence[str],
-                       labels: Mapping[str, Iterable[int]]) -> None:
-    """Write tags in our JSON format, one image per line, atomically.
-
-    Args:
-        path (str | Path): The file.
-        classes (Sequence[str]): The K class names without background.
-        labels (Mapping[str, Iterable[int]]): Image id -> class indices.
-
-    Raises:
-        ValueError: If an index is outside 0..K-1.
-    """
-    rows = []
-    for img_id, indices in labels.items():
-        indices = sorted({int(i) for i in indices})
-        if indices and not 0 <= indices[0] <= indices[-1] < len(classes):
-            raise ValueError(f'Image {img_id} has class indices {indices}, '
-                             f'but there are {len(classes)} classes.')
-        names = [classes[i] for i in indices]
-        rows.append(f'    {_json(str(img_id))}: {_json(names)}')
-    body = ',\n'.join(rows)
-    with atomic_write(path) as temp:
-        temp.write_text(
-            '{\n'
-            f'  "format": {_json(FORMAT)},\n'
-            f'  "version": {VERSION},\n'
-            f'  "classes": {_json(list(classes))},\n'
-            '  "labels": {\n' + body + ('\n' if body else '') + '  }\n}\n',
-            encoding='utf-8')
+    return Labels(of(file.tags), of(file.unknown))
 
 
 def tags_to_indices(tags: Sequence[str], classes: Sequence[str], img_id: str,
@@ -241,7 +234,7 @@ def _read_npy(path: Path, classes: Tuple[str, ...],
     if not isinstance(content, dict):
         raise ValueError(f'Label file {path} holds no dictionary from image '
                          'id to multi-hot vector.')
-    labels = {}
+    labels, unknown = {}, {}
     for key, vector in content.items():
         img_id = str(key)
         if not isinstance(key, str) and len(img_id) == 10:
@@ -254,4 +247,5 @@ def _read_npy(path: Path, classes: Tuple[str, ...],
                 f'{vector.shape}, expected ({len(classes)},) for '
                 f'{len(classes)} classes without background.')
         labels[img_id] = tuple(int(i) for i in np.flatnonzero(vector > 0))
-    return labels
+        unknown[img_id] = tuple(int(i) for i in np.flatnonzero(vector < 0))
+    return Labels(labels, unknown)

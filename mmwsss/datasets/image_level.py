@@ -7,6 +7,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Union
 import mmengine
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from mmwsss.registry import DATASETS
@@ -15,8 +16,8 @@ from mmwsss.utils.io import read_lines
 
 from .image_labels import (Labels, labels_from_mask, labels_from_voc_xml,
                            read_image_labels, select_labels)
-from .tag_files import (TagFile, find_format, find_images, image_id,
-                        missing_images, nfc, read_tags)
+from .tags import (TagFile, find_format, find_images, image_id,
+                   missing_images, nfc, read_tags)
 from .transforms.loading import read_mask
 
 _PREPARE_VOC = 'python tools/dataset_converters/voc.py PATH/TO/VOC2012'
@@ -58,7 +59,7 @@ class ImageLevelDataset(BaseSegDataset):
         labels_from (str, optional): Instead of ``labels_file``: ``'xml'``
             reads VOC annotations, ``'masks'`` derives the tags from masks.
         labels_format (str, optional): Format of ``labels_file`` where it
-            cannot be seen; see :mod:`~mmwsss.datasets.tag_files`.
+            cannot be seen; see :mod:`~mmwsss.datasets.tags`.
         unknown_tags (str): What to do with classes of ``labels_file`` that
             ``metainfo`` lacks: 'error', or 'drop' to leave them out.
             Defaults to 'error'.
@@ -143,6 +144,10 @@ class ImageLevelDataset(BaseSegDataset):
         self.check_files = check_files
         self.allow_pickle = allow_pickle
         self.saliency_suffix = saliency_suffix
+        self.image_folder = {
+            **self.PREFIX,
+            **(data_prefix or {})
+        }['img_path']
         self._tag_file: Optional[TagFile] = None
         self._images: Dict[str, str] = {}
         super().__init__(
@@ -175,9 +180,17 @@ class ImageLevelDataset(BaseSegDataset):
                                  or find_format(path)) == 'npy':
             # What is missing is said when the data are read.
             return metainfo
-        self._tag_file = read_tags(path, self.labels_format)
+        self._tag_file = read_tags(path, self.labels_format,
+                                   self._image_root(data_root))
+        for note in self._tag_file.notes:
+            print_log(f'{path}: {note}', logger='current')
         return dict(
             metainfo or {}, classes=('background', *self._tag_file.classes))
+
+    def _image_root(self, data_root: Optional[str]) -> Optional[str]:
+        """The image folder, for names as annotation tools write them."""
+        root = os.path.join(data_root or '', self.image_folder)
+        return root if os.path.isdir(root) else None
 
     def _update_palette(self) -> list:
         """VOC's colours where there are none."""
@@ -222,9 +235,10 @@ class ImageLevelDataset(BaseSegDataset):
 
         Returns:
             list[dict]: Per image ``img_path``, ``img_id``, ``gt_label``
-            int64 (k,), ``num_classes`` (K), ``seg_map_path`` only with
-            ``with_masks``, and ``saliency_path`` only if ``data_prefix`` has
-            one.
+            int64 (k,), ``num_classes`` (K), ``unknown_label`` int64 (u,) of
+            classes that nobody knows about, only where there are some,
+            ``seg_map_path`` only with ``with_masks``, and ``saliency_path``
+            only if ``data_prefix`` has one.
         """
         self._check_folder()
         labels = self._read_tags() if self.labels_file else None
@@ -255,7 +269,10 @@ class ImageLevelDataset(BaseSegDataset):
             if not ids:
                 raise ValueError(f'No image of {self.ann_file} has a tag.')
         self._tag_file = None  # Large ones need not stay in memory.
-        return [self._data_info(i, labels[i]) for i in ids]
+        unknown = getattr(labels, 'unknown', {})
+        return [
+            self._data_info(i, labels[i], unknown.get(i, ())) for i in ids
+        ]
 
     def _check_folder(self) -> None:
         if self.data_root is not None and not os.path.isdir(self.data_root):
@@ -269,7 +286,8 @@ class ImageLevelDataset(BaseSegDataset):
                                  self.unknown_tags)
         return read_image_labels(self.labels_file, self.classes,
                                  self.allow_pickle, self.labels_format,
-                                 self.unknown_tags)
+                                 self.unknown_tags,
+                                 self._image_root(self.data_root))
 
     def _find_images(self, ids: List[str]) -> None:
         """Look up the file of each image, whatever its ending."""
@@ -294,7 +312,10 @@ class ImageLevelDataset(BaseSegDataset):
     def _path(self, img_id: str, key: str, suffix: str) -> str:
         return os.path.join(self.data_prefix[key], img_id + suffix)
 
-    def _data_info(self, img_id: str, label: Sequence[int]) -> dict:
+    def _data_info(self,
+                   img_id: str,
+                   label: Sequence[int],
+                   unknown: Sequence[int] = ()) -> dict:
         if self.img_suffix == 'any':
             img_path = os.path.join(self.data_prefix['img_path'],
                                     self._images[nfc(img_id)])
@@ -308,6 +329,8 @@ class ImageLevelDataset(BaseSegDataset):
             label_map=None,
             reduce_zero_label=False,
             seg_fields=[])
+        if len(unknown):
+            info['unknown_label'] = np.array(unknown, dtype=np.int64)
         if self.with_masks:
             info['seg_map_path'] = self._path(img_id, 'seg_map_path',
                                               self.seg_map_suffix)

@@ -68,7 +68,9 @@ class ViewOutput:
 
     Args:
         image (Tensor): The normalised input (N, 3, H, W) of this view.
-        labels (Tensor, optional): Multi-hot tags (N, K).
+        labels (Tensor, optional): Multi-hot tags (N, K). Classes that nobody
+            knows about are nan: whoever compares scores with tags leaves
+            them out, as :func:`~mmwsss.models.losses.multilabel_loss` does.
         fields (dict): Fields that are known already. Beside the above,
             transformers give ``grid``, rows and columns of patch tokens, and
             ``num_prefix_tokens``, the tokens before the first patch.

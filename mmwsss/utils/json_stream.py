@@ -33,7 +33,7 @@ def iter_members(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'There is no file {path}.')
-    with path.open(encoding='utf-8') as file:
+    with path.open(encoding='utf-8-sig') as file:
         text = _Text(file, path, chunk)
         text.take('{')
         mark = ',' if text.peek() != '}' else text.take('}')
@@ -52,6 +52,29 @@ def iter_members(
         text.where = ''
         if text.peek():
             text.fail('something follows the end of the object')
+
+
+def first_element(path: Union[str, Path], chunk: int = 1 << 20) -> Any:
+    """The first element of a JSON file that holds an array.
+
+    Args:
+        path (str | Path): The file.
+        chunk (int): Characters to read at once. Defaults to 1 MB.
+
+    Returns:
+        Any: The element; None if the file holds no array, an empty one, or
+        no JSON.
+    """
+    path = Path(path)
+    with path.open(encoding='utf-8-sig') as file:
+        text = _Text(file, path, chunk)
+        try:
+            if text.peek() == '[':
+                text.take('[')
+                return text.value()
+        except ValueError:
+            pass  # Who reads the file will say what is wrong.
+    return None
 
 
 def _elements(text: '_Text', key: str) -> Iterator[Tuple[str, int, Any]]:

@@ -2,14 +2,14 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Iterable, List
+from typing import Any, Dict, Iterable, List
 
 from mmengine.config import Config
 
 from mmwsss.apis.custom_config import check_config, configs_for
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
-from mmwsss.datasets.tag_files import FORMATS
+from mmwsss.datasets.tags import FORMATS
 from mmwsss.utils.io import atomic_write
 
 
@@ -24,9 +24,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         'photos/tags.csv data/photos')
     parser.add_argument(
         'tags',
-        help='csv or JSON file (also instances of COCO), folder of VOC XML '
-        'files, or folder with one folder of images per class; see '
-        'docs/data.md')
+        help='csv, Excel or JSON file, export of Label Studio, CVAT, LabelMe, '
+        'VIA or Datumaro, instances of COCO, folder of VOC XML files, or '
+        'folder with one folder of images per class; see docs/data.md')
     parser.add_argument('out', help='folder to write to')
     parser.add_argument(
         '--images',
@@ -36,6 +36,14 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--format',
         choices=[f for f in FORMATS if f != 'npy'],
         help='format of the tags (default: look at them)')
+    parser.add_argument(
+        '--columns',
+        nargs='+',
+        default=[],
+        metavar='KEY=NAME',
+        help='how columns (or keys of JSON) are called, e.g. image=Path '
+        'labels=Finding, or labels=cat,dog for a column per class '
+        '(default: look at them)')
     parser.add_argument(
         '--classes',
         nargs='+',
@@ -107,6 +115,31 @@ def missing_weights(configs: Iterable[Path]) -> List[str]:
     return sorted(set(found))
 
 
+def parse_columns(pairs: Iterable[str]) -> Dict[str, Any]:
+    """``image=A labels=B labels=C`` as ``dict(image='A', labels=['B', 'C'])``.
+
+    Args:
+        pairs (Iterable[str]): Of the command line.
+
+    Returns:
+        dict: For :func:`~mmwsss.datasets.tags.read_tags`.
+
+    Raises:
+        ValueError: If a pair is none, or its key is unknown.
+    """
+    columns: Dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, name = pair.partition('=')
+        if not equals or not name or key not in ('image', 'labels'):
+            raise ValueError(f'--columns {pair}: must be image=NAME or '
+                             'labels=NAME.')
+        if key == 'labels':
+            columns.setdefault(key, []).append(name)
+        else:
+            columns[key] = name
+    return columns
+
+
 def convert(args: argparse.Namespace) -> None:
     data = read_custom(
         args.tags,
@@ -116,7 +149,8 @@ def convert(args: argparse.Namespace) -> None:
         args.classes,
         args.val,
         args.seed,
-        check_images=not args.no_check)
+        check_images=not args.no_check,
+        columns=parse_columns(args.columns))
     show(data)
     configs = configs_for(
         args.base or ['configs/cam/cam_r50_custom.py'],

@@ -19,7 +19,8 @@ class PackWSSSInputs(BaseTransform):
     ``data_samples`` is a ``SegDataSample`` with
 
     - ``gt_label``: ``LabelData`` with ``label`` int64 (k,), class indices
-      without background, and ``score`` float32 (K,), the multi-hot vector;
+      without background, and ``score`` float32 (K,), the multi-hot vector,
+      nan for classes of which nobody knows whether the image shows them;
     - ``cams`` float32 (k, h, w) and ``class_ids`` int64 (k,), the class maps
       of an earlier stage, where the pipeline loaded them;
     - ``gt_sem_seg`` int64 (1, h, w), ``valid_mask`` bool (1, h, w) and
@@ -60,6 +61,8 @@ class PackWSSSInputs(BaseTransform):
                 np.asarray(results['gt_label'], dtype=np.int64))
             score = torch.zeros(results['num_classes'])
             score[label] = 1
+            score[np.asarray(results.get('unknown_label', ()), int)] = \
+                float('nan')
             sample.gt_label = LabelData(label=label, score=score)
         if 'cams' in results:
             sample.set_data(

@@ -2,11 +2,12 @@
 from abc import ABCMeta, abstractmethod
 from typing import Optional
 
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+
+from ..losses.multilabel_loss import multilabel_loss
 
 
 class ClassHead(BaseModule, metaclass=ABCMeta):
@@ -74,10 +75,10 @@ class ClassHead(BaseModule, metaclass=ABCMeta):
         """Multi-label soft margin loss of a view against its tags.
 
         Args:
-            view (ViewOutput): View with ``logits`` and ``labels`` (N, K).
+            view (ViewOutput): View with ``logits`` and ``labels`` (N, K),
+                nan for classes that nobody knows about, which are left out.
 
         Returns:
             Tensor: Scalar, the mean over classes and images, weighted.
         """
-        return self.loss_weight * F.multilabel_soft_margin_loss(
-            view.logits, view.labels)
+        return self.loss_weight * multilabel_loss(view.logits, view.labels)

@@ -63,11 +63,13 @@ class LabelConditionedHead(BaseModule):
 
         Args:
             feats (Tensor): (N, C, h, w).
-            labels (Tensor): Multi-hot tags (N, K).
+            labels (Tensor): Multi-hot tags (N, K). Classes that nobody
+                knows about (nan) count as absent, as in the seeds.
 
         Returns:
             Tensor: (N, C, h, w).
         """
+        labels = labels.nan_to_num(0.)
         return feats * self.label_encoder(labels)[..., None, None]
 
     def classify(self, feats: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ from .balanced_cross_entropy import BalancedCrossEntropy
 from .capped_cross_entropy import CappedCrossEntropy, loss_caps
 from .dense_energy_loss import DenseEnergyLoss
 from .info_nce import info_nce
+from .multilabel_loss import multilabel_loss
 from .saliency_loss import SaliencyLoss
 
 __all__ = [
     'BalancedCrossEntropy', 'CappedCrossEntropy', 'DenseEnergyLoss',
     'SaliencyLoss', 'affinity_loss', 'affinity_terms', 'displacement_terms',
-    'global_means', 'info_nce', 'loss_caps'
+    'global_means', 'info_nce', 'loss_caps', 'multilabel_loss'
 ]

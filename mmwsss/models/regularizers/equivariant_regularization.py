@@ -110,9 +110,10 @@ class Present(NamedTuple):
 
     @classmethod
     def of(cls, labels: Tensor) -> 'Present':
-        """Of multi-hot tags (N, K)."""
+        """Of multi-hot tags (N, K); what nobody knows is not present."""
+        labels = labels.float().nan_to_num(0.)
         longest = max(int((labels > 0).sum(dim=1).max()), 1)
-        tags, ids = labels.float().topk(longest, dim=1)
+        tags, ids = labels.topk(longest, dim=1)
         return cls(ids, tags[..., None, None])
 
     def select(self, maps: Tensor, size: Tuple[int, int],

@@ -28,7 +28,7 @@ def background_target(cams: Tensor,
 
     Args:
         cams (Tensor): Raw class maps (N, K, h, w).
-        labels (Tensor): Multi-hot tags (N, K).
+        labels (Tensor): Multi-hot tags (N, K); nan where nobody knows.
         threshold (float): Of the sum of the present maps' positive parts,
             each divided by its maximum + 1e-5; background is below.
             Defaults to 0.05.
@@ -41,6 +41,22 @@ def background_target(cams: Tensor,
     maps = maps / (maps.amax(dim=(2, 3), keepdim=True) + 1e-5)
     shown = torch.where(labels[..., None, None] > 0, maps, 0).sum(dim=1)
     return (shown < threshold).float()
+
+
+def background_weight(cams: Tensor, labels: Tensor,
+                      target: Tensor) -> Tensor:
+    """Leaves out background that may be an object.
+
+    Args:
+        cams (Tensor): Raw class maps (N, K, h, w).
+        labels (Tensor): Multi-hot tags (N, K); nan where nobody knows.
+        target (Tensor): Of :func:`background_target`, (N, h, w).
+
+    Returns:
+        Tensor: float32 (N, h, w), 0 for background where a class shows that
+        nobody knows about, else 1.
+    """
+    return 1 - target * (1 - background_target(cams, labels.isnan()))
 
 
 def finite(x: Tensor) -> Tensor:
@@ -374,10 +390,12 @@ class FineGrainedBackgroundContrast(Regularizer):
             if self.seg_weight > 0:
                 apart = self.seg_norm(raw_bg.float()).relu()
                 logits = self.seg_conv(self.seg_dropout(apart))
-                target = background_target(
-                    resize(cams.detach().float(), logits.shape[2:]), labels)
+                cams = resize(cams.detach().float(), logits.shape[2:])
+                target = background_target(cams, labels)
+                weight = background_weight(cams, labels, target)
                 losses['loss_background_seg'] = self.seg_weight * \
-                    F.binary_cross_entropy_with_logits(logits[:, 0], target)
+                    F.binary_cross_entropy_with_logits(
+                        logits[:, 0], target, weight)
             if self.sim_weight > 0:
                 losses['loss_similarity'] = self.sim_weight * \
                     F.cosine_similarity(z_fg, apart, dim=1, eps=EPS).mean()

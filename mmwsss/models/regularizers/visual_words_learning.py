@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import ViewOutput
 
+from ..losses.multilabel_loss import multilabel_loss
 from .regularizer import Regularizer
 
 #: Below this a vector counts as zero when it is brought to unit length.
@@ -360,7 +361,7 @@ class VisualWordsLearning(Regularizer):
         if self.histogram_weight > 0:
             soft, ids = assign_words(x, self.codebook, self.temperature)
             losses['loss_histogram'] = self.histogram_weight * \
-                F.multilabel_soft_margin_loss(
+                multilabel_loss(
                     self.histogram_head(soft.sum(dim=(2, 3))), labels)
         else:
             with torch.no_grad():

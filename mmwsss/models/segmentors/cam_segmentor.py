@@ -418,8 +418,9 @@ class CAMSegmentor(BaseSegmentor):
         if other is not None:
             losses['loss_cls_view2'] = self.decode_head.loss(other)
         self.add_terms(losses, view, other, frames, inputs, data_samples)
-        right = (view.logits.detach() > 0) == (labels > 0.5)
-        losses['acc_tags'] = 100 * right.float().mean()
+        known = ~labels.isnan()
+        right = ((view.logits.detach() > 0) == (labels > 0.5)) & known
+        losses['acc_tags'] = 100 * right.sum() / known.sum().clamp(min=1)
         return view, losses
 
     def add_terms(self, losses: Dict[str, Tensor], view: ViewOutput,
@@ -450,7 +451,7 @@ class CAMSegmentor(BaseSegmentor):
 
     def stack_labels(self, data_samples: List[SegDataSample],
                      inputs: Tensor) -> Tensor:
-        """Multi-hot tags (N, K) of a batch.
+        """Multi-hot tags (N, K) of a batch; nan where nobody knows.
 
         Args:
             data_samples (list[SegDataSample]): With ``gt_label``.

@@ -30,12 +30,13 @@ def absent_classes(tags: Tensor) -> Tensor:
     """Planes of classes that an image lacks.
 
     Args:
-        tags (Tensor): Multi-hot tags (N, K).
+        tags (Tensor): Multi-hot tags (N, K). Classes that nobody knows about
+            (nan) count as absent.
 
     Returns:
         Tensor: bool (N, K + 1, 1, 1); the background is never absent.
     """
-    return F.pad(tags <= 0, (1, 0))[..., None, None]
+    return F.pad(~(tags > 0), (1, 0))[..., None, None]
 
 
 def scores_from_logits(logits: Tensor,

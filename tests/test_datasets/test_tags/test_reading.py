@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mmwsss.datasets import read_image_labels
-from mmwsss.datasets.tag_files import (find_format, find_images, image_id,
-                                       missing_images, read_tags)
+from mmwsss.datasets.tags import (find_format, find_images, image_id,
+                                  missing_images, read_tags)
 
-from .builders import write_xml
+from ..builders import write_xml
 
 TAGS = {'a': ('dog', 'cat'), 'sub/b 1': (), 'ümläut': ('cat', )}
 
@@ -77,13 +77,18 @@ def test_decomposed_letters_are_composed(tmp_path):
 
 @pytest.mark.parametrize('text, message', [
     ('image,tags\na,cat\nb,x\na.png,dog\n',
-     r"'a' stands twice .*line 2 and line 4.*one row"),
+     r"'a' stands twice .*'a' \(Line 2\) and as 'a.png' \(Line 4\)"),
     ('', r"begins with \[\], the header must be 'image,tags'"),
     ('\n\n', r'begins with \[\]'),
     ('image,tags\n', 'has a header but no image'),
     ('image\na\n', r"begins with \['image'\]"),
     ('a.jpg,cat\n', "header must be 'image,tags'.*column per class"),
-    ('image,tags,split\na,cat,train\n', r"further columns .*\['split'\]"),
+    ('image,tags,label\na,cat,dog\n',
+     r"columns \['tags', 'label'\] could all .*--columns labels="),
+    ('image,label\na,0\nb,1\n', "'label' holds nothing but 0, 1"),
+    ('image,size\na,big\nb,small\n', 'No column of .* holds tags'),
+    ('image,cat\na,1\nb,-1\n', '1 and -1 but neither 0 nor empty'),
+    ('image,tags\na,"[cat, dog"\n', "begins like a list but is no list"),
     ('image,tags\na,cat,dog\n', r'Line 2 .* 3 columns; separate tags by ";"'),
     ('image;tags\na;cat;dog\n', r'Line 2 .* 3 columns; separate tags by "|"'),
     ('image,tags\na,cat;dog\nb,cat|dog\n',
@@ -92,7 +97,7 @@ def test_decomposed_letters_are_composed(tmp_path):
     ('image,cat,dog\na,1\n', 'Line 2 .* has 2 columns, the header 3'),
     ('image,cat,cat\na,1,0\n', "two classes are called 'cat'"),
     ('image,cat,,dog\na,1,0,1\n', 'a class has no name'),
-    ('image,cat,background\na,1,0\n', "'background' is no class"),
+    ('image,cat,background\na,1,1\n', "'background' is no class"),
     ('image,tags\na,Background\n', "'background' is no class"),
     ('image,tags\na,cat\nb,x\nc,Cat\n',
      r"'Cat' \(line 4\) and 'cat' \(line 2\) differ in spelling only"),
@@ -149,14 +154,18 @@ def test_our_json_is_taken_literally(tmp_path):
 
 
 @pytest.mark.parametrize('content, message', [
-    ([dict(image='a', tags=['x']), dict(image='a', tags=[])],
-     r"image 'a' stands there twice \(entry 2\)"),
+    ([dict(image='a.jpg', tags=['x']), dict(image='a.png', tags=[])],
+     r"'a' stands twice .*'a.jpg' \(entry 1\) and as 'a.png' \(entry 2\)"),
     ([dict(image='a')], "entry 1 must have 'image'"),
     ([dict(image=1, tags=[])], "entry 1 must have 'image'"),
-    ([dict(image='a', tags='x')], "image a .*'x', not a list"),
+    ([dict(image='a', tags=3)], r"image a\) in .*tags are 3, not a list"),
+    ([dict(image='a', tags=dict(x=0.5))], 'not a list of class names'),
     ([], 'is an empty list'),
     (['a'], 'holds a list, not a mapping'),
-    ({'a.jpg': ['x'], 'a.png': []}, "two entries name the image 'a'"),
+    ({'format': 'mmwsss-image-labels', 'labels': {'a': []},
+      'unknown': {'b': ['x']}}, "'unknown' names the image 'b'"),
+    ({'labels': {'a': ['x']}, 'unknown': {'a': ['x']}}, 'known and unknown'),
+    ({'a.jpg': ['x'], 'a.png': []}, "'a' stands twice"),
     ({'/a': ['x']}, 'lies outside'),
     ({'a': ['']}, 'a class has no name'),
     ({'classes': 'cat', 'labels': {}}, "'classes' is 'cat'"),
@@ -268,7 +277,7 @@ def test_format_can_be_said(tmp_path):
     assert read_tags(path, 'csv').tags == dict(a=('cat', ))
     with pytest.raises(ValueError, match='is a file, which .*folders'):
         read_tags(path, 'folders')
-    with pytest.raises(ValueError, match="is 'yaml', must be one of csv"):
+    with pytest.raises(ValueError, match="is 'yaml', must be one of mmwsss"):
         read_tags(path, 'yaml')
     with pytest.raises(FileNotFoundError, match='custom.py'):
         read_tags(tmp_path / 'nothing.csv')
