@@ -262,6 +262,8 @@ class FineGrainedBackgroundContrast(Regularizer):
             self.seg_norm.eval()
         return self
 
+    # Sizes follow the data: every step would be compiled anew.
+    @torch.compiler.disable
     def forward(self,
                 view: ViewOutput,
                 other: Optional[ViewOutput] = None,

@@ -324,6 +324,8 @@ class PixelPrototypeContrast(Regularizer):
             self.register_buffer('seed',
                                  torch.tensor(torch.initial_seed() % 2**32))
 
+    # Sizes follow the data: every step would be compiled anew.
+    @torch.compiler.disable
     def forward(self,
                 view: ViewOutput,
                 other: Optional[ViewOutput] = None,

@@ -493,6 +493,9 @@ class CAMSegmentor(BaseSegmentor):
                     pred_sem_seg=PixelData(data=mask[None])))
         return data_samples
 
+    # A localizer may walk its graph once per class, which compiled graphs
+    # refuse, and every size of image would be compiled anew.
+    @torch.compiler.disable
     def class_maps(
         self,
         inputs: Tensor,

@@ -165,6 +165,8 @@ class EndToEndSegmentor(CAMSegmentor):
         losses['label_ignored'] = 100 * ignored.float().mean()
         return losses
 
+    # Its graph is walked once per class, which compiled graphs refuse.
+    @torch.compiler.disable
     @torch.no_grad()
     def make_labels(
         self,
