@@ -45,3 +45,5 @@ tta_model = dict(
         bilateral_sxy=32,
         bilateral_srgb=13,
         bilateral_compat=10))
+# On several GPUs batch norm normalises the images of all of them.
+sync_bn = 'torch'

@@ -35,3 +35,5 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
+# On several GPUs batch norm normalises the images of all of them.
+sync_bn = 'torch'

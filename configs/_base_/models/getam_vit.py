@@ -52,3 +52,5 @@ model = dict(
 # With several processes: phase 1 leaves the decoder without gradients, which
 # the wrapper of the model would otherwise take for a mistake and stop.
 find_unused_parameters = True
+# On several GPUs batch norm normalises the images of all of them.
+sync_bn = 'torch'

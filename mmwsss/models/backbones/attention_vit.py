@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest
@@ -77,6 +78,10 @@ class AttentionViT(VisionTransformer):
             returned as feature maps. Defaults to -1.
         interpolate_mode (str): Resizing of position embeddings.
             Defaults to 'bilinear'.
+        with_cp (bool): Whether training keeps the input of each block only
+            and computes the block anew in the backward pass: a fraction of
+            the memory for a third more time. Blocks whose class row is
+            differentiated (GETAM's maps) are kept whole. Defaults to False.
         **kwargs: Passed to mmpretrain's ``VisionTransformer``.
     """
 
@@ -87,9 +92,11 @@ class AttentionViT(VisionTransformer):
                  final_norm: bool = False,
                  out_indices: Union[int, Sequence[int]] = -1,
                  interpolate_mode: str = 'bilinear',
+                 with_cp: bool = False,
                  **kwargs: Any) -> None:
         # Read by the parent's constructor for the length of pos_embed.
         self.num_extra_tokens = 2 if distilled else 1
+        self.with_cp = with_cp
         if not isinstance(out_indices, int):
             out_indices = list(out_indices)
         super().__init__(
@@ -273,7 +280,7 @@ class AttentionViT(VisionTransformer):
                 # Nothing below the first row that is read can influence it.
                 with torch.set_grad_enabled(first_row == depth
                                             and torch.is_grad_enabled()):
-                    x, matrix = self._block(layer, x, keep, class_only)
+                    x, matrix = self._run_block(layer, x, keep, class_only)
             if request.matrices == 'mean':
                 attentions.append(matrix.mean(dim=1))
             elif request.matrices == 'heads':
@@ -311,6 +318,15 @@ class AttentionViT(VisionTransformer):
         """Patch tokens of (N, T, D) as a feature map (N, D, gh, gw)."""
         patches = self._normed(x, index)[:, self.num_extra_tokens:]
         return patches.transpose(1, 2).unflatten(2, grid)
+
+    def _run_block(self, layer: nn.Module, x: Tensor, keep: bool,
+                   class_only: bool) -> Tuple[Tensor, Optional[Tensor]]:
+        """:meth:`_block`, with ``with_cp`` kept by its input alone."""
+        if self.with_cp and torch.is_grad_enabled():
+            # The reentrant form would drop gradients where x needs none.
+            return checkpoint(
+                self._block, layer, x, keep, class_only, use_reentrant=False)
+        return self._block(layer, x, keep, class_only)
 
     @staticmethod
     def _block(layer: nn.Module, x: Tensor, keep: bool,

@@ -161,6 +161,8 @@ class FineGrainedBackgroundContrast(Regularizer):
             term is left, or a number is out of its range.
     """
 
+    detaches_refined_cams = True
+
     def __init__(self,
                  in_channels: int,
                  num_classes: int,

@@ -280,6 +280,7 @@ class PixelPrototypeContrast(Regularizer):
     """
     needs_second_view = True
     needs_refined_cams = True
+    detaches_refined_cams = True
 
     def __init__(
         self,

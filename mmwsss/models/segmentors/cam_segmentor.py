@@ -1,8 +1,10 @@
 """Stage 1 of every method: a classifier that can say where."""
+import logging
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
@@ -142,6 +144,17 @@ class CAMSegmentor(BaseSegmentor):
         self.second_view = MODELS.build(second_view) if second_view else None
         self.regularizers = torch.nn.ModuleList(
             MODELS.build(cfg) for cfg in regularizers or ())
+        if self.refiner is not None and not any(
+                r.needs_refined_cams and not r.detaches_refined_cams
+                for r in self.regularizers):
+            # Distributed training would stop at them.
+            self.refiner.requires_grad_(False)
+            print_log(
+                f'No loss trains {type(self.refiner).__name__}: its weights '
+                'stay as they are, and the class maps that it refines are '
+                'those of random weights unless a checkpoint has others.',
+                logger='current',
+                level=logging.WARNING)
         self.train_cfg = train_cfg
         self.test_cfg = {**self.TEST_DEFAULTS, **(test_cfg or {})}
         self.align_corners = self.localizer.align_corners
