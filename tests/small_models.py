@@ -52,6 +52,9 @@ def build(cfg: Config, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     model = MODELS.build(cfg.model)
     model.init_weights()
+    head = getattr(model, 'displacement_head', None)
+    if head is not None:
+        head.running_mean.fill_(0.1)  # As if a training had measured it.
     return model
 
 
@@ -63,7 +66,10 @@ def wrapper(cfg: Config, model: nn.Module, **options):
         model (nn.Module): The model.
         **options: Instead of those of the config.
     """
-    return build_optim_wrapper(model, dict(cfg.optim_wrapper, **options))
+    optim = dict(cfg.optim_wrapper, **options)
+    # What torch does by itself for weights on a GPU.
+    optim['optimizer'] = dict(optim['optimizer'], foreach=True)
+    return build_optim_wrapper(model, optim)
 
 
 def set_phase(second: bool) -> None:
@@ -111,8 +117,10 @@ def batch_of(cfg: Config,
     generator = torch.Generator().manual_seed(seed)
     steps = transforms_of(cfg)
     count = num_classes_of(cfg)
-    stride = {'AffinityLabel': 8, 'DownscaleLabel': 4}
-    stride = next((stride[s] for s in steps if s in stride), 1)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    stride = next((t.get('stride', t.get('factor')) for t in pipeline
+                   if t.type in ('mmwsss.AffinityLabel',
+                                 'mmwsss.DownscaleLabel')), 1)
     kind = cfg.model.type
     images, samples = [], []
     for i, ids in enumerate(tags):

@@ -3,7 +3,7 @@
 # the class token's attention, and what PAMR and label completion make of them
 # is what the decoder learns.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+from mmwsss.utils.transfer import send
 
 from ..localizers.fusion import (fuse_maps, normalize_maps, resize_image,
                                  resize_maps)
@@ -442,6 +443,22 @@ class CAMSegmentor(BaseSegmentor):
             KeyError: If a sample has no tags.
             ValueError: If the number of classes differs from the head's.
         """
+        tags = self.stack_tags(data_samples)
+        return send(tags, inputs.device).to(inputs)
+
+    def stack_tags(self, data_samples: List[SegDataSample]) -> Tensor:
+        """Multi-hot tags (N, K), where the samples have them.
+
+        Args:
+            data_samples (list[SegDataSample]): With ``gt_label``.
+
+        Returns:
+            Tensor: (N, K), on the host unless the samples were moved.
+
+        Raises:
+            KeyError: If a sample has no tags.
+            ValueError: If the number of classes differs from the head's.
+        """
         scores = []
         for sample in data_samples:
             if 'gt_label' not in sample:
@@ -455,7 +472,7 @@ class CAMSegmentor(BaseSegmentor):
                     f'without background, the head {self.num_classes}. Set '
                     'model.decode_head.num_classes to the former.')
             scores.append(sample.gt_label.score)
-        return torch.stack(scores).to(inputs)
+        return torch.stack(scores)
 
     # --------------------------------------------------------- prediction
     def predict(
@@ -485,9 +502,10 @@ class CAMSegmentor(BaseSegmentor):
             class_ids = pad_class_ids(
                 [sample.gt_label.label for sample in data_samples], inputs)
         views, class_ids, scores = self.class_maps(inputs, class_ids)
+        counts = (class_ids >= 0).sum(dim=1).tolist()
         for i, sample in enumerate(data_samples):
             size = tuple(sample.get('ori_shape', inputs.shape[-2:]))[:2]
-            ids = class_ids[i][class_ids[i] >= 0]
+            ids = class_ids[i, :counts[i]]
             cams = inputs.new_zeros((len(ids), *size), dtype=torch.float32)
             if len(ids):
                 cams = normalize_maps(
@@ -538,10 +556,8 @@ class CAMSegmentor(BaseSegmentor):
                 scores = view.logits.detach().float().sigmoid()
                 scores = scores.unflatten(0, (-1, n)).mean(dim=0)
                 if class_ids is None:
-                    class_ids = pad_class_ids([
-                        (s > cfg['tag_threshold']).nonzero()[:, 0]
-                        for s in scores
-                    ], inputs)
+                    class_ids = present_classes(
+                        scores > cfg['tag_threshold'], inputs)
             if class_ids.shape[1] == 0:
                 break
             asked = class_ids.repeat(len(image) // n, 1)
@@ -614,11 +630,24 @@ def pad_class_ids(class_ids: Sequence[Tensor], like: Tensor) -> Tensor:
     Returns:
         Tensor: int64 (N, K'), filled up with -1.
     """
-    longest = max(len(ids) for ids in class_ids)
-    padded = torch.full((len(class_ids), longest), -1, device=like.device)
-    for row, ids in zip(padded, class_ids):
-        row[:len(ids)] = torch.as_tensor(ids)
-    return padded
+    padded = torch.nn.utils.rnn.pad_sequence(
+        [torch.as_tensor(ids) for ids in class_ids],
+        batch_first=True,
+        padding_value=-1)
+    return send(padded, like.device)
+
+
+def present_classes(tags: Tensor, like: Tensor) -> Tensor:
+    """Which classes each image has.
+
+    Args:
+        tags (Tensor): Bool (N, K). On a GPU this waits, once.
+        like (Tensor): Gives the device.
+
+    Returns:
+        Tensor: int64 (N, K'), ascending, filled up with -1.
+    """
+    return pad_class_ids([row.nonzero()[:, 0] for row in tags.cpu()], like)
 
 
 def cams_to_mask(cams: Tensor, class_ids: Tensor,

@@ -273,7 +273,8 @@ def test_blocks_computed_anew_have_the_same_gradients(matrices):
     """``with_cp``: all gradients, of less that is kept."""
     kept, grads = {}, {}
     for with_cp in (False, True):
-        vit = build(with_cp=with_cp, drop_path_rate=0.3).train()
+        vit = build(with_cp=with_cp, drop_path_rate=0.3)
+        vit.train()
         held = {}
 
         def keep(x):
