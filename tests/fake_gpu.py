@@ -259,27 +259,17 @@ class _SparseRows:
         return _OnDevice(self.matrix @ x.held)
 
 
-class _Backend:
-    """What torch asks a device's module."""
-
-    @staticmethod
-    def get_amp_supported_dtype() -> list:
-        return [torch.float16, torch.bfloat16]
-
-
-def _register() -> None:
-    """Tell torch about the device, once in a process."""
-    if hasattr(torch, NAME):
-        return
+def _register() -> bool:
+    """Tell torch about the device; False if it is too old for that."""
     try:
         from torch.utils.backend_registration import (
             _DummyBackendModule, _setup_privateuseone_for_python_backend)
     except ImportError:
-        pytest.skip('this torch knows no devices written in Python')
+        return False
 
     class Module(_DummyBackendModule):
-        get_amp_supported_dtype = staticmethod(
-            _Backend.get_amp_supported_dtype)
+        def get_amp_supported_dtype(self):
+            return [torch.float16, torch.bfloat16]
 
         def is_autocast_enabled(self):
             return False
@@ -297,6 +287,11 @@ def _register() -> None:
             pass
 
     _setup_privateuseone_for_python_backend(NAME, backend_module=Module())
+    return True
+
+
+# Before any backward pass: it starts a thread for each device there is, once.
+AVAILABLE = _register()
 
 
 class FakeGPU(TorchDispatchMode):
@@ -306,7 +301,8 @@ class FakeGPU(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        _register()
+        if not AVAILABLE:
+            pytest.skip('this torch knows no devices written in Python')
         super().__init__()
         self.device = torch.device(NAME, 0)
 
