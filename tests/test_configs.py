@@ -287,6 +287,14 @@ def test_model_builds(path):
     with torch.device('meta'):  # No memory, no initialisation.
         model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters()) > 1000
+    # Batch norm that follows the batch would differ between processes.
+    following = [
+        name for name, module in model.train().named_modules()
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+        and module.training
+        and not isinstance(module, torch.nn.SyncBatchNorm)
+    ]
+    assert not following or cfg.get('sync_bn') == 'torch', following
     data = cfg.train_dataloader.dataset
     classes = DATASETS.get(data.get('dataset', data).type).METAINFO.get(
         'classes')

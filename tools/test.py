@@ -1,7 +1,7 @@
 """Test a checkpoint, with the arguments of mmseg's tools/test.py."""
 import argparse
 
-from mmwsss.apis.run import add_common_arguments, test
+from mmwsss.apis.run import add_common_arguments, leave, test
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -47,4 +47,6 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    test(parse_args())
+    arguments = parse_args()
+    test(arguments)
+    leave(arguments)

@@ -1,7 +1,7 @@
 """Train a model of a config, with the arguments of mmseg's tools/train.py."""
 import argparse
 
-from mmwsss.apis.run import add_common_arguments, train
+from mmwsss.apis.run import add_common_arguments, leave, train
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -27,4 +27,6 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    train(parse_args())
+    arguments = parse_args()
+    train(arguments)
+    leave(arguments)

@@ -13,6 +13,7 @@ resume = False
 # Two runs with one seed are equal, bit for bit on CPU.
 randomness = dict(seed=0)
 default_hooks = dict(
+    runtime_info=dict(type='mmwsss.RuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),

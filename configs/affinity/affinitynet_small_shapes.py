@@ -30,3 +30,5 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=4)
 val_cfg = None
+# On several GPUs batch norm normalises the images of all of them.
+sync_bn = 'torch'

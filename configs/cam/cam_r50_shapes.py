@@ -9,3 +9,5 @@ model = dict(
     decode_head=dict(num_classes=6))
 val_evaluator = dict(fixed_threshold=0.3)
 test_evaluator = val_evaluator
+# On several GPUs batch norm normalises the images of all of them.
+sync_bn = 'torch'

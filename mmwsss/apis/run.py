@@ -4,9 +4,11 @@ import difflib
 import inspect
 import json
 import logging
+import multiprocessing
 import os
 import os.path as osp
 import re
+import sys
 from pathlib import Path
 from typing import Any, List, Optional
 
@@ -27,8 +29,8 @@ from mmwsss.utils.io import atomic_write
 from .evaluation_data import MASK_LOADERS, drop_missing_masks
 
 # Keys that mmengine reads from a config beside its runner's arguments.
-RUN_KEYS = ('activation_checkpointing', 'compile', 'efficient_conv_bn_eval',
-            'find_unused_parameters', 'model_wrapper_cfg', 'runner_type')
+RUN_KEYS = ('compile', 'efficient_conv_bn_eval', 'find_unused_parameters',
+            'model_wrapper_cfg', 'runner_type', 'sync_bn')
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -399,7 +401,18 @@ def build_runner(cfg: Config) -> Runner:
 
     Returns:
         Runner: The runner.
+
+    Raises:
+        ValueError: If the config wants mmengine's activation checkpointing.
     """
+    if cfg.get('activation_checkpointing'):
+        # Its form loses the gradients of everything that gets its input in a
+        # tuple or an object, as heads and refiners do, without a word.
+        raise ValueError(
+            'activation_checkpointing of mmengine loses gradients of our '
+            'models. Take model.backbone.with_cp=True instead, which '
+            'mmwsss.AttentionViT and mmwsss.HybridViT have, as well as '
+            "mmseg's ResNet.")
     if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
         use_cpu_processes(cfg)
     if 'runner_type' in cfg:
@@ -412,7 +425,8 @@ def use_cpu_processes(cfg: Config) -> None:
 
     mmengine's launchers pick a GPU for every process, whatever the backend.
     So the process group is set up here, and the model wrapped without device
-    numbers.
+    numbers. Batch norm over all processes exists on GPUs only and becomes
+    plain batch norm, with a warning.
 
     Args:
         cfg (Config): Changed in place.
@@ -425,6 +439,36 @@ def use_cpu_processes(cfg: Config) -> None:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg.device_ids = None
+    if drop_sync_bn(cfg):
+        print_log(
+            'SyncBN needs GPUs: on CPU processes every one normalises its own '
+            'images, and validation and checkpoints are those of the first '
+            'one\'s statistics. For the same result as one process train '
+            'with one.',
+            logger='current',
+            level=logging.WARNING)
+
+
+def drop_sync_bn(cfg: Config) -> bool:
+    """Replace batch norm over all processes by the plain one.
+
+    Args:
+        cfg (Config): Changed in place.
+
+    Returns:
+        bool: Whether there was any.
+    """
+    found = bool(cfg.pop('sync_bn', None))
+    nodes = [cfg.get('model')]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            if node.get('type') == 'SyncBN':
+                node['type'], found = 'BN', True
+            nodes += node.values()
+        elif isinstance(node, (list, tuple)):
+            nodes += node
+    return found
 
 
 def end_processes() -> None:
@@ -437,6 +481,27 @@ def end_processes() -> None:
             torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def leave(args: argparse.Namespace) -> None:
+    """End this program, which has written all it had to.
+
+    Threads of a process group can abort a process while Python takes itself
+    apart, about once in 14 trainings on two CPU processes, and whoever called
+    takes the finished work for failed. So one of several processes ends at
+    once.
+
+    Args:
+        args (Namespace): With ``launcher``.
+    """
+    if args.launcher == 'none':
+        return
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def enable_amp(cfg: Config) -> None:

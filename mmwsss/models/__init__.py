@@ -1,5 +1,6 @@
 """All model components; importing this registers them."""
 from .backbones import *  # noqa: F401,F403
+from .data_preprocessor import SegDataPreProcessor  # noqa: F401
 from .heads import *  # noqa: F401,F403
 from .localizers import *  # noqa: F401,F403
 from .losses import *  # noqa: F401,F403

@@ -9,6 +9,7 @@ from torch import nn
 
 from mmwsss.apis import run
 
+from ..test_tools import python
 from ..toy import write_config
 
 
@@ -345,3 +346,40 @@ def test_train_images():
     cfg.train_dataloader = None
     with pytest.raises(ValueError, match='needs a train_dataloader'):
         run.use_train_images(cfg)
+
+
+def test_activation_checkpointing_of_mmengine_is_refused():
+    cfg = Config(dict(activation_checkpointing=['backbone']))
+    with pytest.raises(ValueError, match='backbone.with_cp=True'):
+        run.build_runner(cfg)
+
+
+def test_sync_bn_on_cpu_processes():
+    cfg = Config(
+        dict(
+            sync_bn='torch',
+            model=dict(
+                backbone=dict(norm_cfg=dict(type='SyncBN', eps=1e-3)),
+                heads=[dict(norm_cfg=dict(type='SyncBN')), dict(type='A')])))
+    assert run.drop_sync_bn(cfg)
+    assert 'sync_bn' not in cfg and 'SyncBN' not in cfg.pretty_text
+    assert cfg.model.backbone.norm_cfg == dict(type='BN', eps=1e-3)
+    assert cfg.model.heads[0].norm_cfg.type == 'BN'
+    assert not run.drop_sync_bn(cfg)
+
+
+LEAVING = """
+import argparse, atexit, multiprocessing, os, time
+from mmwsss.apis.run import leave
+atexit.register(os.abort)  # What threads of a process group sometimes do.
+print('written')
+leave(argparse.Namespace(launcher='pytorch'))
+"""
+
+
+def test_one_of_several_processes_leaves_at_once(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(LEAVING)
+    assert python(script).stdout == 'written\n'
+    script.write_text(LEAVING.replace('pytorch', 'none'))
+    assert python(script, check=False).returncode == -6

@@ -1,7 +1,7 @@
 # AffinityNet (PSA, CVPR 2018) on the wide ResNet-38, all of it trained but the
 # first layers; batch norm keeps its statistics and parameters.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,

@@ -2,7 +2,7 @@
 # BatchNorm keeps its ImageNet statistics; scales and shifts are trained, but
 # for those of the stem, which is frozen.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,

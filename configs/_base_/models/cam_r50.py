@@ -1,6 +1,6 @@
 # CAM (Zhou et al., CVPR 2016) on a ResNet-50 whose last stage keeps stride 16.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,

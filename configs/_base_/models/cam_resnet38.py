@@ -1,7 +1,7 @@
 # CAM on the wide ResNet-38, output stride 8: the baseline of SEAM. Every
 # BatchNorm keeps its ImageNet statistics, the first two stages their weights.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,

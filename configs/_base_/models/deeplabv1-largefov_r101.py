@@ -2,7 +2,7 @@
 # stride 8. The head's batch norm learns statistics but neither scale nor
 # shift, as in SEAM's retraining.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,
@@ -45,3 +45,5 @@ tta_model = dict(
         bilateral_sxy=32,
         bilateral_srgb=13,
         bilateral_compat=10))
+# On several GPUs batch norm normalises the images of all of them.
+sync_bn = 'torch'

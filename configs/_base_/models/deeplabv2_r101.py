@@ -1,7 +1,7 @@
 # DeepLabV2 (arXiv 1606.00915): ResNet-101 at stride 8, sums of dilated
 # classifiers, and the maximum over three scales in training and testing.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,

@@ -1,7 +1,7 @@
 # EMANet (arXiv 1907.13426) by mmseg's EMAHead, on a ResNet-101 at stride 8.
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,

@@ -1,7 +1,7 @@
 # A narrow ResNet-18 without its last stage and a fully convolutional head that
 # reads strides 4, 8 and 16: for small images, from random weights.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,
@@ -35,3 +35,5 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
+# On several GPUs batch norm normalises the images of all of them.
+sync_bn = 'torch'

@@ -3,7 +3,7 @@
 # the class token's attention, and what PAMR and label completion make of them
 # is what the decoder learns.
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,
@@ -52,3 +52,5 @@ model = dict(
 # With several processes: phase 1 leaves the decoder without gradients, which
 # the wrapper of the model would otherwise take for a mistake and stop.
 find_unused_parameters = True
+# On several GPUs batch norm normalises the images of all of them.
+sync_bn = 'torch'

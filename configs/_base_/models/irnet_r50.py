@@ -2,7 +2,7 @@
 # boundary branch: displacements do nothing for semantic masks. With them:
 #   model = dict(displacement_head=dict(type='mmwsss.DisplacementHead'))
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='mmwsss.SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,

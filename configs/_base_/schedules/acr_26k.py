@@ -7,6 +7,7 @@
 # in your config and expect to need another learning rate.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.05, momentum=5e-4, weight_decay=0.))
 # lr(t) = 0.05 * (1 - t / 26450)^0.9; mmengine decays over end - 1 steps.
 param_scheduler = [

@@ -2,6 +2,7 @@
 # pretrained 20 times faster (1e-4).
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='Adam', lr=5e-6, weight_decay=1e-4),
     paramwise_cfg=dict(
         custom_keys=dict(

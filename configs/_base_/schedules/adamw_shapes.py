@@ -1,6 +1,7 @@
 # From random weights on Shapes: some minutes on two CPU cores.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01),
     clip_grad=dict(max_norm=1.0))
 param_scheduler = [

@@ -6,6 +6,7 @@
 # and expect to need a tenth of the learning rate.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=5e-4, weight_decay=5e-4),
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.))))
 param_scheduler = [

@@ -2,6 +2,7 @@
 # rates per part of the network stand in the configs, which know the heads.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4))
 # mmengine decays over end - 1 steps.
 param_scheduler = [

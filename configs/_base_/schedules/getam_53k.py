@@ -6,6 +6,7 @@
 # in your config and expect to need another learning rate.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.04, momentum=5e-4, weight_decay=0.))
 param_scheduler = [
     # lr(t) = 0.04 * (1 - t / 52900)^0.9; mmengine decays over end - 1 steps.

@@ -2,6 +2,7 @@
 # momentum is the weight decay, 1e-4 (see affinity_8e.py).
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.1, momentum=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(custom_keys=dict(displacement_head=dict(lr_mult=10.))))
 param_scheduler = [

@@ -6,6 +6,7 @@
 # in your config and expect to need a tenth of the learning rate.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=5e-4, weight_decay=5e-4),
     # The scripts' faster rates of biases change nothing: there are none.
     paramwise_cfg=dict(

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest
@@ -143,6 +144,10 @@ class AttentionViT(VisionTransformer):
             Defaults to 'bilinear'.
         interpolate_antialias (bool): Whether this resizing is antialiased.
             Defaults to False.
+        with_cp (bool): Whether training keeps the input of each block only
+            and computes the block anew in the backward pass: a fraction of
+            the memory for a third more time. Blocks whose class row is
+            differentiated (GETAM's maps) are kept whole. Defaults to False.
         **kwargs: Passed to mmpretrain's ``VisionTransformer``, e.g.
             ``patch_size`` or ``layer_scale_init_value``.
 
@@ -165,6 +170,7 @@ class AttentionViT(VisionTransformer):
                  out_indices: Union[int, Sequence[int]] = -1,
                  interpolate_mode: str = 'bilinear',
                  interpolate_antialias: bool = False,
+                 with_cp: bool = False,
                  **kwargs: Any) -> None:
         if num_registers < 0:
             raise ValueError(f'{type(self).__name__} needs num_registers of '
@@ -174,6 +180,7 @@ class AttentionViT(VisionTransformer):
         self.num_extra_tokens = 2 if distilled else 1
         self.num_registers = num_registers
         self.interpolate_antialias = interpolate_antialias
+        self.with_cp = with_cp
         if not isinstance(out_indices, int):
             out_indices = list(out_indices)
         super().__init__(
@@ -409,7 +416,7 @@ class AttentionViT(VisionTransformer):
                 # Nothing below the first row that is read can influence it.
                 with torch.set_grad_enabled(first_row == depth
                                             and torch.is_grad_enabled()):
-                    x, matrix = self._block(layer, x, keep, class_only)
+                    x, matrix = self._run_block(layer, x, keep, class_only)
             if request.matrices == 'mean':
                 attentions.append(matrix.mean(dim=1))
             elif request.matrices == 'heads':
@@ -447,6 +454,15 @@ class AttentionViT(VisionTransformer):
         """Patch tokens of (N, T, D) as a feature map (N, D, gh, gw)."""
         patches = self._normed(x, index)[:, self.num_prefix_tokens:]
         return patches.transpose(1, 2).unflatten(2, grid)
+
+    def _run_block(self, layer: nn.Module, x: Tensor, keep: bool,
+                   class_only: bool) -> Tuple[Tensor, Optional[Tensor]]:
+        """:meth:`_block`, with ``with_cp`` kept by its input alone."""
+        if self.with_cp and torch.is_grad_enabled():
+            # The reentrant form would drop gradients where x needs none.
+            return checkpoint(
+                self._block, layer, x, keep, class_only, use_reentrant=False)
+        return self._block(layer, x, keep, class_only)
 
     @staticmethod
     def _block(layer: nn.Module, x: Tensor, keep: bool,

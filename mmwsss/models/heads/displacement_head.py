@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmwsss.registry import MODELS
 
 from ..losses import displacement_terms
-from ..utils.pixel_pairs import pair_values, path_offsets
+from ..utils.pixel_pairs import offsets_on, pair_values, path_offsets
 from .edge_head import check_maps, conv_norm, enlarge
 
 
@@ -100,5 +100,6 @@ class DisplacementHead(BaseModule):
         offsets = path_offsets(radius)
         source, target = pair_values(field.float(), offsets, radius)
         fg, bg = displacement_terms(source - target,
-                                    torch.from_numpy(offsets), bg_pos, fg_pos)
+                                    offsets_on(radius, field.device), bg_pos,
+                                    fg_pos)
         return dict(loss_dp_fg=fg / 2, loss_dp_bg=bg / 2)

@@ -177,6 +177,8 @@ class FineGrainedBackgroundContrast(Regularizer):
             term is left, or a number is out of its range.
     """
 
+    detaches_refined_cams = True
+
     def __init__(self,
                  in_channels: int,
                  num_classes: int,
@@ -278,6 +280,8 @@ class FineGrainedBackgroundContrast(Regularizer):
             self.seg_norm.eval()
         return self
 
+    # Sizes follow the data: every step would be compiled anew.
+    @torch.compiler.disable
     def forward(self,
                 view: ViewOutput,
                 other: Optional[ViewOutput] = None,

@@ -280,6 +280,7 @@ class PixelPrototypeContrast(Regularizer):
     """
     needs_second_view = True
     needs_refined_cams = True
+    detaches_refined_cams = True
 
     def __init__(
         self,
@@ -324,6 +325,8 @@ class PixelPrototypeContrast(Regularizer):
             self.register_buffer('seed',
                                  torch.tensor(torch.initial_seed() % 2**32))
 
+    # Sizes follow the data: every step would be compiled anew.
+    @torch.compiler.disable
     def forward(self,
                 view: ViewOutput,
                 other: Optional[ViewOutput] = None,

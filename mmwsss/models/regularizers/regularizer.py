@@ -18,6 +18,9 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
     needs_second_view = False
     #: Whether the model must be configured with a refiner.
     needs_refined_cams = False
+    #: Whether it takes ``refined_cams`` as constants, so that it does not
+    #: train the refiner.
+    detaches_refined_cams = False
     #: Whether the model's head must score the background (``pixel_logits``).
     needs_pixel_logits = False
 

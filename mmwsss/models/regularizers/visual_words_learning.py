@@ -11,6 +11,7 @@ from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import ViewOutput
 
 from ..losses.multilabel_loss import multilabel_loss
+from ..utils.host_value import HostValue
 from .regularizer import Regularizer
 
 #: Below this a vector counts as zero when it is brought to unit length.
@@ -127,7 +128,9 @@ def update_bank(bank: Tensor, sums: Tensor, counts: Tensor,
     """Move each word towards the mean of its features, in place.
 
     A word without features moves towards zero: it keeps its direction, and
-    with that its cosines, but turns faster once it gets some.
+    with that its cosines, but turns faster once it gets some. A step with a
+    feature that is no finite number, which loss scaling skips for its loss,
+    leaves the bank as it is.
 
     Args:
         bank (Tensor): Words (K, C), changed.
@@ -137,7 +140,8 @@ def update_bank(bank: Tensor, sums: Tensor, counts: Tensor,
         momentum (float): Share rho of the new mean.
     """
     means = sums / (counts[:, None].to(sums.dtype) + 1e-4)
-    bank.mul_(1 - momentum).add_(means, alpha=momentum)
+    moved = (bank * (1 - momentum)).add_(means, alpha=momentum)
+    bank.copy_(torch.where(sums.isfinite().all(), moved, bank))
 
 
 def draw_features(x: Tensor, img_ids: Sequence[str], num: int,
@@ -289,6 +293,7 @@ class VisualWordsLearning(Regularizer):
         else:
             self.register_buffer('codebook', words)
             self.register_buffer('initialised', torch.tensor(False))
+            self._started = HostValue()
             # The run's seed, which a Runner sets before it builds a model.
             # Later the data pipeline may have set others.
             self.seed = torch.initial_seed()
@@ -393,7 +398,10 @@ class VisualWordsLearning(Regularizer):
         Returns:
             dict[str, Tensor]: ``words_alive`` and ``words_entropy``.
         """
-        counts = torch.bincount(ids.flatten(), minlength=self.num_words)
+        counts = ids.new_zeros(self.num_words)
+        # Not bincount, which has a GPU tell the largest number first.
+        counts.scatter_add_(0, ids.flatten(), ids.new_ones(1).expand(
+            ids.numel()))
         all_reduce(counts)
         if self.training and not self.learned:
             sums = word_sums(x, ids, self.num_words)
@@ -401,11 +409,13 @@ class VisualWordsLearning(Regularizer):
             # processes' means would weight features by their company.
             all_reduce(sums)
             update_bank(self.codebook, sums, counts, self.momentum)
-            if not self.initialised:
+            if not self._started.read(self.initialised):
                 img_ids = [s.img_id for s in batch['data_samples']]
-                self.codebook.copy_(
-                    draw_features(x, img_ids, self.num_words, self.seed))
-                self.initialised.fill_(True)
+                drawn = draw_features(x, img_ids, self.num_words, self.seed)
+                # Else the next step tries.
+                if drawn.isfinite().all():
+                    self.codebook.copy_(drawn)
+                    self._started.write(self.initialised, True)
         share = counts / counts.sum()
         return dict(
             words_alive=(counts > 0).sum().float(),

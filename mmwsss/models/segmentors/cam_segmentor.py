@@ -1,8 +1,10 @@
 """Stage 1 of every method: a classifier that can say where."""
+import logging
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+from mmwsss.utils.transfer import send
 
 from ..localizers.fusion import (fuse_maps, normalize_maps, resize_image,
                                  resize_maps)
@@ -149,6 +152,17 @@ class CAMSegmentor(BaseSegmentor):
         self.second_view = MODELS.build(second_view) if second_view else None
         self.regularizers = torch.nn.ModuleList(
             MODELS.build(cfg) for cfg in regularizers or ())
+        if self.refiner is not None and not any(
+                r.needs_refined_cams and not r.detaches_refined_cams
+                for r in self.regularizers):
+            # Distributed training would stop at them.
+            self.refiner.requires_grad_(False)
+            print_log(
+                f'No loss trains {type(self.refiner).__name__}: its weights '
+                'stay as they are, and the class maps that it refines are '
+                'those of random weights unless a checkpoint has others.',
+                logger='current',
+                level=logging.WARNING)
         self.train_cfg = train_cfg
         self.test_cfg = {**self.TEST_DEFAULTS, **(test_cfg or {})}
         self.align_corners = self.localizer.align_corners
@@ -464,6 +478,22 @@ class CAMSegmentor(BaseSegmentor):
             KeyError: If a sample has no tags.
             ValueError: If the number of classes differs from the head's.
         """
+        tags = self.stack_tags(data_samples)
+        return send(tags, inputs.device).to(inputs)
+
+    def stack_tags(self, data_samples: List[SegDataSample]) -> Tensor:
+        """Multi-hot tags (N, K), where the samples have them.
+
+        Args:
+            data_samples (list[SegDataSample]): With ``gt_label``.
+
+        Returns:
+            Tensor: (N, K), on the host unless the samples were moved.
+
+        Raises:
+            KeyError: If a sample has no tags.
+            ValueError: If the number of classes differs from the head's.
+        """
         scores = []
         for sample in data_samples:
             if 'gt_label' not in sample:
@@ -477,7 +507,7 @@ class CAMSegmentor(BaseSegmentor):
                     f'without background, the head {self.num_classes}. Set '
                     'model.decode_head.num_classes to the former.')
             scores.append(sample.gt_label.score)
-        return torch.stack(scores).to(inputs)
+        return torch.stack(scores)
 
     # --------------------------------------------------------- prediction
     def predict(
@@ -507,9 +537,10 @@ class CAMSegmentor(BaseSegmentor):
             class_ids = pad_class_ids(
                 [sample.gt_label.label for sample in data_samples], inputs)
         views, class_ids, scores = self.class_maps(inputs, class_ids)
+        counts = (class_ids >= 0).sum(dim=1).tolist()
         for i, sample in enumerate(data_samples):
             size = tuple(sample.get('ori_shape', inputs.shape[-2:]))[:2]
-            ids = class_ids[i][class_ids[i] >= 0]
+            ids = class_ids[i, :counts[i]]
             cams = inputs.new_zeros((len(ids), *size), dtype=torch.float32)
             if len(ids):
                 cams = normalize_maps(
@@ -528,6 +559,9 @@ class CAMSegmentor(BaseSegmentor):
                     pred_sem_seg=PixelData(data=mask[None])))
         return data_samples
 
+    # A localizer may walk its graph once per class, which compiled graphs
+    # refuse, and every size of image would be compiled anew.
+    @torch.compiler.disable
     def class_maps(
         self,
         inputs: Tensor,
@@ -557,10 +591,8 @@ class CAMSegmentor(BaseSegmentor):
                 scores = view.logits.detach().float().sigmoid()
                 scores = scores.unflatten(0, (-1, n)).mean(dim=0)
                 if class_ids is None:
-                    class_ids = pad_class_ids([
-                        (s > cfg['tag_threshold']).nonzero()[:, 0]
-                        for s in scores
-                    ], inputs)
+                    class_ids = present_classes(
+                        scores > cfg['tag_threshold'], inputs)
             if class_ids.shape[1] == 0:
                 break
             asked = class_ids.repeat(len(image) // n, 1)
@@ -633,11 +665,24 @@ def pad_class_ids(class_ids: Sequence[Tensor], like: Tensor) -> Tensor:
     Returns:
         Tensor: int64 (N, K'), filled up with -1.
     """
-    longest = max(len(ids) for ids in class_ids)
-    padded = torch.full((len(class_ids), longest), -1, device=like.device)
-    for row, ids in zip(padded, class_ids):
-        row[:len(ids)] = torch.as_tensor(ids)
-    return padded
+    padded = torch.nn.utils.rnn.pad_sequence(
+        [torch.as_tensor(ids) for ids in class_ids],
+        batch_first=True,
+        padding_value=-1)
+    return send(padded, like.device)
+
+
+def present_classes(tags: Tensor, like: Tensor) -> Tensor:
+    """Which classes each image has.
+
+    Args:
+        tags (Tensor): Bool (N, K). On a GPU this waits, once.
+        like (Tensor): Gives the device.
+
+    Returns:
+        Tensor: int64 (N, K'), ascending, filled up with -1.
+    """
+    return pad_class_ids([row.nonzero()[:, 0] for row in tags.cpu()], like)
 
 
 def cams_to_mask(cams: Tensor, class_ids: Tensor,

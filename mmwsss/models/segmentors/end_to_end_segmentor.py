@@ -15,7 +15,7 @@ from mmwsss.utils.image import denormalize
 from ..localizers.fusion import fuse_maps, normalize_maps, resize_maps
 from ..utils.training_phase import segments_at
 from .cam_refiner import take_options
-from .cam_segmentor import CAMSegmentor, pad_class_ids
+from .cam_segmentor import CAMSegmentor, pad_class_ids, present_classes
 
 
 @MODELS.register_module()
@@ -165,6 +165,8 @@ class EndToEndSegmentor(CAMSegmentor):
         losses['label_ignored'] = 100 * ignored.float().mean()
         return losses
 
+    # Its graph is walked once per class, which compiled graphs refuse.
+    @torch.compiler.disable
     @torch.no_grad()
     def make_labels(
         self,
@@ -190,8 +192,8 @@ class EndToEndSegmentor(CAMSegmentor):
         Raises:
             KeyError: See :meth:`loss`.
         """
-        tags = self.stack_labels(data_samples, inputs) > 0.5
-        class_ids = pad_class_ids([t.nonzero()[:, 0] for t in tags], inputs)
+        class_ids = present_classes(
+            self.stack_tags(data_samples) > 0.5, inputs)
         saliency = self.stack_saliency(data_samples, inputs)
         if class_ids.shape[1]:
             image, covered = self.scale_and_pad(inputs.float(), 1.)
@@ -427,9 +429,10 @@ class EndToEndSegmentor(CAMSegmentor):
                 for maps, covered in views
             ], cfg['fuse'])
         maps = self.refine(maps, inputs)
+        counts = (class_ids >= 0).sum(dim=1).tolist()
         for i, sample in enumerate(data_samples):
             size = tuple(sample.ori_shape)[:2]
-            ids = class_ids[i][class_ids[i] >= 0]
+            ids = class_ids[i, :counts[i]]
             cams = inputs.new_zeros((len(ids), *size), dtype=torch.float32)
             if len(ids):
                 cams = normalize_maps(

@@ -17,6 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Entries of maps that are worked on at a time: what fits into a CPU's cache,
+# and what keeps a GPU busy with few launches.
+CPU_BLOCK = 2**15
+GPU_BLOCK = 2**26
+
 
 def pair_offsets(radius: int) -> np.ndarray:
     """Offsets from a source to its targets, in PSA's order.
@@ -80,6 +85,22 @@ def path_offsets(radius: int) -> np.ndarray:
     return offsets[np.argsort(lengths, kind='stable')]
 
 
+@lru_cache(maxsize=16)
+def offsets_on(radius: int, device: torch.device) -> Tensor:
+    """The offsets of :func:`path_offsets` on a device, made once.
+
+    Args:
+        radius (int): Radius in cells, exclusive.
+        device (torch.device): Where they are needed.
+
+    Returns:
+        Tensor: int64 (P, 2) of (dy, dx), not to be changed.
+    """
+    # A tensor of inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return torch.tensor(path_offsets(radius).tolist(), device=device)
+
+
 def from_slices(size: tuple[int, int], radius: int) -> tuple[slice, slice]:
     """Rows and columns of the source pixels.
 
@@ -124,10 +145,37 @@ class _Targets(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         shape, offsets, rows, cols = ctx.geometry
+        if grad.device.type != 'cpu':
+            return _add_up_windows(grad, shape, offsets, cols.start), \
+                None, None, None
         total = grad.new_zeros(shape)
         for p, (dy, dx) in enumerate(offsets):
             _shifted(total, rows, cols, dy, dx).add_(grad[:, :, p])
         return total, None, None, None
+
+
+def _add_up_windows(grad: Tensor, shape: tuple[int, ...],
+                    offsets: list[list[int]], reach: int) -> Tensor:
+    """The backward of :class:`_Targets` in three launches.
+
+    A CPU takes ten times as long for it as for adding up the offsets in turn.
+    """
+    n, c, h, w = shape
+    window = (reach + 1, 2 * reach + 1)
+    places = _window_places(tuple(map(tuple, offsets)), reach, grad.device)
+    planes = grad.new_zeros((n, c, window[0] * window[1], *grad.shape[3:]))
+    planes.index_copy_(2, places, grad)
+    return F.fold(planes.flatten(3).flatten(1, 2), (h, w), window)
+
+
+@lru_cache(maxsize=16)
+def _window_places(offsets: tuple[tuple[int, int], ...], reach: int,
+                   device: torch.device) -> Tensor:
+    """Where offsets lie in the window around their source, int64 (P,)."""
+    with torch.inference_mode(False):
+        return torch.tensor(
+            [dy * (2 * reach + 1) + dx + reach for dy, dx in offsets],
+            device=device)
 
 
 def pair_values(maps: Tensor, offsets: np.ndarray,
@@ -184,17 +232,48 @@ def pair_labels(
     return same & (source == 0), same & (source != 0), ~same & valid
 
 
+@lru_cache(maxsize=None)
+def _paths(radius: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Cells of the paths of :func:`path_offsets`, short paths first."""
+    return tuple(_cells(dy, dx) for dy, dx in path_offsets(radius).tolist())
+
+
+@lru_cache(maxsize=16)
+def _path_steps(radius: int, width: int, device: torch.device) -> Tensor:
+    """The paths as distances in the memory of a map of that width.
+
+    Returns:
+        Tensor: int64 (P, L), L the length of the longest; shorter ones are
+        filled up with 0.
+    """
+    steps = [[y * width + x for y, x in path] for path in _paths(radius)]
+    longest = max(map(len, steps))
+    # A tensor of inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return torch.tensor([s + [0] * (longest - len(s)) for s in steps],
+                            device=device)
+
+
+def _blocks(count: int, entries: int,
+            device: torch.device) -> list[tuple[int, int]]:
+    """Split ``count`` paths of so many entries each into ranges."""
+    limit = CPU_BLOCK if device.type == 'cpu' else GPU_BLOCK
+    step = max(limit // max(entries, 1), 1)
+    return [(i, min(i + step, count)) for i in range(0, count, step)]
+
+
 class _PathMax(torch.autograd.Function):
     """Largest value on every path; the gradient goes to the first such cell.
 
-    Running maxima over shifted maps: nothing of the size (paths x cells) is
-    ever stored, only which cell won, in one byte per pair.
+    Running maxima over shifted maps, of many paths at a time: nothing of the
+    size (paths x cells of a path) is ever stored, only which cell won, in one
+    byte per pair.
     """
 
     @staticmethod
-    def forward(ctx, edge, paths, rows, cols):
+    def forward(ctx, edge, radius, rows, cols):
         n, h, w = edge.shape
-        reach = cols.start
+        reach, paths = cols.start, _paths(radius)
         # Whole rows, so that shifts are plain offsets into memory. What wraps
         # around at their ends is cut off: sources keep that distance.
         flat = F.pad(edge.flatten(1), (reach, reach))
@@ -204,42 +283,60 @@ class _PathMax(torch.autograd.Function):
         needed = ctx.needs_input_grad[0]
         if needed:
             winner = torch.empty(shape, dtype=torch.uint8, device=edge.device)
-        for p, path in enumerate(paths):
-            starts = [reach + y * w + x for y, x in path]
-            top = flat[:, starts[0]:starts[0] + length].clone()
-            first = torch.zeros_like(top, dtype=torch.uint8)
-            for i, start in enumerate(starts[1:], 1):
-                other = flat[:, start:start + length]
+
+        starts = [[reach + y * w + x for y, x in path] for path in paths]
+        flat = flat[:, None]
+
+        def cells(i, some):
+            """The i-th cell of some paths, (n, len(some), length)."""
+            views = [flat[..., s[i]:s[i] + length] for s in some]
+            return views[0] if len(views) == 1 else torch.cat(views, dim=1)
+
+        for low, high in _blocks(len(paths), n * length, edge.device):
+            block = starts[low:high]
+            top = cells(0, block)
+            if len(block) == 1:
+                top = top.clone()
+            running, rest = top, block
+            if needed:
+                first = torch.zeros_like(top, dtype=torch.uint8)
+                so_far = first
+            for i in range(1, len(block[-1])):
+                ended = sum(len(s) == i for s in rest)
+                if ended:
+                    # The others are longer.
+                    rest, running = rest[ended:], running[:, ended:]
+                    so_far = so_far[:, ended:] if needed else None
+                other = cells(i, rest)
                 if needed:
                     # Later winners have larger numbers.
-                    won = (other > top).view(torch.uint8)
-                    torch.maximum(first, won.mul_(i), out=first)
-                torch.maximum(top, other, out=top)
-            best[:, p] = top.view(n, -1, w)[..., cols]
+                    won = (other > running).view(torch.uint8)
+                    torch.maximum(so_far, won.mul_(i), out=so_far)
+                torch.maximum(running, other, out=running)
+            best[:, low:high] = top.unflatten(2, (-1, w))[..., cols]
             if needed:
-                winner[:, p] = first.view(n, -1, w)[..., cols]
+                winner[:, low:high] = first.unflatten(2, (-1, w))[..., cols]
         if needed:
             ctx.save_for_backward(winner)
-            ctx.geometry = edge.shape, paths, rows, cols
+            ctx.geometry = edge.shape, radius, rows, cols
         return best.flatten(2)
 
     @staticmethod
     def backward(ctx, grad):
         winner, = ctx.saved_tensors
-        shape, paths, rows, cols = ctx.geometry
-        n, _, w = shape
-        grad = grad.unflatten(2, winner.shape[2:])
-        total = grad.new_zeros(shape)
-        index = torch.arange(
-            shape[1] * w, device=grad.device).view(1, *shape[1:])
-        index = index[:, rows, cols]
-        for p, path in enumerate(paths):
-            steps = torch.tensor([y * w + x for y, x in path],
-                                 device=grad.device)
-            cell = index + steps[winner[:, p].long()]
-            total.view(n, -1).scatter_add_(1, cell.flatten(1),
-                                           grad[:, p].flatten(1))
-        return total, None, None, None
+        shape, radius, rows, cols = ctx.geometry
+        n, h, w = shape
+        total = grad.new_zeros((n, h * w))
+        index = torch.arange(h * w, device=grad.device).view(h, w)
+        index = index[rows, cols].flatten()
+        steps = _path_steps(radius, w, grad.device)
+        for low, high in _blocks(len(steps), n * len(index), grad.device):
+            # (n, block, cells of the map)
+            cell = steps[low:high].expand(n, -1, -1).gather(
+                2, winner[:, low:high].flatten(2).long()).add_(index)
+            total.scatter_add_(1, cell.flatten(1),
+                               grad[:, low:high].flatten(1))
+        return total.view(shape), None, None, None
 
 
 def path_affinity(edge: Tensor, radius: int) -> Tensor:
@@ -260,8 +357,7 @@ def path_affinity(edge: Tensor, radius: int) -> Tensor:
         ValueError: If the map is too small for the radius.
     """
     rows, cols = from_slices(edge.shape[-2:], radius)
-    paths = [_cells(dy, dx) for dy, dx in path_offsets(radius).tolist()]
-    return 1 - _PathMax.apply(edge[:, 0], paths, rows, cols)
+    return 1 - _PathMax.apply(edge[:, 0], radius, rows, cols)
 
 
 def scatter_pairs(values: Tensor, size: tuple[int, int], radius: int,

@@ -331,3 +331,31 @@ def test_frozen_stages_freeze_all_tokens(kind):
         n for n, _ in vit.named_parameters()
         if n.startswith(('layers.2.', 'layers.3.'))
     }
+
+
+@pytest.mark.parametrize('matrices', [None, 'mean'])
+def test_blocks_computed_anew_have_the_same_gradients(matrices):
+    """``with_cp``: all gradients, of less that is kept."""
+    kept, grads = {}, {}
+    for with_cp in (False, True):
+        vit = build(with_cp=with_cp, drop_path_rate=0.3)
+        vit.train()
+        held = {}
+
+        def keep(x):
+            held[x.untyped_storage().data_ptr()] = x.numel()
+            return x
+
+        torch.manual_seed(1)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            view = vit.forward_view(
+                torch.randn(2, 3, 64, 64), AttentionRequest(matrices=matrices))
+            total = view['feats'][0].square().sum()
+            for matrix in view.get('attentions', ()):
+                total = total + matrix.square().sum()
+        kept[with_cp] = sum(held.values())
+        total.backward()
+        grads[with_cp] = {n: p.grad for n, p in vit.named_parameters()}
+    for name, grad in grads[False].items():
+        assert_close(grads[True][name], grad, msg=name)
+    assert kept[True] < 0.6 * kept[False]

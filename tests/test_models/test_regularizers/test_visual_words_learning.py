@@ -484,3 +484,24 @@ def test_one_process_and_two(tmp_path):
             assert not torch.equal(whole[0]['words'], whole[-1]['words'])
             # The replacement itself is a copy.
             assert torch.equal(parts[0][0]['words'], whole[0]['words'])
+
+
+@pytest.mark.parametrize('first', [True, False])
+def test_infinite_feature_leaves_the_bank(first):
+    """Loss scaling skips such a step; the words must skip it as well."""
+    regularizer = build(codebook='memory').train()
+    x = features(n=2)
+    if not first:
+        step(regularizer, x)
+    before = regularizer.codebook.clone()
+    spoilt = x.clone()
+    spoilt[0, 1] = float('inf')
+    step(regularizer, spoilt)
+    if not first:
+        assert_close(regularizer.codebook, before, rtol=0, atol=0)
+    # It goes on with the next one.
+    for _ in range(2):
+        step(regularizer, x)
+        assert regularizer.codebook.isfinite().all()
+    assert not torch.equal(regularizer.codebook, before)
+    assert bool(regularizer.initialised)

@@ -410,3 +410,23 @@ def test_pyramid_on_a_hybrid():
     model.loss(image, [sample([1])])['loss_cls'].backward()
     out, = predict(model, torch.randn(1, 3, 40, 70), [sample([1], (40, 70))])
     assert out.cams.shape == (1, 40, 70) and out.cams.max() > 0
+
+
+def test_refiner_that_no_loss_trains_rests():
+    """Distributed training stops at parameters without a gradient."""
+    from ...small_models import batch_of, build, load, losses_of
+    cfg = load('seam/seam_r18_shapes')
+    for weights in (dict(ecr_weight=0, rvmin_weight=0), dict()):
+        cfg.model.regularizers = [
+            dict(type='mmwsss.EquivariantRegularization', **weights)
+        ]
+        model = build(cfg).train()
+        losses = losses_of(model, batch_of(cfg))
+        model.parse_losses(losses)[0].backward()
+        without = [
+            name for name, p in model.named_parameters()
+            if p.requires_grad and p.grad is None
+        ]
+        assert without == []
+        trained = [p.grad is not None for p in model.refiner.parameters()]
+        assert len(trained) and all(t == (not weights) for t in trained)

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,9 @@ from torch.testing import assert_close
 
 from mmwsss.models.utils import (from_slices, pair_labels, pair_offsets,
                                  pair_values, path_affinity, path_cells,
-                                 path_offsets, scatter_pairs)
+                                 path_offsets, pixel_pairs, scatter_pairs)
+
+from ...fake_gpu import FakeGPU
 
 
 def pairs(size, radius, offsets):
@@ -149,3 +153,42 @@ def test_offsets_are_fresh_copies():
     path_offsets(3)[:] = 7
     assert path_cells(2, 1)[-1].tolist() == [0, 0]
     assert np.abs(path_offsets(3)).max() == 2
+
+
+@pytest.mark.parametrize('size,radius', [((9, 14), 5), ((12, 21), 10)])
+@pytest.mark.parametrize('block', [1, 2**9, 2**26])
+def test_a_gpu_gets_many_paths_at_once(size, radius, block, monkeypatch):
+    """The same values and gradients, whatever is worked on at a time."""
+    monkeypatch.setattr(pixel_pairs, 'GPU_BLOCK', block)
+    torch.manual_seed(0)
+    edge, field = torch.rand(2, 1, *size), torch.randn(2, 2, *size)
+    edge[0, 0, 2:5] = 0.5  # Equal maxima.
+    weight = None
+    found = []
+    for gpu in (False, True):
+        with FakeGPU() if gpu else nullcontext() as device:
+            where = device.device if gpu else 'cpu'
+            inputs = [
+                x.clone().to(where).requires_grad_() for x in (edge, field)
+            ]
+            with device.counting() if gpu else nullcontext() as counts:
+                affinity = path_affinity(inputs[0], radius)
+                source, target = pair_values(
+                    inputs[1], path_offsets(radius), radius)
+                if weight is None:
+                    weight = torch.rand(affinity.shape)
+                weights = weight.to(where)
+                # Each pair's own gradient.
+                total = (affinity * weights).sum() + (
+                    (source - target) * weights[:, None]).sum()
+                total.backward()
+            found.append([
+                x.detach().cpu()
+                for x in (affinity, source - target, *[x.grad for x in inputs])
+            ])
+    for one, other in zip(*found):
+        assert_close(one, other, rtol=1e-5, atol=1e-5)
+    if block > 2**20:
+        assert counts.num_launches < 120
+        # The test's weights, and index tensors, which are made once.
+        assert counts.num_waits <= 3
