@@ -538,7 +538,7 @@ class AttentionViT(VisionTransformer):
         x = self.embed(patches, grid)
         feats = []
         for i in range(max(self.out_indices, default=-1) + 1):
-            x, _ = self._block(self.layers[i], x, False, False)
+            x, _ = self._run_block(self.layers[i], x, False, False)
             if i in self.out_indices:
                 feats.append(self._to_map(x, i, grid))
         return (*stem, *feats)
