@@ -1,7 +1,7 @@
 """Configs for images of your own, made from those of this repository."""
 import shlex
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
@@ -180,7 +180,8 @@ def _num_labels(cfg: Config) -> Optional[int]:
         DATASETS.get(dataset.type).METAINFO.get('classes')
     if classes:
         return len(classes)
-    head = cfg.model.get('decode_head') or {}
+    model = cfg.model.get('segmentor') or cfg.model
+    head = model.get('decode_head') or {}
     return head.num_classes + 1 if 'num_classes' in head else None
 
 
@@ -312,3 +313,28 @@ def check_config(path: PathLike, text: str) -> None:
         raise FileExistsError(
             f'{path} is there and differs from what would be written. Move '
             'it away, or replace it with --overwrite.')
+
+
+def parse_columns(pairs: Iterable[str]) -> Dict[str, Any]:
+    """``image=A labels=B labels=C`` as ``dict(image='A', labels=['B', 'C'])``.
+
+    Args:
+        pairs (Iterable[str]): Of the command line.
+
+    Returns:
+        dict: For :func:`~mmwsss.datasets.tags.read_tags`.
+
+    Raises:
+        ValueError: If a pair is none, or its key is unknown.
+    """
+    columns: Dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, name = pair.partition('=')
+        if not equals or not name or key not in ('image', 'labels'):
+            raise ValueError(f'--columns {pair}: must be image=NAME or '
+                             'labels=NAME.')
+        if key == 'labels':
+            columns.setdefault(key, []).append(name)
+        else:
+            columns[key] = name
+    return columns

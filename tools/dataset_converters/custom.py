@@ -2,11 +2,13 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any, Dict, Iterable, List
+from typing import Iterable, List
 
 from mmengine.config import Config
 
-from mmwsss.apis.custom_config import check_config, configs_for
+from mmwsss.apis.custom_config import (check_config, configs_for,
+                                       parse_columns)
+from mmwsss.apis.masks_from_tags import DEFAULT_PIPELINE
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
 from mmwsss.datasets.tags import FORMATS
@@ -76,7 +78,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='configs to make ones for these images of: the first becomes '
         'config.py, further ones keep their names without the data set; of a '
         'pipeline, pipeline.py and all that it runs '
-        '(default: configs/cam/cam_r50_custom.py)')
+        f'(default: {DEFAULT_PIPELINE})')
     parser.add_argument(
         '--overwrite',
         action='store_true',
@@ -115,31 +117,6 @@ def missing_weights(configs: Iterable[Path]) -> List[str]:
     return sorted(set(found))
 
 
-def parse_columns(pairs: Iterable[str]) -> Dict[str, Any]:
-    """``image=A labels=B labels=C`` as ``dict(image='A', labels=['B', 'C'])``.
-
-    Args:
-        pairs (Iterable[str]): Of the command line.
-
-    Returns:
-        dict: For :func:`~mmwsss.datasets.tags.read_tags`.
-
-    Raises:
-        ValueError: If a pair is none, or its key is unknown.
-    """
-    columns: Dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, name = pair.partition('=')
-        if not equals or not name or key not in ('image', 'labels'):
-            raise ValueError(f'--columns {pair}: must be image=NAME or '
-                             'labels=NAME.')
-        if key == 'labels':
-            columns.setdefault(key, []).append(name)
-        else:
-            columns[key] = name
-    return columns
-
-
 def convert(args: argparse.Namespace) -> None:
     data = read_custom(
         args.tags,
@@ -153,7 +130,7 @@ def convert(args: argparse.Namespace) -> None:
         columns=parse_columns(args.columns))
     show(data)
     configs = configs_for(
-        args.base or ['configs/cam/cam_r50_custom.py'],
+        args.base or [DEFAULT_PIPELINE],
         args.out,
         images=data.images,
         num_classes=len(data.classes),
