@@ -8,8 +8,8 @@ variables = dict(
     classifier='configs/frozen/cam_lite2_custom.py',
     # Results on the training images are scored with their masks.
     scored_on='configs/frozen/cam_lite2_custom.py --train-images',
-    affinity='configs/frozen/affinity_dinov2-small_custom.py',
-    labels='configs/frozen/labels_custom.py',
+    affinity_config='configs/frozen/affinity_dinov2-small_custom.py',
+    label_config='configs/frozen/labels_custom.py',
     segmentor='configs/frozen/linear_lite2-dinov2-small_custom.py')
 stages = dict(
     # What it is all for: masks of the training images, of their classes.

@@ -2,5 +2,5 @@
 # work.
 _base_ = './pipeline_custom.py'
 variables = dict(
-    affinity='configs/frozen/affinity_vit-tiny_custom.py',
+    affinity_config='configs/frozen/affinity_vit-tiny_custom.py',
     segmentor='configs/frozen/linear_lite2-vit-tiny_custom.py')

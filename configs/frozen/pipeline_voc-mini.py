@@ -5,8 +5,8 @@ variables = dict(
     classifier='configs/frozen/cam_lite2_voc-mini.py',
     # Results on the training images are scored with their masks.
     scored_on='configs/frozen/cam_lite2_voc-mini.py --train-images',
-    affinity='configs/frozen/affinity_vit-tiny_voc-mini.py',
-    labels='configs/frozen/labels_voc-mini.py',
+    affinity_config='configs/frozen/affinity_vit-tiny_voc-mini.py',
+    label_config='configs/frozen/labels_voc-mini.py',
     segmentor='configs/frozen/linear_lite2-vit-tiny_voc-mini.py',
     # The other classes are too rare there for their IoU to mean anything.
     metric='mIoU_subset',
@@ -24,7 +24,7 @@ stages = dict(
         },
         outputs=dict(maps='{dir}/maps')),
     val_affinity=dict(
-        command='tools/test.py {affinity} --out {dir} --work-dir {dir} '
+        command='tools/test.py {affinity_config} --out {dir} --work-dir {dir} '
         '--cfg-options '
         'test_dataloader.dataset.pipeline.1.cam_dir={val_cams.maps} '
         'test_dataloader.dataset.ann_file='

@@ -5,6 +5,6 @@ variables = dict(
     classifier='configs/frozen/cam_lite2_voc.py',
     # Results on the training images are scored with their masks.
     scored_on='configs/frozen/cam_lite2_voc.py --train-images',
-    affinity='configs/frozen/affinity_dinov2-small_voc.py',
-    labels='configs/frozen/labels_voc.py',
+    affinity_config='configs/frozen/affinity_dinov2-small_voc.py',
+    label_config='configs/frozen/labels_voc.py',
     segmentor='configs/frozen/linear_lite2-dinov2-small_voc.py')

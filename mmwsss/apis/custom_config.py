@@ -1,7 +1,8 @@
 """Configs for images of your own, made from those of this repository."""
 import shlex
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
+from typing import (Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple,
+                    Union)
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope

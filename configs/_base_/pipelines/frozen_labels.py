@@ -28,7 +28,7 @@ stages = dict(
         },
         outputs=dict(maps='{dir}/maps')),
     affinity=dict(
-        command='tools/test.py {affinity} --train-images --out {dir} '
+        command='tools/test.py {affinity_config} --train-images --out {dir} '
         '--work-dir {dir} --cfg-options '
         'test_dataloader.dataset.pipeline.1.cam_dir={cams.maps}',
         score='tools/evaluate_cams.py {dir}/cams {scored_on} '
@@ -40,7 +40,7 @@ stages = dict(
         },
         outputs=dict(maps='{dir}/cams', masks='{dir}/masks')),
     labels=dict(
-        command='tools/refine_cams.py {labels} --cams {affinity.maps} '
+        command='tools/refine_cams.py {label_config} --cams {affinity.maps} '
         '--out {dir}/masks --workers {workers}',
         score='tools/evaluate_masks.py {dir}/masks --config {scored_on} '
         '{mask_options} --out {dir}/metrics.json',
