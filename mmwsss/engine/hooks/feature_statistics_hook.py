@@ -8,7 +8,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from rich.progress import track
 
 from mmwsss.models.backbones.frozen_features import FrozenFeatures
 from mmwsss.registry import HOOKS
@@ -63,8 +62,13 @@ class FeatureStatisticsHook(Hook):
             torch.zeros(2 * m.out_channels + 1, dtype=torch.float64)
             for m in parts
         ]
-        for batch in track(
-                loader, 'features', disable=not is_main_process()):
+        for i, batch in enumerate(loader):
+            # May take minutes.
+            if i % max(len(loader) // 10, 1) == 0:
+                print_log(
+                    f'Features of the training images: batch {i + 1} of '
+                    f'{len(loader)}.',
+                    logger='current')
             batch = model.data_preprocessor(batch, True)
             sizes = [s.img_shape for s in batch['data_samples']]
             for part, total in zip(parts, sums):
