@@ -1,11 +1,13 @@
 """Features of pretrained networks that are never trained."""
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -113,6 +115,7 @@ class FrozenBackbone(BaseModule):
         self.register_buffer('digest', torch.zeros(16, dtype=torch.uint8))
         # In a tuple, where torch does not look for submodules.
         self._hidden: Tuple[nn.Module, ...] = ()
+        self._prepared = False
 
     # ----------------------------------------------------------- the network
     @property
@@ -133,9 +136,9 @@ class FrozenBackbone(BaseModule):
             ValueError: If they do not fit.
         """
         if not self._hidden:
-            network = MODELS.build(self.config)
             # Of random draws, nothing may depend on when this happens.
             with torch.random.fork_rng(devices=[]):
+                network = MODELS.build(self.config)
                 load_all_weights(network, self.config)
             network.requires_grad_(False)
             network.eval()
@@ -176,14 +179,13 @@ class FrozenBackbone(BaseModule):
             FileNotFoundError: If its weights are missing.
             ValueError: If a checkpoint or the cache is of another network.
         """
-        if self._hidden:
+        if self._prepared:
             return
         of_maps = self.compute_digest()
         digest = hashlib.sha256(f'{of_maps} {self.out_index}'.encode())
         digest = torch.frombuffer(
             bytearray(digest.digest()[:16]), dtype=torch.uint8)
         if self.digest.any() and not torch.equal(self.digest.cpu(), digest):
-            self._hidden = ()
             raise ValueError(
                 f'The checkpoint was trained on features of another network '
                 f'than {self.name} as it is configured and loaded here '
@@ -195,11 +197,12 @@ class FrozenBackbone(BaseModule):
             self._cache = FeatureCache(
                 self.cache_dir, of_maps[:32],
                 json.loads(json.dumps(self.rule(), default=str)))
+        self._prepared = True
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if self._hidden:  # Check it against what is there.
-            self._hidden = ()
+        if self._prepared:  # Check it against what is there.
+            self._prepared = False
             self.prepare()
 
     # ---------------------------------------------------------------- images
@@ -247,8 +250,16 @@ class FrozenBackbone(BaseModule):
             Tensor: float32 (N, 3, h, w).
 
         Raises:
-            ValueError: See :func:`input_size`.
+            ValueError: See :func:`input_size`; or if the images were
+                normalised before.
         """
+        # Grey levels are not negative, or not by so little alone.
+        if image.min() < 0 and image.abs().max() < 5:
+            raise ValueError(
+                f'{self.name} normalises images by itself but gets values of '
+                f'{float(image.min()):.2f} to {float(image.max()):.2f}, not '
+                'grey levels of 0 to 255. Set mean=[0, 0, 0] and '
+                'std=[1, 1, 1] in the data preprocessor.')
         size = input_size(image.shape[-2:], self.long_side, self.divisor)
         image = image.float()
         if tuple(image.shape[-2:]) != size:
@@ -315,6 +326,13 @@ def load_all_weights(network: nn.Module, config: dict) -> None:
     """
     init = config.get('init_cfg') or {}
     path = init.get('checkpoint', '') if isinstance(init, dict) else ''
+    if not path:
+        print_log(
+            f'The frozen {config["type"]} has random weights: its init_cfg '
+            "names none. Give it init_cfg=dict(type='Pretrained', "
+            'checkpoint=FILE).',
+            logger='current',
+            level=logging.WARNING)
     if not path or '://' in path or hasattr(network, 'timm_model'):
         network.init_weights()
         return
@@ -510,8 +528,11 @@ class FrozenFeatures(BaseModule):
                 'there are no training images, or a network gives infinite '
                 'values.')
         mean = total / count
-        # A channel that is constant stays at 0.
-        std = (squares / count - mean**2).clamp(min=1e-12).sqrt()
+        variance = squares / count - mean**2
+        # A channel that is constant says nothing here. It stays at 0 in other
+        # images too: divided by next to nothing, it would drown the others.
+        constant = variance <= 1e-9 * squares / count
+        std = variance.clamp(min=0).sqrt().masked_fill(constant, torch.inf)
         self.mean.copy_(mean)
         self.std.copy_(std)
         self.num_positions.fill_(count)
