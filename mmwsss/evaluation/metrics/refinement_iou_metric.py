@@ -87,6 +87,11 @@ class RefinementIoUMetric(BaseMetric):
                 raise ValueError(
                     f'Image {img_id}: the mask holds labels {gt.min()}..'
                     f'{gt.max()}, not all in 0..{num_labels - 1}.')
+            if steps.size and steps.max() >= num_labels:
+                raise ValueError(
+                    f'Image {img_id}: the model predicts label {steps.max()}, '
+                    f'but the dataset has 0..{num_labels - 1}. Set the '
+                    'num_classes of its decode_head.')
             confusion = [
                 np.bincount(
                     gt * num_labels + step[counted],

@@ -422,6 +422,15 @@ class CAMSegmentor(BaseSegmentor):
         sizes = None
         if getattr(self.backbone, 'takes_sizes', False):
             sizes = [tuple(s.img_shape[:2]) for s in data_samples]
+            if len(set(sizes)) > 1 and (reads_maps or self.regularizers):
+                # Each image has a grid of its own, and padding after it.
+                readers = [type(r).__name__ for r in self.regularizers
+                           ] or [type(self).__name__]
+                raise ValueError(
+                    'The images of this batch differ in size, and '
+                    f'{", ".join(readers)} would read the padding of their '
+                    'feature maps. Bring images to one size in the training '
+                    'pipeline, or train with batch_size=1.')
         view, other, frames = self.forward_views(
             inputs,
             labels,

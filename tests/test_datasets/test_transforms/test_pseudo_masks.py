@@ -39,6 +39,37 @@ def test_threshold_extremes():
     assert mask.shape == SIZE and not mask.any()
 
 
+@pytest.mark.parametrize('high, low', [(.5, .25), (.4, .4), (1., 0.)])
+def test_only_sure_pixels(high, low):
+    results = sample()
+    # Exactly at a threshold: unsure at the upper one, sure at the lower one.
+    results['cams'][:, 0, 0] = high
+    results['cams'][:, 0, 1] = low
+    results['cams'][:, 0, 2] = 0
+    mask = ThresholdMask(high, low=low)(results)['pseudo_mask']
+    assert mask.dtype == np.uint8
+    for y in range(SIZE[0]):
+        for x in range(SIZE[1]):
+            one, two = results['cams'][:, y, x]
+            top = max(one, two)
+            expected = 255
+            if top > np.float32(high):
+                expected = 1 if one >= two else 3
+            elif top <= np.float32(low):
+                expected = 0
+            assert mask[y, x] == expected
+    # Without any class everything is sure to be background.
+    assert not ThresholdMask(high, low=low)(sample(0))['pseudo_mask'].any()
+
+
+def test_only_sure_pixels_settings():
+    with pytest.raises(ValueError, match='low is 0.6, above threshold'):
+        ThresholdMask(.5, low=.6)
+    with pytest.raises(ValueError, match='low is -0.1'):
+        ThresholdMask(.5, low=-.1)
+    assert 'low=0.2' in repr(ThresholdMask(.5, low=.2))
+
+
 def test_highest_class():
     # The last of 254 classes does not become the ignored value.
     results = sample(1)

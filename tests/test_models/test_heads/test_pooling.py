@@ -291,3 +291,37 @@ def test_rank_pooling_is_of_class_maps(at_image_size):
 def test_rank_pooling_refuses(kwargs, match):
     with pytest.raises(ValueError, match=match):
         ranked(**kwargs)
+
+
+@pytest.mark.parametrize('pooling', [
+    dict(type='mmwsss.GlobalAveragePooling'),
+    dict(type='mmwsss.GlobalWeightedRankPooling', decay=0.8),
+    dict(type='mmwsss.GlobalWeightedRankPooling', decay=0.),
+    dict(type='mmwsss.GlobalWeightedRankPooling', decay=1.),
+    dict(
+        type='mmwsss.GlobalWeightedRankPooling', decay=0.8, num_positions=9)
+])
+@pytest.mark.parametrize('fill', [0., -1e4, 1e4])
+def test_padding_is_not_pooled(pooling, fill):
+    """Whatever stands in it."""
+    torch.manual_seed(0)
+    pool = MODELS.build(pooling)
+    assert pool.takes_valid
+    sizes = [(4, 5), (2, 3), (1, 1), (4, 2)]
+    maps = torch.full((4, 3, 4, 5), fill, dtype=torch.float64)
+    valid = torch.zeros(4, 1, 4, 5, dtype=torch.bool)
+    expected = []
+    for n, (height, width) in enumerate(sizes):
+        own = torch.randn(1, 3, height, width, dtype=torch.float64)
+        maps[n, :, :height, :width] = own
+        valid[n, :, :height, :width] = True
+        expected.append(pool(own))
+    maps.requires_grad_()
+    pooled = pool(maps, valid)
+    assert_close(pooled, torch.cat(expected))
+    pooled.sum().backward()
+    assert not maps.grad[(~valid).expand_as(maps)].any()
+    assert_close(maps.grad.sum(dim=(2, 3)), torch.ones(4, 3).double())
+    # Nothing padded: the same as without.
+    whole = torch.ones(1, 1, 4, 5, dtype=torch.bool)
+    assert_close(pool(maps[:1], whole), pool(maps[:1]))

@@ -4,6 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mmwsss.models.refiners import DenseCRF, dense_crf
@@ -265,3 +267,24 @@ def test_registered_and_picklable(backend):
     image, _ = picture()
     copy = pickle.loads(pickle.dumps(crf))
     assert_array_equal(copy(image, energies(2)), crf(image, energies(2)))
+
+
+def test_after_the_probabilities_of_a_model(backend):
+    """DenseCRFRefiner: image by image, maps brought to its size."""
+    refiner = MODELS.build(
+        dict(type='mmwsss.DenseCRFRefiner', num_iters=3, backend=backend))
+    assert not list(refiner.parameters())
+    images = [picture(seed=i)[0] for i in (0, 1)]
+    batch = torch.stack([
+        torch.from_numpy(image).permute(2, 0, 1).float() for image in images
+    ])
+    probs = torch.rand(2, 3, 20, 30).softmax(dim=1)
+    # Undoing a normalisation leaves grey levels only nearly whole.
+    refined = refiner(batch + 0.3, probs)
+    assert refined.shape == (2, 3, 40, 60)
+    assert refined.dtype == torch.float32
+    large = F.interpolate(probs, (40, 60), mode='bilinear').numpy()
+    crf = DenseCRF(num_iters=3, backend=backend)
+    for one, image, planes in zip(refined, images, large):
+        assert_allclose(
+            one, crf(image, unary_from_probs(planes)), atol=1e-5)
