@@ -19,6 +19,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 
 from mmwsss.datasets.image_labels import read_image_labels, tags_to_indices
+from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.engine.hooks.save_predictions_hook import file_digest
 from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
                                       EndToEndSegmentor)
@@ -248,8 +249,9 @@ class CAMInferencer(BaseInferencer):
             tag_threshold (float, optional): Probability from which a class
                 is predicted to be present. None takes the config's, 0.5 if
                 it says nothing. Defaults to None.
-            out_dir (str | Path): Folder for ``cams/*.npz``, ``masks/*.png``
-                and ``overlays/*.jpg``. Images whose files are there are not
+            out_dir (str | Path): Folder for ``cams/*.npz``, ``masks/*.png``,
+                ``overlays/*.jpg`` and ``index.html``, on which a person
+                chooses a threshold. Images whose files are there are not
                 done again. Empty writes nothing. Defaults to ''.
             overwrite (bool): Whether files in ``out_dir`` are replaced, also
                 those made with other settings. Defaults to False.
@@ -373,6 +375,7 @@ class CAMInferencer(BaseInferencer):
                 stack.enter_context(_exclusive(output.folder))
                 done = self._continue(output, sources, labels, settings,
                                       overwrite)
+                self._begin_page(output, settings)
             progress = None
             if show_progress and len(done) < len(sources):
                 progress = stack.enter_context(
@@ -419,6 +422,16 @@ class CAMInferencer(BaseInferencer):
                 f'{output.folder}.',
                 logger='current')
         return done
+
+    def _begin_page(self, output: Output, settings: Dict[str, Any]) -> None:
+        """Begin the page on which a person judges what is written."""
+        title = Path(getattr(self.cfg, 'filename', None) or 'infer').stem
+        threshold, choice = None, ''
+        if self.makes_cams and not isinstance(self.model, EndToEndSegmentor):
+            threshold = settings['threshold']
+            choice = choice_settings(self.cfg)
+        output.begin_page(f'Class maps: {title}' if self.makes_cams else
+                          f'Masks: {title}', threshold, choice)
 
     def _digest(self) -> Optional[str]:
         if not hasattr(self, '_sha256'):
@@ -541,6 +554,7 @@ class CAMInferencer(BaseInferencer):
                 picture=None)
             return
         if first.data is None:
+            output.show_done(first.source)
             yield output.read(first.source, return_cams, return_vis)
             return
         batch = self.collate_fn([item.data for item in items])
@@ -552,6 +566,7 @@ class CAMInferencer(BaseInferencer):
                 picture, = self.visualize([item.image], [result])
             if output is not None:
                 output.write(result, class_ids, picture)
+                output.show(result, class_ids, item.image)
             if not return_cams:
                 result['cams'] = None
             yield dict(result, picture=picture if return_vis else None)
