@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from mmwsss.datasets.transforms.loading import read_image, read_mask
 from mmwsss.engine.hooks.gallery_hook import choice_settings
+from mmwsss.models.segmentors import CAMSegmentor
 from mmwsss.structures.cam_file import cam_path, read_cam
 from mmwsss.utils.io import find_file
 from mmwsss.visualization import RunPage
@@ -52,8 +53,7 @@ def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
             train_images=section.get('train_images', False),
             masks='optional')
         if page is None:
-            test_cfg = cfg.get('model', {}).get('test_cfg') or {}
-            threshold = test_cfg.get('threshold')
+            threshold = _threshold(cfg.get('model') or {})
             page = RunPage(
                 pipeline.work_dir / 'gallery',
                 dataset.metainfo['classes'],
@@ -71,6 +71,14 @@ def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
         for stage in pipeline.stages for title, key in stage.rows.items()
     }
     return page.write({k: v for k, v in metrics.items() if v != '-'})
+
+
+def _threshold(model: dict) -> Optional[float]:
+    """The background score of a model that makes its masks by one."""
+    if model.get('type') != 'mmwsss.CAMSegmentor':
+        return None
+    default = CAMSegmentor.TEST_DEFAULTS['threshold']
+    return (model.get('test_cfg') or {}).get('threshold', default)
 
 
 def _columns(title: str, section: dict,
