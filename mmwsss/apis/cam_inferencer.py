@@ -28,6 +28,7 @@ from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
 from mmwsss.utils.io import find_file
+from mmwsss.utils.memory import explain_memory
 from mmwsss.visualization import draw_strip
 
 from .image_sources import (ImageLike, Source, find_images,
@@ -584,7 +585,13 @@ class CAMInferencer(BaseInferencer):
             list[SegDataSample]: Predictions.
         """
         if not self.makes_cams:
-            return self.model.test_step(inputs)
+            names = ', '.join(s.img_id for s in inputs['data_samples'])
+            with explain_memory(
+                    f'image {names}',
+                    "Let mmseg look at parts: model.test_cfg=dict(mode="
+                    "'slide', crop_size=(1024, 1024), stride=(768, 768)), "
+                    'smaller ones, or less images at once (--batch-size).'):
+                return self.model.test_step(inputs)
         before = self.model.test_cfg
         self.model.test_cfg = settings
         try:
