@@ -114,7 +114,8 @@ class CAMSegmentor(BaseSegmentor):
               are looked at in overlapping tiles, see
               :func:`~mmwsss.models.localizers.tiles.maps_in_tiles`; tags are
               then predicted for the whole picture, shrunk to so many pixels.
-              None knows no limit. Defaults to None.
+              Views for a localizer whose maps do not fit together are shrunk
+              as well. None knows no limit. Defaults to None.
             - ``flip`` (bool): Whether the mirror image takes part.
               Defaults to True.
             - ``fuse`` (str): ``'sum'`` or ``'max'`` over scales and flips.
@@ -554,6 +555,8 @@ class CAMSegmentor(BaseSegmentor):
         views, scores = [], None
         for scale in cfg['scales']:
             tiled = self.needs_tiles(inputs, scale)
+            if tiled and not self.localizer.fits_in_tiles:
+                tiled, scale = False, self._scale_within_limit(inputs)
             # A classifier judges whole pictures, so of one in tiles a copy.
             image, covered = self.scale_and_pad(
                 inputs, self._scale_within_limit(inputs) if tiled else scale)

@@ -256,3 +256,15 @@ def test_decoders_in_tiles():
         tiled = model.encode_decode(inputs, [])
     assert tiled.shape == whole.shape
     assert_close(tiled, whole, rtol=1e-4, atol=1e-3)
+
+
+def test_maps_that_are_normalised_within_a_view_are_not_cut():
+    """They are those of the picture shrunk to the limit."""
+    model = local_model(flip=False)
+    model.localizer.fits_in_tiles = False
+    inputs = torch.rand(1, 3, 768, 768)
+    seen = []
+    model.backbone.register_forward_hook(
+        lambda _, args, out: seen.append(tuple(args[0].shape[2:])))
+    found, = predict(model, inputs, [[1]], max_pixels=384**2)
+    assert seen == [(380, 380)] and found.cams.shape == (1, 768, 768)
