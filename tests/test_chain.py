@@ -4,6 +4,7 @@ import json
 import pytest
 
 from .test_tools import ROOT, TOOLS, python
+from .test_visualization.test_run_page import data_of
 
 DATA = 'num_train=8, num_val=4, image_size=64, data_root="shapes"'
 LOADER = 'batch_size=4, num_workers=0, persistent_workers=False'
@@ -137,9 +138,11 @@ def test_chain(chain, way, names):
             if p.suffix in ('.npz', '.png')
         ]
         assert len(files) == number, folder
-    page = (chain / 'run' / 'gallery' / 'index.html').read_text()
-    assert page.count('<section') == 12 and '+ walk' in page
-    assert 'segmentation, mIoU' in page
+    rows = data_of(chain / 'run' / 'gallery' / 'index.html')['rows']
+    assert [row['group'] for row in rows] == ['train'] * 8 + ['val'] * 4
+    assert '+ walk' in rows[0]['stages'] and rows[0]['gt']
+    assert rows[0]['stages']['CAM']['maps']
+    assert 'segmentation' in rows[-1]['stages']
     # Everything is done.
     again = python(*command, cwd=chain)
     assert again.stdout.count('done before') == 8

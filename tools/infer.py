@@ -87,7 +87,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main() -> None:
     try:
         result = infer(parse_args())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         raise SystemExit(f'\nerror: {error}') from None
     except KeyboardInterrupt:
         print('\ninterrupted; the same command continues')

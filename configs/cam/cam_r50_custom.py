@@ -9,6 +9,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet50.pth')),
-    test_cfg=dict(scales=(0.5, 1.0, 1.5, 2.0)))
+    # Larger pictures are looked at in tiles.
+    test_cfg=dict(scales=(0.5, 1.0, 1.5, 2.0), max_pixels=2048 * 2048))
 val_evaluator = dict(fixed_threshold=0.3)
 test_evaluator = val_evaluator

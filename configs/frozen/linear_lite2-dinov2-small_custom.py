@@ -1,9 +1,10 @@
 # A linear segmentation head on a frozen EfficientNet-Lite2 and a frozen
 # DINOv2-S/14, your own images.
 _base_ = [
-    '../_base_/models/frozen_networks.py', '../_base_/models/frozen_linear.py',
+    '../_base_/models/frozen_networks.py',
+    '../_base_/models/frozen_linear.py',
     '../_base_/datasets/custom_frozen_pseudo.py',
-    '../_base_/schedules/adamw_linear_seg.py', '../_base_/frozen_seg_runtime.py'
+    '../_base_/schedules/adamw_linear.py', '../_base_/frozen_seg_runtime.py'
 ]
 model = dict(
     segmentor=dict(

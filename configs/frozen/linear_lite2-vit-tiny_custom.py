@@ -1,8 +1,9 @@
 # linear_lite2-dinov2-small_custom.py with a ViT-Ti, a third of the work.
 _base_ = [
-    '../_base_/models/frozen_networks.py', '../_base_/models/frozen_linear.py',
+    '../_base_/models/frozen_networks.py',
+    '../_base_/models/frozen_linear.py',
     '../_base_/datasets/custom_frozen_pseudo.py',
-    '../_base_/schedules/adamw_linear_seg.py', '../_base_/frozen_seg_runtime.py'
+    '../_base_/schedules/adamw_linear.py', '../_base_/frozen_seg_runtime.py'
 ]
 model = dict(
     segmentor=dict(

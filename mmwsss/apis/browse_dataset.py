@@ -250,7 +250,7 @@ def browse_dataset(args: argparse.Namespace) -> Path:
     local = any(type(step).__name__ == 'AffinityLabel'
                 for step in _steps(dataset))
     gallery = Gallery(
-        args.out or Path(cfg.work_dir) / 'dataset', classes, palette,
+        args.out or Path(cfg.work_dir) / 'dataset',
         f'{which.capitalize()} images: {Path(args.config).stem}')
     indices = spread(len(dataset), args.number)
     for i in track(indices, 'drawing samples'):

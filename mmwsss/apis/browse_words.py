@@ -280,7 +280,7 @@ def write_page(index: WordIndex,
         Path: ``index.html``.
     """
     classes = metainfo['classes']
-    gallery = Gallery(out, classes, metainfo['palette'], title)
+    gallery = Gallery(out, title)
     alive = index.ranking()
     for word in alive[:num_words]:
         pictures = [(cut_patch(read_image(p.img_path, p.img_id), p),

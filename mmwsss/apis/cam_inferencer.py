@@ -21,6 +21,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 
 from mmwsss.datasets.image_labels import read_image_labels, tags_to_indices
+from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.engine.hooks.save_predictions_hook import file_digest
 from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
                                       EndToEndSegmentor, RefinedSegmentor)
@@ -29,6 +30,7 @@ from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
 from mmwsss.utils.io import find_file
+from mmwsss.utils.memory import explain_memory
 from mmwsss.visualization import draw_strip
 
 from .image_sources import (ImageLike, Source, find_images,
@@ -257,8 +259,9 @@ class CAMInferencer(BaseInferencer):
             tag_threshold (float, optional): Probability from which a class
                 is predicted to be present. None takes the config's, 0.5 if
                 it says nothing. Defaults to None.
-            out_dir (str | Path): Folder for ``cams/*.npz``, ``masks/*.png``
-                and ``overlays/*.jpg``. Images whose files are there are not
+            out_dir (str | Path): Folder for ``cams/*.npz``, ``masks/*.png``,
+                ``overlays/*.jpg`` and ``index.html``, on which a person
+                chooses a threshold. Images whose files are there are not
                 done again. Empty writes nothing. Defaults to ''.
             overwrite (bool): Whether files in ``out_dir`` are replaced, also
                 those made with other settings. Defaults to False.
@@ -391,6 +394,7 @@ class CAMInferencer(BaseInferencer):
                 stack.enter_context(_exclusive(output.folder))
                 done = self._continue(output, sources, labels, settings,
                                       overwrite)
+                self._begin_page(output, settings)
             progress = None
             if show_progress and len(done) < len(sources):
                 progress = stack.enter_context(
@@ -449,6 +453,16 @@ class CAMInferencer(BaseInferencer):
             s.img_id: label.tolist() for s, label in zip(sources, labels)
         }, sort_keys=True)
         return dict(tags_sha256=hashlib.sha256(text.encode()).hexdigest())
+
+    def _begin_page(self, output: Output, settings: Dict[str, Any]) -> None:
+        """Begin the page on which a person judges what is written."""
+        title = Path(getattr(self.cfg, 'filename', None) or 'infer').stem
+        threshold, choice = None, ''
+        if self.makes_cams and not isinstance(self.model, EndToEndSegmentor):
+            threshold = settings['threshold']
+            choice = choice_settings(self.cfg)
+        output.begin_page(f'Class maps: {title}' if self.makes_cams else
+                          f'Masks: {title}', threshold, choice)
 
     def _digest(self) -> Optional[str]:
         if not hasattr(self, '_sha256'):
@@ -572,6 +586,7 @@ class CAMInferencer(BaseInferencer):
                 picture=None)
             return
         if first.data is None:
+            output.show_done(first.source)
             yield output.read(first.source, return_cams, return_vis,
                               return_probs)
             return
@@ -586,6 +601,7 @@ class CAMInferencer(BaseInferencer):
                 picture, = self.visualize([item.image], [result])
             if output is not None:
                 output.write(result, class_ids, picture)
+                output.show(result, class_ids, item.image)
             if not return_cams:
                 result['cams'] = None
             yield dict(result, picture=picture if return_vis else None)
@@ -603,7 +619,13 @@ class CAMInferencer(BaseInferencer):
             list[SegDataSample]: Predictions.
         """
         if not self.reads_tags:
-            return self.model.test_step(inputs)
+            names = ', '.join(s.img_id for s in inputs['data_samples'])
+            with explain_memory(
+                    f'image {names}',
+                    "Let mmseg look at parts: model.test_cfg=dict(mode="
+                    "'slide', crop_size=(1024, 1024), stride=(768, 768)), "
+                    'smaller ones, or less images at once (--batch-size).'):
+                return self.model.test_step(inputs)
         before = self.model.test_cfg
         self.model.test_cfg = settings
         try:

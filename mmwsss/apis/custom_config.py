@@ -11,6 +11,9 @@ from mmwsss.registry import DATASETS
 from mmwsss.utils.io import find_file
 
 PathLike = Union[str, Path]
+#: Pixels that a network looks at at once: as many as a picture of 1024 x 1024
+#: has at scale 2. The attention of a transformer grows with their square.
+MAX_PIXELS, MAX_PIXELS_ATTENTION = 2048**2, 1024**2
 HEADER = """# Written by tools/dataset_converters/custom.py; edit it.
 # What stands here replaces settings of this config:
 _base_ = {base!r}
@@ -105,6 +108,10 @@ def custom_config(base: PathLike,
         })
         if model:
             changes['model'] = model
+    limits = None if refines else _size_limits(cfg.model)
+    if limits:
+        changes.setdefault('model', {})['test_cfg'] = {
+            **changes.get('model', {}).get('test_cfg', {}), **limits}
     if cfg.get('train_dataloader') is not None:
         changes['train_dataloader'] = dict(
             dataset=point(cfg.train_dataloader.dataset, 'train.txt'))
@@ -165,6 +172,31 @@ def pipeline_stages(
         elif '--report-classes' in words:
             variables.update({name: '', 'metric': 'mIoU'})
     return configs, variables
+
+
+def _size_limits(model: ConfigDict) -> Dict[str, Any]:
+    """How a model looks at pictures that are too large for its memory.
+
+    Args:
+        model (ConfigDict): Settings of a model.
+
+    Returns:
+        dict: For its ``test_cfg``; empty where the config says something, or
+        the model knows no parts of pictures.
+    """
+    test_cfg = model.get('test_cfg') or {}
+    if model.type in ('mmwsss.CAMSegmentor', 'mmwsss.EndToEndSegmentor'):
+        if test_cfg.get('max_pixels') is not None:
+            return {}
+        attends = model.backbone.type in ('mmwsss.AttentionViT',
+                                          'mmwsss.HybridViT')
+        return dict(
+            max_pixels=MAX_PIXELS_ATTENTION if attends else MAX_PIXELS)
+    if model.type in ('EncoderDecoder', 'mmwsss.MultiScaleEncoderDecoder'
+                      ) and test_cfg.get('mode', 'whole') == 'whole':
+        # Smaller pictures are looked at as a whole.
+        return dict(mode='slide', crop_size=(1024, 1024), stride=(768, 768))
+    return {}
 
 
 def _method(base: Path) -> str:

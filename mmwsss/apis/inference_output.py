@@ -12,8 +12,12 @@ from mmwsss.structures.mask_file import (mask_path, write_mask,
                                          write_mask_manifest)
 from mmwsss.utils.io import atomic_write
 from mmwsss.version import __version__
+from mmwsss.visualization import RunPage
 
 from .image_sources import Source
+
+#: Images of the page.
+NUM_SHOWN = 300
 
 
 class Output:
@@ -21,7 +25,8 @@ class Output:
 
     ``cams/{img_id}.npz``, ``masks/{img_id}.png`` and
     ``overlays/{img_id}.jpg``, each whole or not at all, and a manifest in
-    the first two when all are there.
+    the first two when all are there. Of the first images, ``index.html``
+    shows the class maps, or else the masks, in a browser.
 
     Args:
         folder (str | Path): The folder.
@@ -46,6 +51,48 @@ class Output:
         self.probs = self.folder / 'probs' if with_probs else None
         self.classes = list(classes)
         self.palette = palette
+        self.page: Optional[RunPage] = None
+        self.num_seen = 0
+
+    def begin_page(self, title: str, threshold: Optional[float],
+                   settings: str) -> None:
+        """Begin the page of the images that :meth:`show` is given.
+
+        Args:
+            title (str): Its headline.
+            threshold (float, optional): Of the masks.
+            settings (str): See :class:`~mmwsss.visualization.RunPage`.
+        """
+        self.num_seen = 0
+        self.page = RunPage(self.folder, self.classes, self.palette, title,
+                            threshold, settings)
+
+    def show(self, prediction: Dict[str, Any],
+             class_ids: Optional[np.ndarray], image: np.ndarray) -> None:
+        """Put an image on the page, unless there are enough.
+
+        Args:
+            prediction (dict): With ``img_id``, ``mask``, ``cams`` and
+                ``scores``.
+            class_ids (ndarray, optional): (k,), of the class maps.
+            image (ndarray): BGR uint8 (h, w, 3).
+        """
+        self.num_seen += 1
+        if self.num_seen > NUM_SHOWN:
+            return
+        cams, scores = prediction['cams'], prediction['scores'] or {}
+        stages: Dict[str, Any] = {}
+        if cams is not None:
+            stages['CAM'] = (class_ids, cams)
+        if cams is None or not self.page.settings:
+            # Else the mask is what the maps give at the threshold.
+            stages['predicted mask'] = prediction['mask']
+        self.page.add(
+            prediction['img_id'], image, stages,
+            scores={
+                name: scores[name]
+                for name in prediction['tags'] if name in scores
+            })
 
     def paths(self, img_id: str) -> List[Path]:
         """Files of an image.
@@ -107,6 +154,25 @@ class Output:
         with atomic_write(self.paths(img_id)[-1]) as temp:
             temp.write_bytes(data.tobytes())
 
+    def show_done(self, source: Source) -> None:
+        """Put an image on the page that an earlier call has done.
+
+        Args:
+            source (Source): The image; left out if it can no more be read.
+        """
+        if self.num_seen >= NUM_SHOWN:
+            self.num_seen += 1
+            return
+        try:
+            image = source.read() if source.read is not None else \
+                read_image(source.path, source.img_id)
+        except (OSError, ValueError):
+            return
+        class_ids = None
+        if self.cams is not None:
+            class_ids = read_cam(cam_path(self.cams, source.img_id)).class_ids
+        self.show(self.read(source, True, False), class_ids, image)
+
     def read(self,
              source: Source,
              with_cams: bool,
@@ -156,7 +222,7 @@ class Output:
                 (folder / MANIFEST).unlink(missing_ok=True)
 
     def write_manifests(self, **facts: Any) -> None:
-        """The folder is complete.
+        """The folder is complete; write its page.
 
         Args:
             **facts: How the files came about.
@@ -168,6 +234,10 @@ class Output:
             write_manifest(self.cams, num_images=present, **facts)
         present = sum(1 for _ in self.masks.rglob('[!.]*.png'))
         write_mask_manifest(self.masks, num_images=present, **facts)
+        if self.page is not None:
+            more = self.num_seen > NUM_SHOWN
+            self.page.write(note=f'The first {NUM_SHOWN} of {self.num_seen} '
+                            'images.' if more else '')
 
 
 def names_in_mask(mask: np.ndarray, classes: Sequence[str]) -> List[str]:

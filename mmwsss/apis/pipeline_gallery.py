@@ -4,14 +4,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
-import cv2
-import numpy as np
 from mmengine.config import Config
 
 from mmwsss.datasets.transforms.loading import read_image, read_mask
+from mmwsss.engine.hooks.gallery_hook import choice_settings
+from mmwsss.models.segmentors import CAMSegmentor
 from mmwsss.structures.cam_file import cam_path, read_cam
 from mmwsss.utils.io import find_file
-from mmwsss.visualization import Gallery
+from mmwsss.visualization import RunPage
+from mmwsss.visualization.run_page import Stage
 
 from .evaluation_data import evaluation_dataset
 
@@ -25,8 +26,8 @@ def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
     """Write the page that a pipeline config's ``gallery`` describes.
 
     ``gallery`` maps the titles of its sections to ``dict(config,
-    train_images=False, num_images=12, columns)``: the images are those of
-    the config's test data (or training data), and ``columns`` maps captions
+    train_images=False, num_images=300, columns)``: the images are those of
+    the config's test data (or training data), and ``columns`` maps stages
     to folders of class maps or masks, e.g. ``{'+ CRF': '{crf.masks}'}``.
     Folders that are not there yet are left out.
 
@@ -40,32 +41,44 @@ def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
     Raises:
         ValueError: If a section is malformed.
     """
-    gallery: Optional[Gallery] = None
+    page: Optional[RunPage] = None
     for title, section in (pipeline.cfg.get('gallery') or {}).items():
         columns = _columns(title, section, pipeline)
         if not columns:
             continue
+        cfg = Config.fromfile(
+            str(find_file(pipeline.fill(section['config'], 'gallery'))))
         dataset = evaluation_dataset(
-            Config.fromfile(
-                str(find_file(pipeline.fill(section['config'], 'gallery')))),
+            cfg,
             train_images=section.get('train_images', False),
             masks='optional')
-        if gallery is None:
-            gallery = Gallery(
+        if page is None:
+            threshold = _threshold(cfg.get('model') or {})
+            page = RunPage(
                 pipeline.work_dir / 'gallery',
                 dataset.metainfo['classes'],
                 dataset.metainfo['palette'],
                 title='Stage by stage: '
-                f'{Path(pipeline.cfg.filename).parent.name}')
-        for i in range(min(section.get('num_images', 12), len(dataset))):
-            _add_row(gallery, dataset.get_data_info(i), columns, title)
-    if gallery is None:
+                f'{Path(pipeline.cfg.filename).parent.name}',
+                threshold=threshold,
+                settings='' if threshold is None else choice_settings(cfg))
+        for i in range(min(section.get('num_images', 300), len(dataset))):
+            _add_image(page, dataset.get_data_info(i), columns, title)
+    if page is None:
         return None
     metrics = {
         f'{stage.name}: {title}': pipeline.value(stage.name, key)
         for stage in pipeline.stages for title, key in stage.rows.items()
     }
-    return gallery.write_html({k: v for k, v in metrics.items() if v != '-'})
+    return page.write({k: v for k, v in metrics.items() if v != '-'})
+
+
+def _threshold(model: dict) -> Optional[float]:
+    """The background score of a model that makes its masks by one."""
+    if model.get('type') != 'mmwsss.CAMSegmentor':
+        return None
+    default = CAMSegmentor.TEST_DEFAULTS['threshold']
+    return (model.get('test_cfg') or {}).get('threshold', default)
 
 
 def _columns(title: str, section: dict,
@@ -83,26 +96,20 @@ def _columns(title: str, section: dict,
     return found
 
 
-def _add_row(gallery: Gallery, info: dict, columns: List[Tuple[str, Path]],
-             title: str) -> None:
+def _add_image(page: RunPage, info: dict, columns: List[Tuple[str, Path]],
+               group: str) -> None:
     img_id = info['img_id']
-    image = read_image(info['img_path'], img_id)
     gt = None
     if info.get('seg_map_path'):
         gt = read_mask(info['seg_map_path'], img_id)
-    class_ids: List[int] = []
-    cams: Optional[np.ndarray] = None
-    masks: Dict[str, np.ndarray] = {}
+    stages: Dict[str, Stage] = {}
     for caption, folder in columns:
         file = cam_path(folder, img_id)
         mask = folder / f'{img_id}.png'
         if file.is_file():
             content = read_cam(file)
-            class_ids = content.class_ids.tolist()
-            cams = np.stack([
-                cv2.resize(cam, image.shape[1::-1]) for cam in content.cam
-            ]) if class_ids else None
+            stages[caption] = (content.class_ids, content.cam)
         elif mask.is_file():
-            masks[caption] = read_mask(mask, img_id)
-    gallery.add(
-        f'{title}: {img_id}', image, gt, class_ids, cams, masks=masks)
+            stages[caption] = read_mask(mask, img_id)
+    page.add(
+        img_id, read_image(info['img_path'], img_id), stages, gt, group=group)

@@ -7,9 +7,8 @@ from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
                     Set, Tuple, Union)
 
 from mmengine.utils import track_iter_progress
-from PIL import Image
 
-from mmwsss.utils.io import atomic_write
+from mmwsss.utils.io import atomic_write, open_picture
 
 from .image_labels import (Labels, labels_from_mask, select_labels,
                            tags_to_indices, write_image_labels)
@@ -190,7 +189,7 @@ def _check_images(paths: Mapping[str, Path], notes: List[str]) -> None:
     for img_id, path in track_iter_progress(list(paths.items())):
         try:
             read_image(path, img_id)
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 if picture.getexif().get(_ORIENTATION, 1) != 1:
                     rotated.append(img_id)
         except (OSError, ValueError) as error:
@@ -219,7 +218,7 @@ def _check_masks(folder: Path, paths: Mapping[str, Path], labels: Labels,
         if not path.is_file():
             continue
         mask = read_mask(path, img_id)
-        with Image.open(image) as picture:
+        with open_picture(image) as picture:
             size = picture.size[::-1]
         if mask.shape != size:
             raise ValueError(f'Image {img_id!r} is {size} (height, width) '

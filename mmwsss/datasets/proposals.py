@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Tuple, Union
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from mmwsss.structures.cam_file import cam_path
 from mmwsss.structures.instance_file import encode_mask
-from mmwsss.utils.io import atomic_write
+from mmwsss.utils.io import atomic_write, open_picture
 
 from .coco_regions import paint_region, parse_region
 
@@ -62,7 +62,7 @@ def _read_json(path: Path, size: Tuple[int, int]) -> np.ndarray:
 def _read_png(path: Path, size: Tuple[int, int]) -> np.ndarray:
     """Masks bool (n, H, W) of a picture of numbers."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             mode = picture.mode
             numbers = np.array(picture)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import List, Union
 
 from mmengine.dataset import Compose
-from PIL import Image
 from torch.utils.data import Dataset
 
 from mmwsss.registry import DATASETS
+
+from mmwsss.utils.io import open_picture
 
 from .image_level import ImageLevelDataset, _some
 
@@ -136,7 +137,7 @@ class PseudoMaskDataset(Dataset):
 def _check_headers(img_id: str, img_path: str, mask_path: str) -> None:
     """Compare sizes before anything is decoded: any loader may follow."""
     try:
-        with Image.open(mask_path) as mask, Image.open(img_path) as image:
+        with open_picture(mask_path) as mask, open_picture(img_path) as image:
             if mask.mode not in ('P', 'L'):
                 raise ValueError(
                     f'Image {img_id!r}: the pseudo mask {mask_path} has mode '
@@ -148,7 +149,7 @@ def _check_headers(img_id: str, img_path: str, mask_path: str) -> None:
                     f'but its pseudo mask {mask_path} is {mask.size[::-1]}. '
                     'Masks have the size of the image file; make it anew.')
     # Missing, no image, cut off, or larger than Pillow believes.
-    except (OSError, Image.DecompressionBombError) as error:
+    except OSError as error:
         raise ValueError(f'Image {img_id!r}: cannot read the image {img_path} '
                          f'or its pseudo mask {mask_path} ({error}).'
                          ) from error

@@ -13,9 +13,8 @@ from typing import Any, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
-from PIL import Image
 
-from ..utils.io import atomic_write
+from ..utils.io import atomic_write, open_picture
 from ..utils.planes import resize_planes
 from .cam_file import CAMFile, cam_path, read_cam, write_cam
 
@@ -116,7 +115,7 @@ def _image_size(img_id: str, path: Path,
             'the image, because they are of no class or not of full size. '
             'Give the folder of images with --images' +
             ('.' if images is None else f'; {images} has none of this name.'))
-    with Image.open(found) as picture:
+    with open_picture(found) as picture:
         return picture.height, picture.width
 
 

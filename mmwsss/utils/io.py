@@ -4,7 +4,9 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Union
+from typing import IO, Iterator, Union
+
+from PIL import Image
 
 #: What the system says of a full disk without saying which file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -63,6 +65,28 @@ def remove_temporary(folder: Union[str, Path]) -> None:
     for temp in list(Path(folder).rglob('.*.tmp-*')):
         if temp.is_file():
             temp.unlink(missing_ok=True)
+
+
+def open_picture(file: Union[str, Path, IO[bytes]]) -> Image.Image:
+    """``PIL.Image.open`` for pictures of any size.
+
+    Pillow takes pictures of more than 179 megapixels for an attack; here
+    people open their own.
+
+    Args:
+        file (str | Path | IO): The picture.
+
+    Returns:
+        Image: To be closed, like that of Pillow.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        return Image.open(file)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def make_folder(path: Union[str, Path]) -> Path:

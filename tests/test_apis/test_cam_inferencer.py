@@ -10,16 +10,18 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmwsss.apis import run
+from mmwsss.apis import inference_output, run
 from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.refine import SETTINGS
 from mmwsss.datasets.transforms.loading import read_mask
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
 from mmwsss.registry import MODELS
 from mmwsss.structures import mask_path, read_cam, read_manifest
+from mmwsss.visualization.run_page import levels_to_mask
 
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg
+from ..test_visualization.test_run_page import data_of, plane_of
 from ..toy import ROOT
 from .test_image_sources import picture, write_video
 from .test_run import arguments
@@ -279,6 +281,40 @@ def stamps(folder):
     }
 
 
+def test_page(home, inferencer, tmp_path, monkeypatch):
+    """The folder has a page on which a threshold is chosen."""
+    images, out = home[1], tmp_path / 'out'
+    inferencer(images, TAGS, threshold=0.35, out_dir=out)
+    first = data_of(out / 'index.html')
+    assert [row['id'] for row in first['rows']] == sorted(LABELS)
+    assert first['steps'][first['start']] == 0.35
+    assert 'threshold={threshold}' in first['settings']
+    for row in first['rows']:
+        ids = LABELS[row['id']]
+        # The mask follows from the maps.
+        assert list(row['stages']) == ['CAM']
+        assert row['stages']['CAM']['classes'] == ids
+        assert list(row['scores']) == [('cat', 'dog')[c] for c in ids]
+        mask = read_mask(mask_path(out / 'masks', row['id']), 'x')
+        if ids:
+            levels = plane_of(row['stages']['CAM']['maps']).reshape(
+                len(ids), *mask.shape)
+            assert np.array_equal(
+                levels_to_mask(levels, ids, first['start']), mask)
+    # What was done before is on it again, from the files.
+    (out / 'masks' / 'd4.png').unlink()
+    inferencer(images, TAGS, threshold=0.35, out_dir=out)
+    again = data_of(out / 'index.html')
+    assert [row['id'] for row in again['rows']] == sorted(LABELS)
+    assert [bool(row['scores']) for row in again['rows']] == [
+        False, False, False, True, False]
+    # Not more than a browser can bear.
+    monkeypatch.setattr(inference_output, 'NUM_SHOWN', 2)
+    inferencer(images, TAGS, threshold=0.35, out_dir=out)
+    assert len(data_of(out / 'index.html')['rows']) == 2
+    assert 'The first 2 of 5 images.' in (out / 'index.html').read_text()
+
+
 def test_continues(home, inferencer, tmp_path):
     images, out = home[1], tmp_path / 'out'
     first = inferencer(images, TAGS, out_dir=out)
@@ -420,6 +456,10 @@ def test_end_to_end(home, tmp_path):
     model = CAMInferencer(config, weights, 'cpu', show_progress=False)
     result = model(images, TAGS, batch_size=2, out_dir=tmp_path / 'ours')
     compare(tmp_path / 'ours', tmp_path / 'test', LABELS)
+    data = data_of(tmp_path / 'ours' / 'index.html')
+    assert [list(row['stages']) for row in data['rows']] == [
+        ['CAM', 'predicted mask']] * len(LABELS)
+    assert data['settings'] == ''  # no threshold of the model's
     # The mask is the decoder's.
     assert any(set(np.unique(p['mask'])) - {0} - {c + 1 for c in LABELS[
         p['img_id']]} for p in result['predictions'])
@@ -459,6 +499,9 @@ def test_segmentation_models(home, tmp_path):
         assert p['cams'] is None and p['scores'] is None
         shown = set(np.unique(p['mask'])) - {0}
         assert p['tags'] == [('cat', 'dog')[v - 1] for v in sorted(shown)]
+    data = data_of(tmp_path / 'ours' / 'index.html')
+    assert [list(row['stages']) for row in data['rows']] == [
+        ['predicted mask']] * len(LABELS)
     assert not (tmp_path / 'ours' / 'cams').exists()
     assert stamps(tmp_path / 'ours').keys() == {
         f'{kind}/{i}.{suffix}' for i in LABELS

@@ -122,6 +122,26 @@ def test_lists_keep_what_does_not_change(data, tmp_path):
         old.model.regularizers
 
 
+@pytest.mark.parametrize('base, key, value', [
+    ('cam/cam_r50_custom', 'max_pixels', 2048**2),
+    ('cam/cam_mobilenet-v2_voc-mini', 'max_pixels', 2048**2),
+    ('acr/acr_vit_voc', 'max_pixels', 1024**2),
+    ('segmentation/deeplabv2_r101_voc', 'crop_size', (1024, 1024)),
+    ('segmentation/emanet_r101_voc', 'mode', 'slide'),
+    ('fbr/amn_r50_voc', 'max_pixels', None),
+    ('affinity/affinitynet_r38_voc', 'test_cfg', None),
+])
+def test_large_pictures_are_looked_at_in_parts(base, key, value, data,
+                                               tmp_path):
+    """Photos of cameras and phones do not fit into memory as a whole."""
+    cfg = make(f'{base}.py', data, tmp_path)
+    old = Config.fromfile(CONFIGS / f'{base}.py').model.get('test_cfg') or {}
+    new = cfg.model.get('test_cfg') or {}
+    assert new.get(key) == value
+    assert {k: v for k, v in new.items() if k in old and k != 'mode'} == {
+        k: v for k, v in old.items() if k != 'mode'}
+
+
 def test_saliency_must_be_there(data, tmp_path):
     base = 'getam/getam_vit_voc.py'
     with pytest.raises(ValueError, match='learns from saliency.*--saliency'):

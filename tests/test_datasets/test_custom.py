@@ -5,6 +5,7 @@ from PIL import Image
 
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.datasets.custom import read_custom, write_custom
+from mmwsss.datasets.transforms.loading import read_mask
 
 from .builders import save_mask, write_xml
 
@@ -131,6 +132,20 @@ def test_turned_images_are_named(photos):
     notes = read_custom(photos / 'tags.csv').notes
     assert len(notes) == 1
     assert '1 image(s) are stored lying' in notes[0] and 'im 4' in notes[0]
+
+
+def test_pictures_of_any_size(photos, tmp_path, monkeypatch):
+    """Pillow refuses what has more than twice its limit of pixels."""
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
+    masks = tmp_path / 'masks'
+    for img_id in TAGS:
+        save_mask(masks / f'{img_id}.png', np.zeros((20, 30), np.uint8))
+    assert read_custom(photos / 'tags.csv', masks=masks).masks == masks
+    assert read_mask(masks / 'im 0.png', 'im 0').shape == (20, 30)
+    # Other programs keep their limit.
+    assert Image.MAX_IMAGE_PIXELS == 10
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(photos / 'im 0.jpg')
 
 
 def test_what_cannot_be_learnt(photos, tmp_path):

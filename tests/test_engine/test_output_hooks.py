@@ -6,16 +6,20 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmwsss.engine import GalleryHook, SaveCAMsHook
 from mmwsss.engine.hooks.gallery_hook import (LOG_FOLDERS, UNTRAINED,
-                                              undisturbed)
+                                              choice_settings, undisturbed)
 from mmwsss.registry import HOOKS
 from mmwsss.structures import read_cam, read_manifest
 
 from ..test_datasets.builders import METAINFO, make_voc
+from ..test_visualization.test_run_page import data_of
 
 LABELS = {'a1': [0], 'b2': [0, 1], 'c3': [], 'd4': [1], 'e5': [1]}
 
@@ -117,12 +121,23 @@ def test_training(data, tmp_path):
     runner = build(data, work_dir, [dict(type='mmwsss.GalleryHook',
                                          num_images=3)])
     runner.train()
-    page = (work_dir / 'gallery' / 'index.html').read_text()
+    page = work_dir / 'gallery' / 'index.html'
     assert (work_dir / 'cam_curve.png').stat().st_size > 1000
-    for text in ('a1', 'b2', 'c3', 'cat, max', 'mIoU_before_training',
-                 'images/cam_curve.png'):
-        assert text in page
-    assert 'd4' not in page
+    for text in ('mIoU_before_training', 'data:image/png',
+                 'The first 3 of 5 images.'):
+        assert text in page.read_text()
+    data = data_of(page)
+    assert [row['id'] for row in data['rows']] == ['a1', 'b2', 'c3']
+    # The mask follows from the maps; images without tags have none.
+    assert [list(row['stages']) for row in data['rows']] == [['CAM']] * 3
+    assert [row['stages']['CAM']['classes'] for row in data['rows']] == [
+        [0], [0, 1], []]
+    assert [sorted(row['scores']) for row in data['rows']] == [
+        ['cat'], ['cat', 'dog'], []]
+    assert all(row['gt'] for row in data['rows'])
+    assert data['steps'][data['start']] == 0.4  # the model's
+    assert data['settings'] == (
+        'model = dict(test_cfg=dict(threshold={threshold}))')
     log = log_of(work_dir)
     for text in ('before training, fixed threshold', 'trained, best threshold',
                  'all background', 'first tag everywhere',
@@ -194,8 +209,8 @@ def test_val_and_test_alone(data, tmp_path):
         work_dir = tmp_path / kind
         runner = build(data, work_dir, hooks)
         getattr(runner, kind)()
-        page = (work_dir / 'gallery' / 'index.html').read_text()
-        assert page.count('<section') == 5
+        page = work_dir / 'gallery' / 'index.html'
+        assert len(data_of(page)['rows']) == 5
         assert (work_dir / 'cam_curve.png').exists()
         # Neither may build what only a training needs.
         assert isinstance(runner._train_dataloader, dict)
@@ -223,10 +238,39 @@ def test_other_metric(data, tmp_path):
         [dict(type='mmwsss.GalleryHook')],
         val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']))
     runner.train()
-    page = (tmp_path / 'masks' / 'gallery' / 'index.html').read_text()
-    assert page.count('<section') == 5
+    page = tmp_path / 'masks' / 'gallery' / 'index.html'
+    assert len(data_of(page)['rows']) == 5
     assert not (tmp_path / 'masks' / 'cam_curve.png').exists()
     assert 'before training' not in log_of(tmp_path / 'masks')
+
+
+def test_choice_inherits_the_config(tmp_path):
+    """What the page offers to save is a config that runs."""
+    base = tmp_path / 'my config.py'
+    base.write_text(
+        "model = dict(type='x', test_cfg=dict(threshold=0.4, flip=True))\n"
+        "val_evaluator = dict(type='mmwsss.CAMIoUMetric')\n"
+        "test_evaluator = [dict(type='mmwsss.CAMIoUMetric')]\n")
+    text = choice_settings(Config.fromfile(base))
+    choice = tmp_path / 'choice.py'
+    choice.write_text(text.replace('{threshold}', '0.27'))
+    cfg = Config.fromfile(choice)
+    assert cfg.model.test_cfg == dict(threshold=0.27, flip=True)
+    assert cfg.val_evaluator == dict(
+        type='mmwsss.CAMIoUMetric', fixed_threshold=0.27)
+    assert cfg.test_evaluator == [dict(type='mmwsss.CAMIoUMetric')]
+
+
+def test_images_that_come_again(data, tmp_path):
+    """A list with an image twice shows it once."""
+    runner = build(data, tmp_path / 'twice', [dict(type='mmwsss.GalleryHook')])
+    hook = next(h for h in runner.hooks if isinstance(h, GalleryHook))
+    sample = SegDataSample(metainfo=dict(img_id='a1', img_path='gone'))
+    sample.set_data(
+        dict(pred_sem_seg=PixelData(data=torch.zeros(1, 4, 4).long())))
+    batch = dict(inputs=[torch.zeros(3, 4, 4)] * 2)
+    hook.after_val_iter(runner, 0, batch, [sample, sample])
+    assert len(hook.rows) == 1
 
 
 def test_history(data, tmp_path):

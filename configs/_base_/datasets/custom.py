@@ -13,6 +13,8 @@ train_pipeline = [
     dict(type='mmwsss.PlaceCrop', size=512),
     dict(type='mmwsss.PackWSSSInputs')
 ]
+# Pictures may have any size: the configs written for yours set
+# model.test_cfg.max_pixels (mmseg's models: mode='slide'), see docs/data.md.
 test_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
     # Left out where there are no masks.

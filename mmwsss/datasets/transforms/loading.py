@@ -6,14 +6,14 @@ from typing import Any, Dict, Optional, Union
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from mmwsss.datasets.image_labels import labels_from_mask
 from mmwsss.registry import TRANSFORMS
+from mmwsss.utils.io import open_picture
 
 #: What Pillow raises at files that are no whole image.
-_BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError,
-           Image.DecompressionBombError)
+_BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError)
 
 
 def read_image(path: Union[str, Path], img_id: str) -> np.ndarray:
@@ -50,7 +50,7 @@ def read_image(path: Union[str, Path], img_id: str) -> np.ndarray:
         # nothing; Pillow raises, but decoding twice is only worth it where
         # the end of the file looks wrong.
         if not _ends_well(data):
-            with Image.open(io.BytesIO(data)) as probe:
+            with open_picture(io.BytesIO(data)) as probe:
                 probe.load()
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
         if image is None:
@@ -86,7 +86,7 @@ def read_saliency(path: Union[str, Path], img_id: str) -> np.ndarray:
             f'Image {img_id!r}: no saliency map {path}. Restore it or take '
             'the id off the list.')
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             mode = picture.mode
             saliency = np.array(
                 picture.convert('L') if mode in ('RGB', '1') else picture)
@@ -126,7 +126,7 @@ def read_mask(path: Union[str, Path], img_id: str) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f'Image {img_id!r}: no mask {path}.')
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             mode = picture.mode
             mask = np.array(picture)
     except _BROKEN as error:

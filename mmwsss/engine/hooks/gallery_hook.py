@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
@@ -21,10 +20,19 @@ from mmwsss.datasets.transforms.loading import read_image
 from mmwsss.evaluation import CAMIoUMetric
 from mmwsss.registry import HOOKS
 from mmwsss.utils.scalars import read_scalars
-from mmwsss.visualization import Gallery, plot_curve, plot_history
+from mmwsss.visualization import RunPage, plot_curve, plot_history
+from mmwsss.visualization.run_page import (levels_to_mask, small_stage,
+                                           threshold_steps)
 
 from .save_predictions_hook import sample_id
 
+#: What the page calls the masks of samples.
+PREDICTION, TRUE_MASK = 'predicted mask', 'true mask'
+MASKS = {
+    TRUE_MASK: 'gt_sem_seg',
+    'pseudo label': 'pseudo_sem_seg',
+    PREDICTION: 'pred_sem_seg'
+}
 UNTRAINED = 'mmwsss/untrained_curve'
 # Folders of the logs of a training and of those it was resumed from.
 LOG_FOLDERS = 'mmwsss/log_folders'
@@ -106,14 +114,38 @@ def comparison(curve: Dict[str, Any],
     return table
 
 
+def choice_settings(cfg: Dict[str, Any]) -> str:
+    """What a threshold changes, as a config that inherits the run's.
+
+    Args:
+        cfg (Config): Of the run.
+
+    Returns:
+        str: Python with ``{threshold}`` where the number belongs.
+    """
+    lines = ['model = dict(test_cfg=dict(threshold={threshold}))']
+    filename = getattr(cfg, 'filename', None)
+    if filename:
+        lines.insert(0, f'_base_ = {str(Path(filename).resolve())!r}')
+        for key in ('val_evaluator', 'test_evaluator'):
+            metric = cfg.get(key)
+            if isinstance(metric, dict) and \
+                    metric.get('type') == 'mmwsss.CAMIoUMetric':
+                lines.append(f'{key} = dict(fixed_threshold={{threshold}})')
+        lines.insert(
+            0, '# Masks with this threshold: python tools/infer.py choice.py '
+            'CHECKPOINT IMAGES --tags-file LABELS --out FOLDER')
+    return '\n'.join(lines)
+
+
 @HOOKS.register_module()
 class GalleryHook(Hook):
     """A page of class maps after training or test, and the threshold curve.
 
-    Writes ``{work_dir}/gallery/index.html`` and ``{work_dir}/cam_curve.png``
-    once, when the training ends (from its last validation) or after a
-    separate validation or test. Models without class maps get a page with
-    their masks; other models, none.
+    Writes ``{work_dir}/gallery/index.html``, on which a person chooses a
+    threshold, and ``{work_dir}/cam_curve.png`` once, when the training ends
+    (from its last validation) or after a separate validation or test. Models
+    without class maps get a page with their masks; other models, none.
 
     Where ``mmwsss.PseudoLabelIoU`` is among the metrics, rows show the pseudo
     labels too, and after a training a plot, ``{work_dir}/history.png``, shows
@@ -126,7 +158,8 @@ class GalleryHook(Hook):
     from the checkpoint.
 
     Args:
-        num_images (int): Rows of the page. Defaults to 24.
+        num_images (int): Images of the page, the first ones of the data.
+            Defaults to 300.
         enabled (bool): Defaults to True.
         before_train (bool): See above. Defaults to True.
         longest (int): Longer side of the pictures in pixels.
@@ -134,7 +167,7 @@ class GalleryHook(Hook):
     """
 
     def __init__(self,
-                 num_images: int = 24,
+                 num_images: int = 300,
                  enabled: bool = True,
                  before_train: bool = True,
                  longest: int = 320) -> None:
@@ -150,6 +183,9 @@ class GalleryHook(Hook):
 
     def _clear(self) -> None:
         self.rows: List[dict] = []
+        self.seen: set = set()
+        self.test_cfg: Dict[str, Any] = {}
+        self.num_data = 0
         self.metrics: Dict[str, Any] = {}
         self.curve: Optional[Dict[str, Any]] = None
         self.meta: Dict[str, Any] = {}
@@ -230,8 +266,16 @@ class GalleryHook(Hook):
             if len(self.rows) >= self.num_images:
                 return
             if isinstance(sample, BaseDataElement) and (
+                    sample_id(sample) not in self.seen) and (
                     'cams' in sample or 'pred_sem_seg' in sample):
+                if not self.rows:
+                    model = runner.model
+                    model = model.module if is_model_wrapper(model) else model
+                    self.test_cfg = dict(
+                        getattr(model, 'test_cfg', None) or {})
                 self.rows.append(self._row(sample, data_batch, i))
+                # Repeated data sets show an image again.
+                self.seen.add(sample_id(sample))
 
     def after_test_iter(self,
                         runner,
@@ -248,28 +292,34 @@ class GalleryHook(Hook):
         """
         self.after_val_iter(runner, batch_idx, data_batch, outputs)
 
-    @staticmethod
-    def _row(sample: BaseDataElement, data_batch: Optional[dict],
+    def _row(self, sample: BaseDataElement, data_batch: Optional[dict],
              index: int) -> dict:
-        """What the page shows of a sample, in main memory."""
-
-        def mask(name: str) -> Optional[np.ndarray]:
-            if name not in sample:
-                return None
-            return sample.get(name).data[0].cpu().numpy().astype(np.uint8)
-
+        """What the page shows of a sample, small and in main memory."""
+        steps = threshold_steps(self.test_cfg.get('threshold'))
+        stages = {}
+        if 'cams' in sample:
+            stages['CAM'] = (sample.class_ids.tolist(),
+                             sample.cams.detach().float().cpu().numpy())
+        for title, name in MASKS.items():
+            if name in sample:
+                stages[title] = sample.get(name).data[0].cpu().numpy().astype(
+                    np.uint8)
+        small = {
+            title: small_stage(stage, steps, self.longest)
+            for title, stage in stages.items()
+        }
         row = dict(
             img_id=sample_id(sample),
             path=sample.get('img_path'),
             image=None,
-            gt=mask('gt_sem_seg'),
-            pred=mask('pred_sem_seg'),
-            pseudo=mask('pseudo_sem_seg'),
-            class_ids=[],
-            cams=None)
-        if 'cams' in sample:
-            row['class_ids'] = sample.class_ids.tolist()
-            row['cams'] = sample.cams.detach().cpu().numpy().astype(np.float16)
+            gt=small.pop(TRUE_MASK, None),
+            stages=small,
+            scores={})
+        if 'tag_scores' in sample and 'class_ids' in sample:
+            row['scores'] = {
+                c: float(sample.tag_scores[c])
+                for c in sample.class_ids.tolist()
+            }
         if not row['path'] or not Path(row['path']).is_file():
             # BGR, 0..255: the preprocessor has not touched the batch.
             image = data_batch['inputs'][index].detach().cpu().float()
@@ -316,6 +366,7 @@ class GalleryHook(Hook):
         metric = find_metric(loop.evaluator)
         self.curve = metric.curve if metric is not None else None
         self.meta = getattr(loop.dataloader.dataset, 'metainfo', None) or {}
+        self.num_data = len(loop.dataloader.dataset)
 
     # ------------------------------------------------------------- writing
     def _write(self, runner) -> None:
@@ -358,29 +409,48 @@ class GalleryHook(Hook):
                     logger='current',
                     level=logging.WARNING)
             return
-        gallery = Gallery(
+        if len(self.rows) < self.num_data:
+            note = (f'The first {len(self.rows)} of {self.num_data} images. '
+                    f'{note}')
+        thresholded = self._drop_repeated_masks()
+        page = RunPage(
             work_dir / 'gallery',
             classes,
             palette,
             title=f'Class maps: {runner.experiment_name}',
+            threshold=self.test_cfg.get('threshold'),
+            settings=choice_settings(runner.cfg) if thresholded else '',
             longest=self.longest)
         for row in self.rows:
             image = row['image']
             if image is None:
                 image = read_image(row['path'], row['img_id'])
-            like = next((x for x in (row['pred'], row['gt'])
-                         if x is not None), None)
-            size = like.shape if like is not None else row['cams'].shape[1:]
-            if image.shape[:2] != size:
-                image = cv2.resize(image, (size[1], size[0]))
-            masks = {} if row['pseudo'] is None else {
-                'pseudo label': row['pseudo']
-            }
-            gallery.add(row['img_id'], image, row['gt'], row['class_ids'],
-                        row['cams'], row['pred'], masks)
-        page = gallery.write_html(self.metrics, plots, note)
+            scores = {classes[c + 1]: p for c, p in row['scores'].items()}
+            page.add(row['img_id'], image, row['stages'], row['gt'], scores)
+        path = page.write(self.metrics, plots, note.strip())
         print_log(
-            f'Gallery of {len(self.rows)} images: {page}', logger='current')
+            f'Gallery of {len(self.rows)} images: {path}', logger='current')
+
+    def _drop_repeated_masks(self) -> bool:
+        """Leave out masks that are the class maps at the threshold.
+
+        Returns:
+            bool: Whether the model makes its masks so.
+        """
+        threshold = self.test_cfg.get('threshold')
+        if threshold is None:
+            return False
+        steps = threshold_steps(threshold)
+        step = int(np.searchsorted(steps, np.float32(threshold)))
+        for row in self.rows:
+            mask = row['stages'].get(PREDICTION)
+            maps = row['stages'].get('CAM')
+            if mask is None or maps is None or not np.array_equal(
+                    mask, levels_to_mask(maps[1], maps[0], step)):
+                return False
+        for row in self.rows:
+            del row['stages'][PREDICTION]
+        return True
 
     @staticmethod
     def _history(

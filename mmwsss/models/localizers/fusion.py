@@ -1,5 +1,6 @@
 """From class maps of several views to one normalised map per class."""
-from typing import Sequence, Tuple
+from functools import reduce
+from typing import Iterable, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -102,11 +103,11 @@ def normalize_maps(maps: Tensor,
     return (maps - low) / (high - low + eps)
 
 
-def fuse_maps(maps: Sequence[Tensor], mode: str = 'sum') -> Tensor:
+def fuse_maps(maps: Iterable[Tensor], mode: str = 'sum') -> Tensor:
     """Join the maps of several views.
 
     Args:
-        maps (Sequence[Tensor]): Equal shapes.
+        maps (Iterable[Tensor]): Equal shapes; two at a time are kept.
         mode (str): ``'sum'`` or ``'max'``.
 
     Returns:
@@ -118,5 +119,4 @@ def fuse_maps(maps: Sequence[Tensor], mode: str = 'sum') -> Tensor:
     if mode not in FUSIONS:
         raise ValueError(f'test_cfg.fuse (or flip_fuse) is {mode!r}, not one '
                          f'of {FUSIONS}.')
-    stacked = torch.stack(tuple(maps))
-    return stacked.sum(dim=0) if mode == 'sum' else stacked.amax(dim=0)
+    return reduce(torch.add if mode == 'sum' else torch.maximum, maps)

@@ -21,6 +21,9 @@ class Localizer(metaclass=ABCMeta):
     needs_refined_cams = False
     #: Whether the model's head must score the background (``pixel_logits``).
     needs_pixel_logits = False
+    #: Whether maps of parts of a picture fit together. Not if they are
+    #: normalised within what the network sees.
+    fits_in_tiles = True
 
     def attention_request(
             self, model: 'BaseSegmentor') -> Optional[AttentionRequest]:

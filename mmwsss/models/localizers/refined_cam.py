@@ -23,6 +23,8 @@ class RefinedCAM(Localizer):
     authors' code.
     """
     needs_refined_cams = True
+    # The refiner divides maps by their maximum first.
+    fits_in_tiles = False
 
     def forward(self, model: 'BaseSegmentor', view: ViewOutput,
                 class_ids: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Stage 1 of every method: a classifier that can say where."""
+import functools
 import logging
+import math
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -12,10 +14,12 @@ from torch import Tensor
 
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+from mmwsss.utils.memory import explain_memory
 from mmwsss.utils.transfer import send
 
 from ..localizers.fusion import (fuse_maps, normalize_maps, resize_image,
                                  resize_maps)
+from ..localizers.tiles import Span, maps_in_tiles, resize_region
 from ..refiners.frozen_affinity import FrozenAffinity
 
 
@@ -53,6 +57,32 @@ def merge_requests(
         patch_tokens=bool(plain) or any(r.patch_tokens for r in requests))
 
 
+def explains_memory(predict: Callable) -> Callable:
+    """Let a ``predict`` say which image and setting memory lacks for.
+
+    Args:
+        predict (Callable): A method of a :class:`CAMSegmentor`.
+
+    Returns:
+        Callable: The method; it raises MemoryError where allocation fails.
+    """
+
+    @functools.wraps(predict)
+    def wrapped(self, inputs, data_samples=None):
+        names = ', '.join(
+            str(sample.get('img_id', '?')) for sample in data_samples or ())
+        height, width = inputs.shape[-2:]
+        with explain_memory(
+                f'image {names} ({width} x {height} pixels, {inputs.device})',
+                'The network looks at model.test_cfg.max_pixels='
+                f'{self.test_cfg.get("max_pixels")} pixels at once: set it '
+                'lower, e.g. to 1048576, take smaller batches, or shrink '
+                'pictures in the test pipeline.'):
+            return predict(self, inputs, data_samples)
+
+    return wrapped
+
+
 @MODELS.register_module()
 class CAMSegmentor(BaseSegmentor):
     """A classifier trained from tags whose class maps segment.
@@ -83,6 +113,13 @@ class CAMSegmentor(BaseSegmentor):
             - ``size_divisor`` (int, optional): Inputs are padded to a
               multiple of it. None takes what backbone and neck need, see
               :attr:`size_divisor`. Defaults to None.
+            - ``max_pixels`` (int, optional): Pixels that the network looks
+              at at once. Views of a picture that have more, after scaling,
+              are looked at in overlapping tiles, see
+              :func:`~mmwsss.models.localizers.tiles.maps_in_tiles`; tags are
+              then predicted for the whole picture, shrunk to so many pixels.
+              Views for a localizer whose maps do not fit together are shrunk
+              as well. None knows no limit. Defaults to None.
             - ``flip`` (bool): Whether the mirror image takes part.
               Defaults to True.
             - ``fuse`` (str): ``'sum'`` or ``'max'`` over scales and flips.
@@ -108,6 +145,7 @@ class CAMSegmentor(BaseSegmentor):
         scales=(1.0, ),
         interpolation='bilinear',
         size_divisor=None,
+        max_pixels=None,
         flip=True,
         fuse='sum',
         flip_fuse=None,
@@ -519,6 +557,7 @@ class CAMSegmentor(BaseSegmentor):
         return torch.stack(scores)
 
     # --------------------------------------------------------- prediction
+    @explains_memory
     def predict(
         self,
         inputs: Tensor,
@@ -552,12 +591,13 @@ class CAMSegmentor(BaseSegmentor):
             ids = class_ids[i, :counts[i]]
             cams = inputs.new_zeros((len(ids), *size), dtype=torch.float32)
             if len(ids):
+                # One after the other: large pictures have large maps.
                 cams = normalize_maps(
-                    fuse_maps([
+                    fuse_maps((
                         resize_maps(maps[i, :len(ids)], size,
                                     self.align_corners, covered)
                         for maps, covered in views
-                    ], self.test_cfg['fuse']), self.test_cfg['normalize'],
+                    ), self.test_cfg['fuse']), self.test_cfg['normalize'],
                     self.test_cfg['eps']).clamp(min=0)
             mask = cams_to_mask(cams, ids, self.test_cfg['threshold'])
             sample.set_data(
@@ -592,10 +632,18 @@ class CAMSegmentor(BaseSegmentor):
         request = self.localizer.attention_request(self)
         views, scores = [], None
         for scale in cfg['scales']:
-            image, covered = self.scale_and_pad(inputs, scale)
+            tiled = self.needs_tiles(inputs, scale)
+            if tiled and not self.localizer.fits_in_tiles:
+                tiled, scale = False, self._scale_within_limit(inputs)
+            # A classifier judges whole pictures, so of one in tiles a copy.
+            image, covered = self.scale_and_pad(
+                inputs, self._scale_within_limit(inputs) if tiled else scale)
             if cfg['flip']:
                 image = torch.cat((image, image.flip(-1)))
-            view = self.forward_view(image, request=request)
+            view = None
+            if scores is None or not tiled:
+                view = self.forward_view(
+                    image, request=None if tiled else request)
             if scores is None:
                 scores = view.logits.detach().float().sigmoid()
                 scores = scores.unflatten(0, (-1, n)).mean(dim=0)
@@ -604,6 +652,10 @@ class CAMSegmentor(BaseSegmentor):
                         scores > cfg['tag_threshold'], inputs)
             if class_ids.shape[1] == 0:
                 break
+            if tiled:
+                del image, view
+                views.append(self._tiled_maps(inputs, scale, class_ids))
+                continue
             asked = class_ids.repeat(len(image) // n, 1)
             maps = self.localizer(self, view, asked).float()
             if cfg['flip']:
@@ -611,6 +663,98 @@ class CAMSegmentor(BaseSegmentor):
                                  cfg['flip_fuse'] or cfg['fuse'])
             views.append((maps, covered))
         return views, class_ids, scores
+
+    def _scale_within_limit(self, inputs: Tensor) -> float:
+        """The scale at which pictures have ``max_pixels``, or few less."""
+        # Sides are rounded.
+        return 0.99 * (self.test_cfg['max_pixels'] /
+                       math.prod(inputs.shape[-2:]))**0.5
+
+    def _tiled_maps(self, inputs: Tensor, scale: float, class_ids: Tensor
+                    ) -> Tuple[Tensor, Tuple[float, float]]:
+        """A pair of :meth:`class_maps`, one tile of one image at a time."""
+        cfg = self.test_cfg
+        request = self.localizer.attention_request(self)
+        found = []
+        for image, ids in zip(inputs.split(1), class_ids.split(1)):
+
+            def run(tile: Tensor, ids: Tensor = ids) -> Tensor:
+                return self.localizer(
+                    self, self.forward_view(tile, request=request), ids)
+
+            maps, covered = self.in_tiles(image, scale, run)
+            if cfg['flip']:
+                mirrored, _ = self.in_tiles(image, scale, run, mirror=True)
+                maps = fuse_maps((maps, mirrored),
+                                 cfg['flip_fuse'] or cfg['fuse'])
+            found.append(maps)
+        return torch.cat(found), covered
+
+    def needs_tiles(self, inputs: Tensor, scale: float) -> bool:
+        """Whether a view is larger than ``test_cfg.max_pixels``.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            scale (float): Factor on height and width.
+
+        Returns:
+            bool: True if so.
+        """
+        limit = self.test_cfg['max_pixels']
+        if getattr(self.backbone, 'takes_sizes', False):
+            return False  # Frozen networks see all images at one size.
+        return limit is not None and math.prod(
+            scaled_size(inputs, scale)) > limit
+
+    def in_tiles(self,
+                 inputs: Tensor,
+                 scale: float,
+                 run: Callable[[Tensor], Tensor],
+                 mirror: bool = False
+                 ) -> Tuple[Tensor, Tuple[float, float]]:
+        """Run something on a scaled batch tile by tile.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            scale (float): Factor on height and width.
+            run (Callable): From a part of the batch to its maps.
+            mirror (bool): Whether to run it on the mirror images, and to
+                mirror the maps back. Defaults to False.
+
+        Returns:
+            tuple: Maps (N, K, h, w) of the whole, without graph, and what
+            :meth:`scale_and_pad` says of padding.
+        """
+        size, divisor = scaled_size(inputs, scale), self._divisor()
+        padded = [-(-s // divisor) * divisor for s in size]
+        if self.test_cfg['interpolation'] != 'bilinear':
+            # Antialiasing looks at more than two neighbours.
+            inputs = resize_image(inputs, size,
+                                  self.test_cfg['interpolation'])
+
+        def cut(rows: Span, columns: Span) -> Tensor:
+            if mirror:
+                columns = Span(padded[1] - columns.stop,
+                               padded[1] - columns.start)
+            spans = rows, columns
+            inner = [
+                Span(min(span.start, s), min(span.stop, s))
+                for span, s in zip(spans, size)
+            ]
+            down, right = (
+                outer.stop - outer.start - (part.stop - part.start)
+                for outer, part in zip(spans, inner))
+            tile = F.pad(
+                resize_region(inputs, size, *inner), (0, right, 0, down))
+            return tile.flip(-1) if mirror else tile
+
+        maps = maps_in_tiles(padded, self.test_cfg['max_pixels'],
+                             math.lcm(32, divisor), cut, run)
+        return (maps.flip(-1) if mirror else maps,
+                tuple(s / p for s, p in zip(size, padded)))
+
+    def _divisor(self) -> int:
+        return self.test_cfg['size_divisor'] or self.size_divisor
 
     def scale_and_pad(
             self, inputs: Tensor,
@@ -627,11 +771,11 @@ class CAMSegmentor(BaseSegmentor):
             tuple: The batch and the share of its height and width that is
             not padding.
         """
-        size = [max(round(s * scale), 1) for s in inputs.shape[-2:]]
+        size = scaled_size(inputs, scale)
         if scale != 1:
             inputs = resize_image(inputs, size,
                                   self.test_cfg['interpolation'])
-        divisor = self.test_cfg['size_divisor'] or self.size_divisor
+        divisor = self._divisor()
         padded = [-(-s // divisor) * divisor for s in size]
         inputs = F.pad(inputs,
                        (0, padded[1] - size[1], 0, padded[0] - size[0]))
@@ -662,6 +806,19 @@ class CAMSegmentor(BaseSegmentor):
                  ) -> Tensor:
         """Class logits (N, K); what profilers and exporters run."""
         return self.forward_view(inputs).logits
+
+
+def scaled_size(inputs: Tensor, scale: float) -> List[int]:
+    """Height and width of a batch at a scale.
+
+    Args:
+        inputs (Tensor): (N, 3, H, W).
+        scale (float): Factor on height and width.
+
+    Returns:
+        list[int]: At least 1 each.
+    """
+    return [max(round(s * scale), 1) for s in inputs.shape[-2:]]
 
 
 def pad_class_ids(class_ids: Sequence[Tensor], like: Tensor) -> Tensor:

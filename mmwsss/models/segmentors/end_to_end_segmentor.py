@@ -15,7 +15,8 @@ from mmwsss.utils.image import denormalize
 from ..localizers.fusion import fuse_maps, normalize_maps, resize_maps
 from ..utils.training_phase import segments_at
 from .cam_refiner import take_options
-from .cam_segmentor import CAMSegmentor, pad_class_ids, present_classes
+from .cam_segmentor import (CAMSegmentor, explains_memory, pad_class_ids,
+                            present_classes)
 
 
 @MODELS.register_module()
@@ -360,10 +361,16 @@ class EndToEndSegmentor(CAMSegmentor):
         Returns:
             Tensor: (N, K + 1, H, W).
         """
+        if self.needs_tiles(inputs, 1.):
+            logits, _ = self.in_tiles(
+                inputs, 1., lambda tile: self.segment(
+                    self.forward_view(tile, last_only=False), tile.shape[-2:]))
+            return logits[..., :inputs.shape[-2], :inputs.shape[-1]]
         image, _ = self.scale_and_pad(inputs, 1.)
         view = self.forward_view(image, last_only=False)
         return self.segment(view, inputs.shape[-2:])
 
+    @explains_memory
     def predict(
         self,
         inputs: Tensor,
@@ -424,10 +431,8 @@ class EndToEndSegmentor(CAMSegmentor):
         views, class_ids, scores = self.class_maps(inputs, class_ids)
         maps = inputs.new_zeros((len(inputs), 0, *inputs.shape[-2:]))
         if views:
-            maps = fuse_maps([
-                self.enlarge(maps, inputs.shape[-2:], covered)
-                for maps, covered in views
-            ], cfg['fuse'])
+            maps = fuse_maps((self.enlarge(maps, inputs.shape[-2:], covered)
+                              for maps, covered in views), cfg['fuse'])
         maps = self.refine(maps, inputs)
         counts = (class_ids >= 0).sum(dim=1).tolist()
         for i, sample in enumerate(data_samples):
