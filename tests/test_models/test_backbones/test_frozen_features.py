@@ -11,7 +11,6 @@ from torch.testing import assert_close
 
 from mmwsss.models.backbones import frozen_features
 from mmwsss.models.backbones.frozen_features import (FrozenBackbone,
-                                                     FrozenFeatures,
                                                      input_size)
 from mmwsss.registry import MODELS
 from tests.test_models.frozen_builders import (pictures, plain_features,
