@@ -1,6 +1,7 @@
 """Features of frozen networks on disk, so that each is computed once."""
 import errno
 import hashlib
+import io
 import json
 import logging
 from pathlib import Path
@@ -75,11 +76,15 @@ class FeatureCache:
             content = json.loads(path.read_text())
         except FileNotFoundError:
             return False
+        except NotADirectoryError:
+            make_folder(self.folder)  # Says which file is in the way.
+            raise
         except ValueError as error:
             raise ValueError(
                 f'{path} is damaged ({error}). Delete {self.folder}; the '
                 'features are computed again.') from error
-        if content.get('format') != FORMAT or \
+        if not isinstance(content, dict) or \
+                content.get('format') != FORMAT or \
                 content.get('version') != VERSION:
             raise ValueError(
                 f'{path} is no manifest of cached features of this version. '
@@ -109,7 +114,9 @@ class FeatureCache:
         """
         path = self.path(key)
         try:
-            array = np.load(path, allow_pickle=False)
+            # np.load would take a damaged file for another format.
+            with path.open('rb') as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
         except FileNotFoundError:
             return None
         except (ValueError, EOFError, OSError):
@@ -135,6 +142,10 @@ class FeatureCache:
         if not self.full:
             try:
                 self._write(key, half.cpu().numpy())
+            except FileNotFoundError:
+                # Another run with this cache took the temporary file away,
+                # as those of killed runs; the entry is written next time.
+                pass
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
@@ -159,5 +170,8 @@ class FeatureCache:
                 with atomic_write(self.folder / MANIFEST) as temp:
                     temp.write_text(json.dumps(content, indent=2) + '\n')
             self._checked = True
+        # numpy itself reports a full disk without an error number.
+        content = io.BytesIO()
+        np.save(content, array)
         with atomic_write(self.path(key)) as temp:
-            np.save(temp, array)
+            temp.write_bytes(content.getbuffer())

@@ -74,6 +74,15 @@ class TimmBackbone(TIMMBackbone):
             overlay = dict(pretrained_cfg_overlay=dict(file=str(path)))
         # timm itself adapts names, classifiers and position embeddings.
         try:
+            if overlay and 'out_indices' in self._arguments:
+                # Where it returns stages, timm takes any file without a
+                # word; where it does not, a file has to fit.
+                whole = {
+                    k: v
+                    for k, v in self._arguments.items()
+                    if k not in ('features_only', 'out_indices')
+                }
+                TIMMBackbone(**whole, pretrained=True, **overlay)
             loaded = TIMMBackbone(
                 **self._arguments, pretrained=True, **overlay)
         except RuntimeError as error:

@@ -27,12 +27,17 @@ BLOCK_BYTES = 16 * 2**20
 Product = Callable[[Tensor], Tensor]
 
 
-def _unit(features: Tensor, centred: bool = True) -> Tensor:
-    """Features (N, D, h, w) as unit vectors (N, D, P), float32."""
+def _unit(features: Tensor) -> Tensor:
+    """Centred features (N, D, h, w) as unit vectors (N, D, P), float32.
+
+    Where a picture shows nothing, features differ by rounding alone, which
+    has no direction: such positions get zeros.
+    """
     flat = features.float().flatten(2)
-    if centred:
-        flat = flat - flat.mean(dim=2, keepdim=True)
-    return F.normalize(flat, dim=1)
+    centred = flat - flat.mean(dim=2, keepdim=True)
+    length = centred.norm(dim=1, keepdim=True)
+    tells = length > 1e-5 * flat.norm(dim=1, keepdim=True)
+    return centred / length.clamp(min=1e-12) * tells
 
 
 def _blocks(unit: Tensor, block_size: Optional[int]) -> Iterator[slice]:
@@ -272,6 +277,11 @@ class FrozenAffinity(BaseModule):
         Returns:
             Tensor: float32 (N, K, gh, gw) on the grid of the network.
         """
+        # Sums over thousands of positions in half precision would be coarse.
+        with torch.autocast(image.device.type, enabled=False):
+            return self._refine(image, maps)
+
+    def _refine(self, image: Tensor, maps: Tensor) -> Tensor:
         if self.kernel == 'attention':
             affinity, grid = self._attention(image)
             return attention_affinity(
@@ -282,9 +292,12 @@ class FrozenAffinity(BaseModule):
             return cosine_affinity(maps, features, self.power, self.steps,
                                    self.block_size)
         unit = _unit(features)
+        # A position like no other, itself included, keeps what it has.
+        alone = (unit == 0).all(dim=1, keepdim=True)
 
         def product(x: Tensor) -> Tensor:  # The matrix is symmetric.
-            return cosine_product(x, unit, self.power, self.block_size)
+            return cosine_product(x, unit, self.power,
+                                  self.block_size) + x * alone
 
         flat = spread_doubly_stochastic(maps.flatten(2), product, product)
         return flat.unflatten(2, maps.shape[2:])
@@ -297,9 +310,8 @@ class FrozenAffinity(BaseModule):
         if not hasattr(vit, 'forward_view'):
             raise ValueError(f"kernel='attention' needs a mmwsss.AttentionViT "
                              f'as network, not {net.name}.')
-        with torch.autocast(image.device.type, enabled=False):
-            view = vit.forward_view(
-                net.normalized(image), AttentionRequest(affinity=True))
+        view = vit.forward_view(
+            net.normalized(image), AttentionRequest(affinity=True))
         return view['affinity'].float(), tuple(view['grid'])
 
     def forward(self,
@@ -316,7 +328,16 @@ class FrozenAffinity(BaseModule):
             Tensor: float32 (N, K', gh, gw), zeros for -1; without
             ``class_ids`` (N, K + 1, gh, gw), the maps divided by their
             maxima, and 1 - the highest of them as background before them.
+
+        Raises:
+            ValueError: If the maps are padded: the network would see the
+                padding of the images.
         """
+        if view.fields.get('valid') is not None:
+            raise ValueError(
+                'The images of this batch differ in size, and FrozenAffinity '
+                'would see their padding. Bring images to one size in the '
+                'training pipeline, or train with batch_size=1.')
         cams = view.cams.detach().float().relu()
         if class_ids is not None:
             index = class_ids.clamp(min=0)[..., None, None]

@@ -29,7 +29,8 @@ class RefinedSegmentor(BaseSegmentor):
     :class:`~mmwsss.evaluation.RefinementIoUMetric`.
 
     Only the background and classes that win at some position take part in a
-    refiner: the others could not win after it, and cost as much.
+    refiner. The others cost as much and would hardly ever win after it; their
+    probabilities are 0 from there on.
 
     Args:
         segmentor (dict): The model, e.g. of type ``EncoderDecoder``. Give it
