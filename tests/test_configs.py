@@ -35,6 +35,8 @@ def kind(path) -> str:
     for key, name in (('stages', 'pipeline'), ('refine_dataset', 'refine')):
         if key in cfg:
             return name
+    if cfg.model.type == 'mmwsss.AffinityRefiner':
+        return 'affinity'
     if cfg.train_dataloader.dataset.type == 'mmwsss.PseudoMaskDataset':
         return 'segmentation'
     if cfg.model.type == 'mmwsss.AMN':
@@ -56,7 +58,8 @@ def each(*kinds):
 
 def test_there_are_configs():
     assert set(KINDS.values()) == {
-        'cam', 'seed', 'walk', 'segmentation', 'refine', 'pipeline'
+        'cam', 'seed', 'walk', 'affinity', 'segmentation', 'refine',
+        'pipeline'
     }
     assert ROOT / 'configs' / 'acr' / 'acr_vit_voc.py' in CONFIGS
 
@@ -88,7 +91,7 @@ def our_names():
     return found
 
 
-@each('cam', 'seed', 'walk', 'segmentation', 'refine')
+@each('cam', 'seed', 'walk', 'affinity', 'segmentation', 'refine')
 def test_form(path):
     cfg = load(path)
     assert cfg.default_scope == 'mmseg'
@@ -301,7 +304,8 @@ def test_model_builds(path):
     # Walks compare pixels, they know no classes; and those of anybody's
     # images are not known here.
     if KINDS[path] != 'walk' and classes is not None:
-        assert cfg.model.decode_head.num_classes == (
+        model_cfg = cfg.model.get('segmentor', cfg.model)
+        assert model_cfg.decode_head.num_classes == (
             len(classes) - (KINDS[path] in ('cam', 'seed')))
     if cfg.get('tta_model'):
         tta = dict(cfg.tta_model, module=cfg.model)
@@ -309,12 +313,72 @@ def test_model_builds(path):
             MODELS.build(tta)
 
 
-@each('cam', 'seed', 'walk', 'segmentation', 'refine', 'pipeline')
+@each('affinity')
+def test_stages_without_training(path):
+    cfg = load(path)
+    # Frozen networks need their weights when they are used, not before.
+    model = MODELS.build(cfg.model)
+    assert model.training_free and not list(model.parameters())
+    for key in ('train_cfg', 'optim_wrapper'):
+        assert cfg.get(key) is None
+    data = cfg.test_dataloader.dataset
+    assert data.with_masks
+    # Where the option pipeline.1.cam_dir says.
+    assert data.pipeline[1].type == 'mmwsss.LoadCAMs'
+    for step in data.pipeline:
+        TRANSFORMS.build(step)
+    VISUALIZERS.build(cfg.visualizer)
+    for hook in [*cfg.default_hooks.values(), *cfg.custom_hooks]:
+        HOOKS.build(hook)
+    METRICS.build(cfg.test_evaluator)
+
+
+def frozen_networks(value):
+    """Arguments of every FrozenBackbone inside a config."""
+    for _, part in dicts_in(value):
+        if isinstance(part.get('backbone'), dict) and 'channels' in part and (
+                'type' not in part):
+            yield part
+
+
+def test_frozen_networks_of_configs():
+    found = {}
+    for path in CONFIGS:
+        if KINDS[path] in ('refine', 'pipeline'):
+            continue
+        model = Config.fromfile(path).model.to_dict()
+        for network in frozen_networks(model):
+            folder = network.get('cache_dir')
+            weights = network['backbone']['init_cfg']['checkpoint']
+            # One folder holds features of one network and one input rule.
+            rule = {
+                k: v
+                for k, v in network.items()
+                if k not in ('cache_dir', 'channels', 'out_index')
+            }
+            if folder is not None:
+                assert found.setdefault(folder, rule) == rule, (path, folder)
+            assert weights.startswith('checkpoints/'), path
+        parts = [
+            part for _, part in dicts_in(model)
+            if part.get('type') == 'mmwsss.FrozenFeatures'
+        ]
+        for part in parts:
+            channels = sum(n['channels'] for n in part['networks'])
+            head = model.get('segmentor', model)['decode_head']
+            assert head['in_channels'] == channels, path
+            processor = model['data_preprocessor']
+            assert processor['mean'] == [0, 0, 0], path
+            assert processor['std'] == [1, 1, 1] and processor['bgr_to_rgb']
+    assert len(found) >= 3
+
+
+@each('cam', 'seed', 'walk', 'affinity', 'segmentation', 'refine', 'pipeline')
 def test_readme_names_it(path):
     assert path.stem in (path.parent / 'README.md').read_text()
 
 
-@each('cam', 'seed', 'walk', 'segmentation')
+@each('cam', 'seed', 'walk', 'affinity', 'segmentation')
 def test_metafile_lists_it(path):
     folder = Path(path).resolve().parent
     meta = yaml.safe_load((folder / 'metafile.yml').read_text())

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Union
 
 from mmengine.config import Config
+from PIL import Image
 
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
+from mmwsss.datasets.tags import find_images
+from mmwsss.models.backbones.frozen_features import input_size
 from mmwsss.utils.io import atomic_write, find_file, make_folder
 
 from .custom_config import check_config, configs_for
@@ -128,6 +131,7 @@ def masks_from_tags(tags: PathLike,
         # read_custom keeps photographs with masks for validation.
         data.lists = dict(train=list(data.labels), val=[])
     _check_learnable(data)
+    _check_lengths(data)
     folder = out / 'data'
     configs = configs_for([pipeline],
                           folder,
@@ -188,6 +192,18 @@ def _check_learnable(data: CustomData) -> None:
             'no other class: nothing tells what it looks like. Add '
             'photographs without it; in a csv file these have an empty '
             'label.')
+
+
+def _check_lengths(data: CustomData) -> None:
+    """Raise ValueError for photographs that no network can see."""
+    for img_id, name in find_images(data.images, data.labels).items():
+        with Image.open(data.images / name) as picture:
+            width, height = picture.size
+        try:
+            input_size((height, width), long_side=1, divisor=1)
+        except ValueError as error:
+            raise ValueError(f'Image {img_id!r}: {error} Or take it off the '
+                             'list of labels.') from error
 
 
 def _check_weights(path: Path, text: str) -> None:

@@ -15,6 +15,8 @@ model = dict(
         num_classes=20,
         in_channels=1280,
         bias=True,
+        # Narrower CAMs, see docs/reproduction.md.
+        bias_in_cams=True,
         # 0.99 on 22 x 22 positions.
         pooling=dict(
             type='mmwsss.GlobalWeightedRankPooling',

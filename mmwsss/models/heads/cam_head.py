@@ -37,6 +37,10 @@ class CAMHead(ClassHead):
         bias (bool): Whether the classes have a bias. It is added to the
             scores and is no part of the class maps, since it knows no place.
             Defaults to False.
+        bias_in_cams (bool): Whether the bias is part of the class maps all
+            the same. A map is then positive only where the position by
+            itself speaks for the class, so its rectified part is narrower.
+            Only with ``bias``. Defaults to False.
         with_background (bool): Whether the convolution has one more output,
             the last, for the background, as EPS needs it. The view then has
             ``pixel_logits``; what the tags are compared with does not change.
@@ -45,7 +49,7 @@ class CAMHead(ClassHead):
 
     Raises:
         ValueError: If ``pool_at_image_size`` is set with a pooling of
-            features.
+            features, or ``bias_in_cams`` without a bias.
     """
 
     def __init__(self,
@@ -56,6 +60,7 @@ class CAMHead(ClassHead):
                  dropout_ratio: float = 0.,
                  pool_at_image_size: bool = False,
                  bias: bool = False,
+                 bias_in_cams: bool = False,
                  with_background: bool = False,
                  **kwargs: Any) -> None:
         kwargs.setdefault(
@@ -67,6 +72,10 @@ class CAMHead(ClassHead):
         self.with_background = with_background
         self.conv = nn.Conv2d(
             in_channels, num_classes + int(with_background), 1, bias=bias)
+        if bias_in_cams and not bias:
+            raise ValueError('CAMHead(bias_in_cams=True) has no bias; set '
+                             'bias=True as well.')
+        self.bias_in_cams = bias_in_cams
         self.pooling = MODELS.build(
             pooling or dict(type='mmwsss.GlobalAveragePooling'))
         self.pools_features = getattr(self.pooling, 'pools_features', False)
@@ -78,16 +87,17 @@ class CAMHead(ClassHead):
                 "pooling=dict(type='mmwsss.GlobalAveragePooling').")
 
     def maps(self, view: ViewOutput) -> Tensor:
-        """All maps of the convolution, without the bias."""
+        """All maps of the convolution, with the bias if ``bias_in_cams``."""
         return F.conv2d(
-            self.dropout(view.feats[self.in_index]), self.conv.weight)
+            self.dropout(view.feats[self.in_index]), self.conv.weight,
+            self.conv.bias if self.bias_in_cams else None)
 
     def pixel_logits(self, view: ViewOutput) -> Tensor:
         """Maps of the background, then of the classes, (N, K + 1, h, w)."""
         return self.maps(view).roll(1, dims=1)
 
     def cams(self, view: ViewOutput) -> Tensor:
-        """Class maps (N, K, h, w), without the bias."""
+        """Class maps (N, K, h, w), with the bias if ``bias_in_cams``."""
         if self.with_background:
             return view.pixel_logits[:, 1:]
         return self.maps(view)
@@ -128,6 +138,7 @@ class CAMHead(ClassHead):
                 align_corners=True)
         scores = self.pooling(maps) if valid is None else self.pooling(
             maps, valid)
-        if self.conv.bias is None:
+        if self.conv.bias is None or self.bias_in_cams:
+            # All poolings of class maps keep a constant as it is.
             return scores
         return scores + self.conv.bias[:self.num_classes]

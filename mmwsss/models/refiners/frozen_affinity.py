@@ -257,6 +257,10 @@ class FrozenAffinity(BaseModule):
             raise ValueError('FrozenAffinity needs power > 0 and steps >= 1, '
                              f'got {power} and {steps}.')
         self.network = FrozenBackbone(**network)
+        # It was not trained on, so checkpoints need not know it: refiners
+        # may be added, changed and taken away at test time.
+        self.network.register_buffer(
+            'digest', self.network.digest, persistent=False)
         self.kernel = kernel
         self.power = power
         self.steps = steps

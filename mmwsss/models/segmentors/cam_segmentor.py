@@ -190,9 +190,10 @@ class CAMSegmentor(BaseSegmentor):
         self.second_view = MODELS.build(second_view) if second_view else None
         self.regularizers = torch.nn.ModuleList(
             MODELS.build(cfg) for cfg in regularizers or ())
-        if self.refiner is not None and not any(
-                r.needs_refined_cams and not r.detaches_refined_cams
-                for r in self.regularizers):
+        if self.refiner is not None and list(
+                self.refiner.parameters()) and not any(
+                    r.needs_refined_cams and not r.detaches_refined_cams
+                    for r in self.regularizers):
             # Distributed training would stop at them.
             self.refiner.requires_grad_(False)
             print_log(

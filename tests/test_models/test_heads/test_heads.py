@@ -58,6 +58,41 @@ def test_bias_belongs_to_the_scores(at_image_size):
             feats.mean(dim=(2, 3)) @ weight.T + head.conv.bias)
 
 
+@pytest.mark.parametrize('kind', [
+    'GlobalAveragePooling', 'GlobalWeightedRankPooling', 'HybridPooling'
+])
+def test_bias_in_the_maps_leaves_the_scores_alone(kind):
+    heads = [
+        MODELS.build(
+            dict(
+                type='mmwsss.CAMHead',
+                num_classes=3,
+                in_channels=4,
+                pooling=dict(type=f'mmwsss.{kind}'),
+                bias=True,
+                bias_in_cams=inside)) for inside in (False, True)
+    ]
+    torch.nn.init.normal_(heads[0].conv.bias)
+    heads[1].load_state_dict(heads[0].state_dict())
+    feats = torch.randn(2, 4, 5, 6)
+    views = [
+        ViewOutput(
+            torch.zeros(2, 3, 8, 8),
+            fields=dict(feats=(feats, )),
+            providers=dict(cams=h.cams)) for h in heads
+    ]
+    assert_close(heads[0](views[0]), heads[1](views[1]))
+    bias = heads[0].conv.bias[:, None, None]
+    assert_close(views[0].cams + bias, views[1].cams)
+    with pytest.raises(ValueError, match='no bias'):
+        MODELS.build(
+            dict(
+                type='mmwsss.CAMHead',
+                num_classes=3,
+                in_channels=4,
+                bias_in_cams=True))
+
+
 def test_soft_margin_loss():
     head = MODELS.build(
         dict(

@@ -382,6 +382,5 @@ def test_it_is_not_trained(tmp_path):
     model = segmentor(tmp_path)
     model.train()
     assert not list(model.refiner.parameters())
-    assert [k for k in model.state_dict() if k.startswith('refiner')] == [
-        'refiner.network.digest'
-    ]
+    # Refiners may be added and taken away at test time.
+    assert not [k for k in model.state_dict() if k.startswith('refiner')]
