@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 from mmwsss.utils.checkpoint import (add_trust_argument, compare_state,
                                      load_checkpoint_file, use_safe_loading)
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.weight_sources import command_for
 
 from .evaluation_data import MASK_LOADERS, drop_missing_masks
 
@@ -590,7 +591,8 @@ def check_pretrained(cfg: Config) -> None:
         else:
             raise FileNotFoundError(
                 f'{where} wants to start from {path}, which {lack}. '
-                'Get the weights and convert them (see '
+                f'{command_for(path, cfg.filename)}'
+                'Or convert weights that you have (see '
                 'tools/model_converters/), name another file with '
                 f'--cfg-options {where}.checkpoint=PATH, or start from '
                 f'scratch with --cfg-options {where}=None.')
