@@ -1,5 +1,6 @@
 """One photo set as the tools of people write it."""
 import json
+import runpy
 import sys
 
 import pytest
@@ -8,6 +9,8 @@ from mmwsss.datasets import ImageLevelDataset, read_image_labels
 from mmwsss.datasets.custom import read_custom, write_custom
 from mmwsss.datasets.tags import (FORMATS, READERS, find_format, read_tags,
                                   write_image_labels)
+
+from tests.toy import ROOT
 
 from ..builders import write_xml
 from .test_reading import save, write
@@ -94,6 +97,17 @@ def test_named_columns(tmp_path, columns):
         read_tags(path, columns=dict(tags='What'))
 
 
+def test_columns_of_a_command_line():
+    parse = runpy.run_path(
+        str(ROOT / 'tools/dataset_converters/custom.py'))['parse_columns']
+    assert parse(['image=Where it is', 'labels=a,b', 'labels=c=d']) == dict(
+        image='Where it is', labels=['a,b', 'c=d'])
+    assert parse([]) == {}
+    for wrong in ('image', 'tags=x', 'labels='):
+        with pytest.raises(ValueError, match=f'--columns {wrong}: must be'):
+            parse([wrong])
+
+
 def test_named_class_columns(tmp_path):
     path = write(tmp_path / 'x.csv', 'image,size,cat,dog\np0,1,1,0\n'
                  'p1,0,,1\np2,7,1,1\np3,8,0,0\n')
@@ -139,6 +153,13 @@ def test_json_lines(tmp_path):
     with pytest.raises(ValueError, match="line 1 must have 'image'"):
         read_tags(write(path, '{"url": "a.jpg", "tags": []}'))
     assert read_tags(path, columns=dict(image='url')).tags == dict(a=())
+
+
+def test_nothing_is_not_no_tag(tmp_path):
+    """Of an image whose tags are null, nobody said that it shows none."""
+    path = write(tmp_path / 'x.jsonl', '{"image": "p0.jpg", "tags": null}')
+    with pytest.raises(ValueError, match='tags are None, not a list'):
+        read_tags(path)
 
 
 def test_ours_carries_what_is_unknown(tmp_path):
