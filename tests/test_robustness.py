@@ -531,7 +531,8 @@ CASES = {
     'xml-of-nothing': (lambda: put('photos/x/a1.xml'), converted('x'),
                        ['a1', 'no readable XML']),
     'xml-without-name': (
-        lambda: put('photos/x/a1.xml', '<annotation><object></object></annotation>'),
+        lambda: put('photos/x/a1.xml',
+                    '<annotation><object></object></annotation>'),
         converted('x'), ['a1', 'has no name']),
     'xml-of-something-else': (
         lambda: put('photos/x/a1.xml', '<svg/>'),

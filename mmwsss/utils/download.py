@@ -2,6 +2,7 @@
 import hashlib
 import os
 import re
+import ssl
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -93,7 +94,7 @@ def download(url: str,
         raise DownloadError(f'{url}: the server says {error.code} '
                             f'{error.reason}.') from error
     except (urllib.error.URLError, HTTPException, TimeoutError,
-            ConnectionError) as error:
+            ConnectionError, ssl.SSLError) as error:
         raise DownloadError(f'{url} cannot be fetched ({error}).') from error
     if digest:
         try:
