@@ -457,10 +457,10 @@ CASES = {
     'csv-without-header': (tags('a1,cat\nb2,dog\n'), PHOTOS,
                            ["['a1', 'cat']", "'image,tags'"]),
     'csv-double': (tags('image,tags\na1,cat\nb2,dog\na1.jpg,dog\n'), PHOTOS,
-                   ["'a1'", 'twice', 'line 2 and line 4', 'one row']),
+                   ["'a1'", 'twice', 'Line 2', "'a1.jpg' (Line 4)"]),
     'csv-double-in-other-letters': (
         tags('image,tags\nä1,cat\na\u03081.jpg,dog\n'), PHOTOS,
-        ['twice', 'line 2 and line 3']),
+        ['twice', 'Line 2', 'Line 3']),
     'csv-unknown-image': (tags('image,tags\na1,cat\nb3,dog\n'), PHOTOS,
                           ["'b3' (line 3)", 'photos', '--images']),
     'csv-outside': (tags('image,tags\n../data/JPEGImages/a1.jpg,cat\n'),
@@ -486,7 +486,7 @@ CASES = {
                                ['Line 2', "'maybe'", "'dog'", '0 nor 1']),
     'csv-short-row': (tags('image,cat,dog\na1,1\n'), PHOTOS,
                       ['Line 2', '2 columns', '3']),
-    'csv-background': (tags('image,tags\na1,background\nb2,dog\n'), PHOTOS,
+    'csv-background': (tags('image,tags\na1,dog\nb2,dog;background\n'), PHOTOS,
                        ["'background' is no class", 'no tag']),
     'csv-spelling': (tags('image,tags\na1,Cat\nb2,cat\n'), PHOTOS,
                      ["'Cat' (line 2)", "'cat' (line 3)"]),
@@ -501,9 +501,9 @@ CASES = {
         converted('t.json'), ['photos/t.json', "'a1' stands there twice"]),
     'json-null': (lambda: put('photos/t.json', '{"a1": null}'),
                   converted('t.json'), ['a1', 'None', 'list of class names']),
-    'json-text-for-tags': (lambda: put('photos/t.json', '{"a1": "cat"}'),
-                           converted('t.json'),
-                           ['a1', 'not a list of class names']),
+    'json-number-for-tags': (lambda: put('photos/t.json', '{"a1": 3}'),
+                             converted('t.json'),
+                             ['a1', 'not a list of class names']),
     'json-number': (lambda: put('photos/t.json', '3'), converted('t.json'),
                     ['photos/t.json', 'a int, not a mapping']),
     'json-entry-without-image': (
@@ -531,8 +531,12 @@ CASES = {
     'xml-of-nothing': (lambda: put('photos/x/a1.xml'), converted('x'),
                        ['a1', 'no readable XML']),
     'xml-without-name': (
-        lambda: put('photos/x/a1.xml', '<a><object></object></a>'),
+        lambda: put('photos/x/a1.xml',
+                    '<annotation><object></object></annotation>'),
         converted('x'), ['a1', 'has no name']),
+    'xml-of-something-else': (
+        lambda: put('photos/x/a1.xml', '<svg/>'),
+        converted('x'), ['a1.xml', '<svg>', '<annotation>']),
     'xml-in-a-strange-code': (
         lambda: put('photos/x/a1.xml',
                     '<?xml version="1.0" encoding="elvish"?><a></a>'),

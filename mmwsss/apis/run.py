@@ -25,6 +25,7 @@ from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import (add_trust_argument, compare_state,
                                      load_checkpoint_file, use_safe_loading)
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.weight_sources import command_for
 
 from .evaluation_data import MASK_LOADERS, drop_missing_masks
 
@@ -692,7 +693,8 @@ def check_pretrained(cfg: Config, frozen_only: bool = False) -> None:
         else:
             raise FileNotFoundError(
                 f'{where} wants to start from {path}, which {lack}. '
-                'Get the weights and convert them (see '
+                f'{command_for(path, cfg.filename)}'
+                'Or convert weights that you have (see '
                 'tools/model_converters/), name another file with '
                 f'--cfg-options {where}.checkpoint=PATH, or start from '
                 f'scratch with --cfg-options {where}=None.')

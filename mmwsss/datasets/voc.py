@@ -28,6 +28,8 @@ class VOCImageLevelDataset(ImageLevelDataset):
     METAINFO = dict(
         classes=PascalVOCDataset.METAINFO['classes'],
         palette=PascalVOCDataset.METAINFO['palette'])
+    PREPARE = (f'{ImageLevelDataset.PREPARE} (tools/get_data.py voc2012 '
+               'fetches and prepares all of it)')
 
 
 def find_voc(path: Union[str, Path]) -> Path:

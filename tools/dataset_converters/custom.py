@@ -13,6 +13,7 @@ from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
 from mmwsss.datasets.tags import FORMATS
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.weight_sources import command_for
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -153,7 +154,7 @@ def convert(args: argparse.Namespace) -> None:
               'was not used')
     for path in missing_weights(configs):
         print(f'note: {path} is not there yet; trainings begin with these '
-              'weights. docs/get_started.md says where they come from; '
+              f'weights. {command_for(path, str(next(iter(configs))))}'
               'model.backbone.init_cfg=None in the config trains without')
     first, text = next(iter(configs.items()))
     tool, more = 'train', ''

@@ -4,7 +4,7 @@ from typing import Any, Dict, Set
 
 from mmwsss.utils.json_stream import iter_members
 
-from .images import image_id, nfc
+from .images import ToolNames, image_id, nfc
 from .tag_file import Look, ReadOptions, TagFile, TagReader
 
 _NEEDED = dict(
@@ -30,6 +30,7 @@ class CocoReader(TagReader):
         images: Dict[Any, str] = {}
         found: Dict[Any, Set[Any]] = {}
         ids: Set[str] = set()
+        tool = ToolNames(options.root)
         for key, index, item in iter_members(path):
             if key not in _NEEDED or index is None:
                 continue
@@ -43,10 +44,7 @@ class CocoReader(TagReader):
                 raise ValueError(f'{where}: the id {first} stands there '
                                  'twice.')
             if key == 'images':
-                try:
-                    second = image_id(str(second), options.root)
-                except ValueError as error:
-                    raise ValueError(f'{where}: {error}.') from error
+                second = _image(str(second), options, tool, where)
                 if second in ids:
                     raise ValueError(f'{where}: the image {second!r} stands '
                                      'there twice.')
@@ -75,6 +73,19 @@ class CocoReader(TagReader):
         }
         return TagFile(path, self.name, tuple(names[c] for c in order), True,
                        tags)
+
+
+def _image(name: str, options: ReadOptions, tool: ToolNames,
+           where: str) -> str:
+    """The image's id; tools put folders and addresses in front of names."""
+    found = tool.found or ()
+    try:
+        img_id = image_id(name, options.root)
+    except ValueError as error:
+        if tool.id(name) not in found:
+            raise ValueError(f'{where}: {error}.') from error
+        return tool.id(name)
+    return tool.id(name) if tool.id(name) in found else img_id
 
 
 def _pair(item: Any, key: str, where: str) -> tuple:

@@ -169,8 +169,6 @@ def entry_tags(value: Any, where: str, path: Path, separator: Separator,
     """
     if isinstance(value, str):
         return separator.split(nfc(value), number), []
-    if value is None:
-        return [], []
     if isinstance(value, list) and all(isinstance(v, str) for v in value):
         return list(value), []
     if isinstance(value, dict) and value and all(

@@ -26,6 +26,8 @@ TAG_NAMES = ('tags', 'tag', 'labels', 'label', 'classes', 'class',
              'classname', 'labelname', 'findinglabels', 'findings',
              'categories', 'category', 'choices', 'choice', 'keywords')
 UNKNOWN_NAMES = ('unknown', 'uncertain')
+#: Beside a column of tags: whether the row's tag is shown.
+STATE_NAMES = ('confidence', 'present', 'value')
 #: Columns beside classes that are known to be none.
 OTHER_NAMES = frozenset(
     'sex gender age patientage patientgender patientsex patientid patient '
@@ -211,9 +213,14 @@ def _read_lists(path: Path, format: str, header: Sequence[str], body: Rows,
             'and the like. If it is yes or no, call the column like the '
             'class; if these are numbers of classes, write their names.')
     collector = TagCollector(path, options.root)
+    # Some lists say of each image and class whether it is shown.
+    state = pick(header, STATE_NAMES)
+    if state in (image, column) or not (state is not None
+                                        and _only_cells(body, state)):
+        state = None
     others = [
         name for i, name in enumerate(header)
-        if i not in (image, column) and name
+        if i not in (image, column, state) and name
     ]
     if others:
         collector.notes.append(_left_out(others))
@@ -226,9 +233,21 @@ def _read_lists(path: Path, format: str, header: Sequence[str], body: Rows,
                 f'tags by "{other}", not "{delimiter}", or put them in '
                 'quotes.')
         cells = cells + [''] * (len(header) - len(cells))
-        collector.add(cells[image], separator.split(cells[column], line),
-                      f'Line {line}', line=line)
-    return collector.finish(format)
+        tags, unknown = separator.split(cells[column], line), []
+        if state is not None:
+            shown = CELLS[cells[state].lower()]
+            tags, unknown = (tags if shown else [],
+                             tags if shown is None else [])
+        collector.add(cells[image], tags, f'Line {line}', unknown, line)
+    result = collector.finish(format)
+    blanks = [name for name in result.classes if len(name.split()) > 1]
+    if not separator.mark and len(blanks) > max(
+            2, len(result.classes) / 2):
+        result.notes.append(
+            f'{len(blanks)} of {len(result.classes)} tags hold blanks, such '
+            f'as {blanks[0]!r}. If a blank stands between two tags, write ";"'
+            ' there.')
+    return result
 
 
 class Separator:

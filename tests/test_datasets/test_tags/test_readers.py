@@ -1,5 +1,6 @@
 """One photo set as the tools of people write it."""
 import json
+import runpy
 import sys
 
 import pytest
@@ -8,6 +9,8 @@ from mmwsss.datasets import ImageLevelDataset, read_image_labels
 from mmwsss.datasets.custom import read_custom, write_custom
 from mmwsss.datasets.tags import (FORMATS, READERS, find_format, read_tags,
                                   write_image_labels)
+
+from tests.toy import ROOT
 
 from ..builders import write_xml
 from .test_reading import save, write
@@ -68,6 +71,27 @@ def test_a_row_per_tag(tmp_path):
         '1 image(s) have several entries, whose tags are united: p2.']
 
 
+def test_a_row_per_image_and_class(tmp_path):
+    """As Open Images has it: 0 says that the class is not shown."""
+    path = write(
+        tmp_path / 'x.csv', 'ImageID,Source,LabelName,Confidence\n'
+        'p0,verification,cat,1\np0,verification,dog,0\np1,machine,dog,1\n'
+        'p2,verification,cat,1\np2,machine,dog,1\np3,machine,cat,0\n'
+        'p3,machine,dog,-1\n')
+    file = check(path, 'csv')
+    assert file.unknown == dict(p3=('dog', ))
+    assert '1 column(s) are not read: Source.' in file.notes
+
+
+def test_blanks_between_tags_are_noted(tmp_path):
+    path = write(tmp_path / 'x.csv', 'image,tags\na,haze primary\n'
+                 'b,clear primary water\nc,clear primary\n')
+    assert any("3 of 3 tags hold blanks, such as 'clear primary'" in n
+               for n in read_tags(path).notes)
+    path = write(tmp_path / 'x.csv', 'image,tags\na,hot dog\nb,cat\n')
+    assert not read_tags(path).notes
+
+
 def test_good_is_a_class_where_it_stands_beside_others(tmp_path):
     path = write(tmp_path / 't.csv', 'image,tags\na,good;cat\nb,good\nc,dog\n')
     assert read_tags(path).classes == ('cat', 'dog', 'good')
@@ -92,6 +116,17 @@ def test_named_columns(tmp_path, columns):
         read_tags(path, columns=dict(columns, image='Wo'))
     with pytest.raises(ValueError, match="has the key 'tags'; known are"):
         read_tags(path, columns=dict(tags='What'))
+
+
+def test_columns_of_a_command_line():
+    parse = runpy.run_path(
+        str(ROOT / 'tools/dataset_converters/custom.py'))['parse_columns']
+    assert parse(['image=Where it is', 'labels=a,b', 'labels=c=d']) == dict(
+        image='Where it is', labels=['a,b', 'c=d'])
+    assert parse([]) == {}
+    for wrong in ('image', 'tags=x', 'labels='):
+        with pytest.raises(ValueError, match=f'--columns {wrong}: must be'):
+            parse([wrong])
 
 
 def test_named_class_columns(tmp_path):
@@ -141,6 +176,13 @@ def test_json_lines(tmp_path):
     assert read_tags(path, columns=dict(image='url')).tags == dict(a=())
 
 
+def test_nothing_is_not_no_tag(tmp_path):
+    """Of an image whose tags are null, nobody said that it shows none."""
+    path = write(tmp_path / 'x.jsonl', '{"image": "p0.jpg", "tags": null}')
+    with pytest.raises(ValueError, match='tags are None, not a list'):
+        read_tags(path)
+
+
 def test_ours_carries_what_is_unknown(tmp_path):
     path = tmp_path / 'x.json'
     write_image_labels(path, ('cat', 'dog'), dict(a=(0, ), b=()),
@@ -172,6 +214,19 @@ def test_coco_without_outlines(tmp_path, annotation):
     content['annotations'] = [dict(id=1, image_id=0, caption='a cat')]
     with pytest.raises(ValueError, match='Captions are sentences.*\n.*COCO'):
         read_tags(dump(tmp_path / 'x.json', content))
+
+
+def test_coco_of_tools_that_write_paths(tmp_path):
+    save(tmp_path / 'img/deep/p0.jpg')
+    content = dict(
+        images=[dict(id=1, file_name='../../media/images/deep/p0.jpg')],
+        categories=[dict(id=3, name='cat')],
+        annotations=[dict(image_id=1, category_id=3)])
+    path = dump(tmp_path / 'x.json', content)
+    assert read_tags(path, root=tmp_path / 'img').tags == {
+        'deep/p0': ('cat', )}
+    with pytest.raises(ValueError, match='outside the image folder'):
+        read_tags(path)
 
 
 # -------------------------------------------------------------- Label Studio
