@@ -82,5 +82,8 @@ def class_weights(query_labels: Tensor, num_classes: int) -> Tensor:
     Returns:
         Tensor: (Q,), summing up to the share of classes with queries.
     """
-    counts = torch.bincount(query_labels)[query_labels]
+    # Not bincount, which has a GPU tell the largest label first.
+    ordered = query_labels.sort()[0]
+    counts = torch.searchsorted(ordered, query_labels, right=True) - \
+        torch.searchsorted(ordered, query_labels)
     return 1 / (counts * num_classes)

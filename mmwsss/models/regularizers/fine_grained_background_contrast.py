@@ -1,5 +1,5 @@
 """FBR: foreground pixels against fine-grained background and each other."""
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -8,12 +8,15 @@ from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import ViewOutput
+from mmwsss.utils.transfer import send
 
 from ..losses.info_nce import class_weights, info_nce
 from ..utils.feature_bank import FeatureBank
 from ..utils.global_batch import GlobalBatch
+from ..utils.host_value import HostValue
 from ..utils.kmeans import NUM_CANDIDATES, cluster_points
-from ..utils.pixel_selection import (hard_pixels, own_scores, pixel_entropy,
+from ..utils.pixel_selection import (count_labels, first_true, hard_pixels,
+                                     own_scores, pixel_entropy,
                                      scores_from_logits, scores_from_maps,
                                      select_queries, sure_pixels)
 from ..utils.prototypes import (EPS, class_prototypes, draw_negatives,
@@ -66,6 +69,25 @@ def finite(x: Tensor) -> Tensor:
     must not stop the run where classes are drawn, nor spoil a bank.
     """
     return x.detach().float().nan_to_num(0., 0., 0.)
+
+
+def count_pixels(labels: Tensor, hard: Tensor,
+                 num: int) -> Tuple[List[List[int]], List[int]]:
+    """All numbers of pixels that the host needs, in one copy.
+
+    Args:
+        labels (Tensor): int64 (N, h, w), from 0 to ``num`` - 1.
+        hard (Tensor): Bool (N, h, w).
+        num (int): Classes with background.
+
+    Returns:
+        tuple: For each image the pixels of each class; the hard pixels of
+        each class in all images.
+    """
+    # Hard ones are counted as classes of their own.
+    counts = count_labels((labels + num * hard).flatten(1), 2 * num).tolist()
+    return ([[a + b for a, b in zip(c[:num], c[num:])] for c in counts],
+            [sum(c[num + i] for c in counts) for i in range(num)])
 
 
 def resize(maps: Tensor, size: Tuple[int, int]) -> Tensor:
@@ -272,6 +294,7 @@ class FineGrainedBackgroundContrast(Regularizer):
         self.register_buffer('seed',
                              torch.tensor(torch.initial_seed() % 2**32))
         self.register_buffer('step', torch.tensor(0))
+        self._seed, self._step = HostValue(), HostValue()
 
     def train(self, mode: bool = True) -> 'FineGrainedBackgroundContrast':
         """Switch the mode; a BN that rests stays as it is."""
@@ -315,7 +338,7 @@ class FineGrainedBackgroundContrast(Regularizer):
                 the tags another number of classes than configured.
         """
         views = [view, other] if self.both_views else [view]
-        active = int(self.step) >= self.start_iter
+        active = self._step.read(self.step) >= self.start_iter
         generator = self.generator(view.image.device)
         for each in views:
             self.check(each)
@@ -329,7 +352,7 @@ class FineGrainedBackgroundContrast(Regularizer):
             for i, each in enumerate(views)
         ]
         if self.training:
-            self.step += 1
+            self._step.write(self.step, self._step.read(self.step) + 1)
         return {k: sum(t[k] for t in terms) / len(terms) for k in terms[0]}
 
     @property
@@ -339,7 +362,8 @@ class FineGrainedBackgroundContrast(Regularizer):
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Random numbers of this step, the same in all processes."""
-        seed = int(self.seed) * 1000003 + int(self.step)
+        seed = self._seed.read(self.seed) * 1000003 + \
+            self._step.read(self.step)
         return torch.Generator(device).manual_seed(seed % 2**63)
 
     def check(self, view: ViewOutput) -> None:
@@ -463,21 +487,31 @@ class FineGrainedBackgroundContrast(Regularizer):
         if self.fg_weight > 0:
             losses['loss_fg_contrast'] = zero
         if layout is not None:
-            labels, scores, hard = self.label_positions(
+            own_labels, scores, hard = self.label_positions(
                 resize(maps, size), tags)
-            if bank is not None:
-                self.extend_bank(bank, resize(finite(z_bg), size),
-                                 labels == 0, layout, generator)
             # One row per position.
             rows = z_fg.movedim(1, -1).flatten(0, 2)
             features, labels, scores, hard = (
-                layout.gather(x).flatten(0, 2)
-                for x in (finite(rows).view(*labels.shape, -1), labels,
-                          scores, hard.to(torch.uint8)))
+                layout.gather(x)
+                for x in (finite(rows).view(*own_labels.shape, -1),
+                          own_labels, scores, hard.to(torch.uint8)))
+            counts, hard_counts = count_pixels(labels, hard > 0,
+                                               self.num_classes + 1)
+            if bank is not None:
+                self.extend_bank(bank, resize(finite(z_bg), size),
+                                 own_labels == 0, layout, generator,
+                                 [count[0] for count in counts])
+            features, labels, scores, hard = (
+                x.flatten(0, 2) for x in (features, labels, scores, hard))
             queries = select_queries(labels, hard > 0, self.max_queries,
-                                     generator)
-            losses['contrast_queries'] = zero.new_tensor(len(queries))
-            classes = labels[labels > 0].unique()
+                                     generator, hard_counts)
+            losses['contrast_queries'] = zero.new_full((), len(queries))
+            present = [
+                c for c, total in enumerate(map(sum, zip(*counts)))
+                if c > 0 and total > 0
+            ]
+            classes = send(
+                torch.tensor(present, dtype=torch.int64), labels.device)
             positions = size[0] * size[1]
             planes = scores.new_zeros(self.num_classes + 1, len(scores))
             prototypes = class_prototypes(
@@ -505,13 +539,13 @@ class FineGrainedBackgroundContrast(Regularizer):
                     weights * info_nce(anchors, positives, features, index,
                                        self.temperature)).sum()
         if bank is not None:
-            losses['contrast_bank'] = zero.new_tensor(len(bank))
+            losses['contrast_bank'] = zero.new_full((), len(bank))
         return losses
 
     @torch.no_grad()
     def extend_bank(self, bank: FeatureBank, z_bg: Tensor, background: Tensor,
-                    layout: GlobalBatch,
-                    generator: torch.Generator) -> None:
+                    layout: GlobalBatch, generator: torch.Generator,
+                    counts: Sequence[int]) -> None:
         """Add the background regions of the global batch to a bank.
 
         Args:
@@ -520,6 +554,8 @@ class FineGrainedBackgroundContrast(Regularizer):
             background (Tensor): Where there is background, bool (N, h, w).
             layout (GlobalBatch): Of the N images.
             generator (Generator): For the first centroids.
+            counts (Sequence[int]): Background positions of each image of the
+                global batch.
         """
         uniforms = torch.rand(
             len(layout.order),
@@ -530,8 +566,9 @@ class FineGrainedBackgroundContrast(Regularizer):
         regions, exist = cluster_points(
             z_bg.flatten(2).mT.contiguous(), background.flatten(1),
             self.num_clusters, uniforms[layout.places])
-        regions = layout.gather(regions)
+        regions = layout.gather(regions).flatten(0, 1)
         # Not every backend gathers bool.
-        exist = layout.gather(exist.to(torch.uint8)).bool()
+        exist = layout.gather(exist.to(torch.uint8)).flatten() > 0
         if self.training:
-            bank.enqueue(regions[exist])
+            total = sum(min(count, self.num_clusters) for count in counts)
+            bank.enqueue(regions[first_true(exist, total)])

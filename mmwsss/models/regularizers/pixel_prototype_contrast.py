@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import ViewOutput
+from mmwsss.utils.transfer import send
 
 from ..utils.global_batch import GlobalBatch
-from ..utils.pixel_selection import scores_from_maps
+from ..utils.host_value import HostValue
+from ..utils.pixel_selection import count_labels, scores_from_maps
 from .regularizer import Regularizer
 
 #: Ranks of the prototypes, by similarity, that the intra-view term pushes a
@@ -151,13 +153,16 @@ def intra_view_weights(
         Tensor: (P,), not negative.
     """
     weights = torch.zeros_like(cosines)
-    counts = pseudo_labels.bincount(minlength=num_planes).tolist()
+    counts = count_labels(pseudo_labels, num_planes).tolist()
     num_classes = sum(count > 0 for count in counts)
+    # The pixels of one class after those of another.
+    ordered, end = pseudo_labels.argsort(stable=True), 0
     for c, count in enumerate(counts):
-        half = count // 2
+        half, start = count // 2, end
+        end += count
         if not half:
             continue
-        members = (pseudo_labels == c).nonzero()[:, 0]
+        members = ordered[start:end]
         if picks is None:
             drawn = torch.randperm(count, generator=generator)[:half]
         else:
@@ -165,7 +170,7 @@ def intra_view_weights(
         hard = cosines[members].topk(
             int(HARD_SHARE * count), largest=False, sorted=True)[1]
         # The hardest ones, too many for a half, are left out.
-        chosen = torch.cat((drawn.to(hard), hard[-half:]))
+        chosen = torch.cat((send(drawn, hard.device), hard[-half:]))
         share = cosines.new_full((), 1 / (2 * half * num_classes))
         # A pixel may be in both halves.
         weights.index_put_((members[chosen], ), share, accumulate=True)
@@ -319,6 +324,7 @@ class PixelPrototypeContrast(Regularizer):
         self.intra_weight = intra_weight
         self.projection = nn.Conv2d(in_channels, embed_dims, 1, bias=False)
         if intra_weight > 0:
+            self._seed, self._step = HostValue(), HostValue()
             self.register_buffer('step', torch.tensor(0))
             # The run's seed, which a Runner sets before it builds a model. A
             # buffer, so that all processes have that of rank 0.
@@ -417,8 +423,9 @@ class PixelPrototypeContrast(Regularizer):
                     for view in zip(feats, ids, anchors))
         if self.intra_weight > 0:
             generator = torch.Generator().manual_seed(
-                int(self.seed) * 1000003 + int(self.step))
-            self.step += 1
+                self._seed.read(self.seed) * 1000003 +
+                self._step.read(self.step))
+            self._step.write(self.step, self._step.read(self.step) + 1)
             losses['loss_intra_view'] = self.intra_weight / 2 * sum(
                 intra_view_contrast(*view, self.temperature, halves,
                                     generator, images)

@@ -4,6 +4,8 @@ from typing import Optional, Sequence
 import torch
 from torch import Tensor, nn
 
+from .host_value import HostValue
+
 
 class FeatureBank(nn.Module):
     """A ring of the last ``capacity`` feature vectors.
@@ -29,15 +31,16 @@ class FeatureBank(nn.Module):
         self.register_buffer('rows', torch.zeros(capacity, channels))
         #: Vectors ever added; the next one goes to slot total % capacity.
         self.register_buffer('total', torch.tensor(0))
+        self._total = HostValue()
 
     def __len__(self) -> int:
         """Vectors that are there."""
-        return min(int(self.total), self.capacity)
+        return min(self._total.read(self.total), self.capacity)
 
     @property
     def pointer(self) -> int:
         """The slot of ``rows`` that is written next."""
-        return int(self.total) % self.capacity
+        return self._total.read(self.total) % self.capacity
 
     @torch.no_grad()
     def enqueue(self, features: Tensor) -> None:
@@ -48,10 +51,13 @@ class FeatureBank(nn.Module):
                 remain.
         """
         last = features[-self.capacity:]
-        first = self.total + len(features) - len(last)
-        steps = torch.arange(len(last), device=self.rows.device)
-        self.rows[(first + steps) % self.capacity] = last.to(self.rows)
-        self.total += len(features)
+        total = self._total.read(self.total)
+        first = (total + len(features) - len(last)) % self.capacity
+        # To the end of the ring, then from its beginning.
+        head = min(len(last), self.capacity - first)
+        self.rows[first:first + head] = last[:head].to(self.rows)
+        self.rows[:len(last) - head] = last[head:].to(self.rows)
+        self._total.write(self.total, total + len(features))
 
     def ordered(self) -> Tensor:
         """The vectors that are there, the oldest first.

@@ -1,10 +1,12 @@
 """The images of all processes as one batch."""
-from typing import NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Sequence, Tuple, Union
 
 import torch
 from mmengine.dist import (all_gather, all_gather_object, get_rank,
                            get_world_size)
 from torch import Tensor
+
+from mmwsss.utils.transfer import send
 
 
 class GlobalBatch(NamedTuple):
@@ -53,7 +55,7 @@ class GlobalBatch(NamedTuple):
         first = get_rank() * len(img_ids)
         # The inverse permutation, of this process's part.
         places = order.argsort()[first:first + len(img_ids)]
-        return cls(order.to(like.device), places.to(like.device))
+        return cls(*(send(x, like.device) for x in (order, places)))
 
     def gather(self, x: Tensor) -> Tensor:
         """Values of all images.
@@ -70,7 +72,7 @@ class GlobalBatch(NamedTuple):
         return x[self.order]
 
     def locate(self, rows: Tensor,
-               positions: int) -> Tuple[Tensor, Tensor]:
+               positions: int) -> Tuple[Union[Tensor, slice], Tensor]:
         """Rows of the global batch that are of this process.
 
         Args:
@@ -79,12 +81,15 @@ class GlobalBatch(NamedTuple):
             positions (int): Of each image.
 
         Returns:
-            tuple[Tensor, Tensor]: Which rows these are, bool (Q,), and their
-            places in the positions of this process's images.
+            tuple[Tensor | slice, Tensor]: Which rows these are, bool (Q,) or
+            all, and their places in the positions of this process's images.
         """
         local = torch.full_like(self.order, -1)
         local[self.places] = torch.arange(
             len(self.places), device=local.device)
         image = local[rows // positions]
+        places = image * positions + rows % positions
+        if len(self.places) == len(self.order):
+            return slice(None), places
         mine = image >= 0
-        return mine, (image * positions + rows % positions)[mine]
+        return mine, places[mine]

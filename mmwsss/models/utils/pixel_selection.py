@@ -3,7 +3,7 @@
 As in FBR (arXiv 2406.15755), read from its published code. Planes of all maps
 are the background, then the K classes.
 """
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -137,13 +137,17 @@ def sure_pixels(scores: Tensor,
     group = labels + planes * torch.arange(
         num, device=labels.device)[:, None, None]
     listed = (labels > 0) & (own > min_score)
-    values, order = own[listed].sort()
-    groups, stable = group[listed][order].sort(stable=True)
-    # Group after group, ascending in each, and a place for those of none.
-    values = F.pad(values[stable], (0, 1), value=float('inf'))
-    counts = torch.bincount(groups, minlength=num * planes)
+    # Those that are not listed are a last group, so that sizes are fixed.
+    listing = torch.where(listed, group, num * planes).flatten()
+    values, order = own.flatten().sort()
+    _, stable = listing[order].sort(stable=True)
+    # Group after group, ascending in each.
+    values = values[stable]
+    counts = count_labels(listing, num * planes + 1)[:-1]
     picks = counts.cumsum(0) - counts + (counts.double() * ratio).long()
-    thresholds = values[picks.masked_fill(counts == 0, len(values) - 1)]
+    thresholds = torch.where(
+        counts == 0, float('inf'),
+        values[picks.clamp(max=len(values) - 1)])
     sure = (labels > 0) & (own > thresholds[group])
     return sure, thresholds.view(num, planes)
 
@@ -180,10 +184,44 @@ def hard_pixels(entropy: Tensor, sure: Tensor,
     return ~sure & (entropy > bounds[:, None, None]), bounds
 
 
+def count_labels(labels: Tensor, num: int) -> Tensor:
+    """How often each label occurs.
+
+    ``bincount`` would have a GPU tell the largest label first.
+
+    Args:
+        labels (Tensor): int64 (..., P), from 0 to ``num`` - 1.
+        num (int): Number of labels.
+
+    Returns:
+        Tensor: int64 (..., num).
+    """
+    counts = labels.new_zeros((*labels.shape[:-1], num))
+    return counts.scatter_add_(-1, labels, torch.ones_like(labels))
+
+
+def first_true(mask: Tensor, count: int) -> Tensor:
+    """Where a mask is true, given how often it is.
+
+    ``nonzero`` would have a GPU tell the number.
+
+    Args:
+        mask (Tensor): Bool (P,).
+        count (int): Number of true entries.
+
+    Returns:
+        Tensor: int64 (count,), ascending.
+    """
+    if mask.device.type == 'cpu':
+        return mask.nonzero()[:, 0]
+    return (~mask).to(torch.uint8).argsort(stable=True)[:count]
+
+
 def select_queries(labels: Tensor,
                    hard: Tensor,
                    max_queries: Optional[int] = None,
-                   generator: Optional[torch.Generator] = None) -> Tensor:
+                   generator: Optional[torch.Generator] = None,
+                   counts: Optional[Sequence[int]] = None) -> Tensor:
     """The hard pixels of all classes, at most so many of each at random.
 
     Args:
@@ -192,11 +230,18 @@ def select_queries(labels: Tensor,
         max_queries (int, optional): Per class. None takes all.
             Defaults to None.
         generator (Generator, optional): On the device of the labels.
+        counts (Sequence[int], optional): How many hard pixels of the
+            background and of each class there are. None asks the device.
 
     Returns:
         Tensor: Rows int64 (Q,), class after class and ascending in each.
     """
-    rows = (hard & (labels > 0)).nonzero()[:, 0]
+    wanted = hard & (labels > 0)
+    if counts is None:
+        total = int(wanted.sum())
+    else:
+        total = sum(counts[1:])
+    rows = first_true(wanted, total)
     if max_queries is not None:
         shuffled = rows[torch.randperm(
             len(rows), generator=generator, device=rows.device)]
@@ -205,5 +250,10 @@ def select_queries(labels: Tensor,
         rank = torch.arange(
             len(rows), device=rows.device) - torch.searchsorted(
                 classes, classes)
-        rows = shuffled[order[rank < max_queries]].sort()[0]
+        first = rank < max_queries
+        if counts is None:
+            total = int(first.sum())
+        else:
+            total = sum(min(count, max_queries) for count in counts[1:])
+        rows = shuffled[order[first_true(first, total)]].sort()[0]
     return rows[labels[rows].sort(stable=True)[1]]
