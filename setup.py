@@ -64,8 +64,10 @@ setup(
         'crf': ['pydensecrf2'],
         # Tags in .xlsx files.
         'excel': ['openpyxl'],
+        # Any network of timm as a frozen backbone (configs/frozen).
+        'timm': ['timm'],
         'test': [
-            'pytest', 'pytest-xdist', 'ruff', 'pydensecrf2', 'openpyxl'
+            'pytest', 'pytest-xdist', 'ruff', 'pydensecrf2', 'openpyxl', 'timm'
         ],
     },
     cmdclass={'build_py': BuildWithConfigs},
