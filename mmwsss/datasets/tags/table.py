@@ -309,10 +309,11 @@ def _class_columns(path: Path, header: Sequence[str], body: Rows,
     for i, name in enumerate(header):
         if i == image or plain(name) in OTHER_NAMES:
             continue
-        values = {row[i].lower() for _, row in body if len(row) > i} - {''}
-        if values and not values & set(CELLS) and not any(
-                _is_number(v) for v in values):
-            continue  # Text. Where only some cells are, one may be a slip.
+        values = [row[i].lower() for _, row in body
+                  if len(row) > i and row[i]]
+        if len(values) > 2 and not any(v in CELLS or _is_number(v)
+                                       for v in values):
+            continue  # Text throughout; one or two cells may be slips.
         found.append(i)
     if not found:
         raise ValueError(

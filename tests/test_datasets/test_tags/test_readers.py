@@ -129,6 +129,18 @@ def test_columns_of_a_command_line():
             parse([wrong])
 
 
+def test_columns_of_text(tmp_path):
+    rows = [f'p{i},{hospital},{flags}' for i, (hospital, flags) in enumerate(
+        zip(('A', 'B', '', 'A'), ('1,0', '0,1', '1,1', '0,0')))]
+    path = tmp_path / 'x.csv'
+    write(path, '\n'.join(['image,hospital,cat,dog', *rows]))
+    assert check(path, 'csv').notes == ['1 column(s) are not read: hospital.']
+    # Where a class could be meant, nothing is left out.
+    write(path, 'image,cat,dog\np0,1,maybe\np1,0,\n')
+    with pytest.raises(ValueError, match="Line 2 .*'maybe' in the column"):
+        read_tags(path)
+
+
 def test_named_class_columns(tmp_path):
     path = write(tmp_path / 'x.csv', 'image,size,cat,dog\np0,1,1,0\n'
                  'p1,0,,1\np2,7,1,1\np3,8,0,0\n')

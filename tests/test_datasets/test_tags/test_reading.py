@@ -86,7 +86,7 @@ def test_decomposed_letters_are_composed(tmp_path):
     ('image,tags,label\na,cat,dog\n',
      r"columns \['tags', 'label'\] could all .*--columns labels="),
     ('image,label\na,0\nb,1\n', "'label' holds nothing but 0, 1"),
-    ('image,size\na,big\nb,small\n', 'No column of .* holds tags'),
+    ('image,size\na,big\nb,small\nc,big\n', 'No column of .* holds tags'),
     ('image,cat\na,1\nb,-1\n', '1 and -1 but neither 0 nor empty'),
     ('image,tags\na,"[cat, dog"\n', "begins like a list but is no list"),
     ('image,tags\na,cat,dog\n', r'Line 2 .* 3 columns; separate tags by ";"'),
