@@ -471,7 +471,7 @@ def test_end_to_end(home, tmp_path):
         model(images, threshold=0.5)
 
 
-def test_segmentation_models(home, tmp_path):
+def test_segmentation_models(home, tmp_path, monkeypatch):
     folder, images, _, _ = home
     cfg = make_cfg(images.parent, folder / 'run', HOOKS[1:])
     norm = dict(type='BN')
@@ -509,6 +509,14 @@ def test_segmentation_models(home, tmp_path):
     }
     again = model(images, batch_size=2, out_dir=tmp_path / 'ours')
     assert again['predictions'][0]['tags'] == result['predictions'][0]['tags']
+
+    def fail(_):
+        raise RuntimeError('CUDA out of memory. Tried to allocate 9 GiB.')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model.model, 'test_step', fail)
+        with pytest.raises(MemoryError, match="a1, b2.*mode='slide'"):
+            model(images, batch_size=2)
     for kwargs in (dict(threshold=0.5), dict(tags=['dog'])):
         with pytest.raises(ValueError, match='leave (it|them) out'):
             model(images, **kwargs)
