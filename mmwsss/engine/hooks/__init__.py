@@ -1,5 +1,6 @@
 """Hooks."""
 from .checkpoint_hook import AtomicCheckpointHook
+from .cudnn_benchmark_hook import CudnnBenchmarkHook
 from .displacement_mean_hook import DisplacementMeanHook
 from .gallery_hook import GalleryHook
 from .runtime_info_hook import RuntimeInfoHook
@@ -8,6 +9,7 @@ from .save_instances_hook import SaveInstancesHook
 from .save_masks_hook import SaveMasksHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'DisplacementMeanHook', 'GalleryHook',
-    'RuntimeInfoHook', 'SaveCAMsHook', 'SaveInstancesHook', 'SaveMasksHook'
+    'AtomicCheckpointHook', 'CudnnBenchmarkHook', 'DisplacementMeanHook',
+    'GalleryHook', 'RuntimeInfoHook', 'SaveCAMsHook', 'SaveInstancesHook',
+    'SaveMasksHook'
 ]

@@ -1,6 +1,8 @@
 """Stage 1 of every method: a classifier that can say where."""
 import logging
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from contextlib import nullcontext
+from typing import (Callable, ContextManager, Dict, List, Optional, Sequence,
+                    Tuple)
 
 import torch
 import torch.nn.functional as F
@@ -546,14 +548,22 @@ class CAMSegmentor(BaseSegmentor):
         """
         cfg, n = self.test_cfg, len(inputs)
         request = self.localizer.attention_request(self)
+
+        def precision() -> ContextManager:
+            # Maps of 1e-7 to 1e-5 would not survive half precision.
+            return nullcontext() if request is None else torch.autocast(
+                inputs.device.type, enabled=False)
+
         views, scores = [], None
         for scale in cfg['scales']:
             image, covered = self.scale_and_pad(inputs, scale)
             if cfg['flip']:
                 image = torch.cat((image, image.flip(-1)))
-            view = self.forward_view(image, request=request)
-            if scores is None:
-                scores = view.logits.detach().float().sigmoid()
+            with precision():
+                view = self.forward_view(image, request=request)
+                first = view.logits.detach() if scores is None else None
+            if first is not None:
+                scores = first.float().sigmoid()
                 scores = scores.unflatten(0, (-1, n)).mean(dim=0)
                 if class_ids is None:
                     class_ids = present_classes(
@@ -561,7 +571,8 @@ class CAMSegmentor(BaseSegmentor):
             if class_ids.shape[1] == 0:
                 break
             asked = class_ids.repeat(len(image) // n, 1)
-            maps = self.localizer(self, view, asked).float()
+            with precision():
+                maps = self.localizer(self, view, asked).float()
             if cfg['flip']:
                 maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
                                  cfg['flip_fuse'] or cfg['fuse'])
