@@ -14,6 +14,7 @@ resume = False
 randomness = dict(seed=0)
 default_hooks = dict(
     runtime_info=dict(type='mmwsss.RuntimeInfoHook'),
+    cudnn_benchmark=dict(type='mmwsss.CudnnBenchmarkHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -4,6 +4,8 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
+from .transfer import send
+
 
 def denormalize(image: Tensor, mean: Sequence[float],
                 std: Sequence[float]) -> Tensor:
@@ -23,6 +25,8 @@ def denormalize(image: Tensor, mean: Sequence[float],
     # In 0..1 first, like theirs: another order rounds other pixels down, and
     # so would 57.12 / 255 = 0.22399999999999998 in place of 0.224.
     mean, std = (
-        image.new_tensor([round(v / 255, 9) for v in values]).reshape(-1, 1, 1)
+        send(
+            torch.tensor([round(v / 255, 9) for v in values],
+                         dtype=image.dtype), image.device).reshape(-1, 1, 1)
         for values in (mean, std))
     return ((image * std + mean) * 255).clamp(0, 255).to(torch.uint8)

@@ -30,22 +30,28 @@ def _positions(image: Tensor) -> Tensor:
 
 def lattice_filter(values: Tensor, image: Tensor, sigma_rgb: float,
                    sigma_xy: float) -> Tensor:
-    """Bilateral filter of one image by the permutohedral lattice.
+    """Bilateral filter of one image, or of several, by the lattice.
 
     Args:
-        values (Tensor): float32 (K, H, W).
-        image (Tensor): float32 (3, H, W), 0..255.
+        values (Tensor): float32 (K, H, W) or (N, K, H, W).
+        image (Tensor): float32 (3, H, W) or (N, 3, H, W), 0..255.
         sigma_rgb (float): Standard deviation in grey levels.
         sigma_xy (float): Standard deviation in pixels.
 
     Returns:
-        Tensor: float32 (K, H, W), about half of :func:`exact_filter`'s.
+        Tensor: As ``values``, about half of :func:`exact_filter`'s.
     """
-    colours = image.flatten(1).T
+    if values.dim() == 3:
+        return lattice_filter(values[None], image[None], sigma_rgb,
+                              sigma_xy)[0]
+    n, k = values.shape[:2]
+    colours = image.flatten(2).mT.reshape(-1, 3)
     lattice = PermutohedralLattice(
-        torch.cat((_positions(image) / sigma_xy, colours / sigma_rgb), dim=1))
-    filtered = lattice.filter(values.flatten(1).T.contiguous())
-    return filtered.T.reshape(values.shape)
+        torch.cat((_positions(image).repeat(n, 1) / sigma_xy,
+                   colours / sigma_rgb),
+                  dim=1), n)
+    filtered = lattice.filter(values.flatten(2).mT.reshape(-1, k))
+    return filtered.view(n, -1, k).mT.reshape(values.shape)
 
 
 def exact_filter(values: Tensor,
@@ -174,16 +180,21 @@ class DenseEnergyLoss(nn.Module):
 
     @torch.no_grad()
     def filtered(self, scores: Tensor, image: Tensor) -> Tensor:
-        """W S of one image at the reduced size.
+        """W S of one image, or of several, at the reduced size.
 
         Args:
-            scores (Tensor): float32 (K, h, w).
-            image (Tensor): float32 (3, h, w), 0..255.
+            scores (Tensor): float32 (K, h, w) or (N, K, h, w).
+            image (Tensor): float32 (3, h, w) or (N, 3, h, w), 0..255.
 
         Returns:
-            Tensor: float32 (K, h, w).
+            Tensor: float32, as ``scores``.
         """
         sigma_xy = self.sigma_xy * self.scale_factor
+        # A CPU filters images faster one after the other.
+        together = self.filter == 'lattice' and scores.device.type != 'cpu'
+        if scores.dim() == 4 and not together:
+            return torch.stack(
+                [self.filtered(s, i) for s, i in zip(scores, image)])
         if self.filter == 'lattice':
             return lattice_filter(scores, image, self.sigma_rgb, sigma_xy)
         return self.exact_factor * exact_filter(
@@ -229,7 +240,6 @@ class DenseEnergyLoss(nn.Module):
         with torch.no_grad():
             unsure = (roi - probs.amax(dim=1, keepdim=True)).clamp(min=0)
             gate = torch.where(labels == 255, 1., unsure)
-            filtered = torch.stack(
-                [self.filtered(s, i) for s, i in zip(scores, image)])
+            filtered = self.filtered(scores, image)
         energy = _Energy.apply(scores, gate, filtered)
         return self.loss_weight / len(logits) * energy

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmwsss.utils.transfer import send
+
 
 def _embed(features: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
     """Find the lattice simplex around each point.
@@ -66,13 +68,16 @@ class PermutohedralLattice:
 
     Args:
         features (Tensor): (n, d) positions in units of standard deviations.
+        num_images (int): Of how many images of n / num_images points these
+            are, one after the other; each has a lattice of its own.
+            Defaults to 1.
 
     Raises:
         ValueError: If the points lie so far apart that the lattice cannot be
             numbered.
     """
 
-    def __init__(self, features: Tensor) -> None:
+    def __init__(self, features: Tensor, num_images: int = 1) -> None:
         corner, order, weights = _embed(features.double())
         n, size = corner.shape
         d = size - 1
@@ -81,14 +86,18 @@ class PermutohedralLattice:
         low = corner.amin(0)[:d] - 2 * size
         extent = (corner.amax(0)[:d] + 2 * size - low + 1).tolist()
         strides = list(itertools.accumulate([1, *extent], operator.mul))
-        if strides.pop() >= 2**63:
+        cells = strides.pop()
+        if cells * num_images >= 2**63:
             raise ValueError(
                 f'The lattice spans {extent} cells, too many to number. Use '
                 'larger standard deviations.')
-        strides = corner.new_tensor([*strides, 0])
+        strides = send(torch.tensor([*strides, 0]), corner.device)
         codes = F.pad(-size * strides[order[:, 1:].flip(1)].cumsum(1), (1, 0))
         codes += torch.arange(size, device=codes.device) * strides.sum()
         codes += ((corner[:, :d] - low) * strides[:d]).sum(1, keepdim=True)
+        if num_images > 1:
+            image = torch.arange(num_images, device=codes.device)
+            codes.view(num_images, -1).add_(image[:, None], alpha=cells)
         codes, order = codes.flatten().sort()
         codes, point, count = codes.unique_consecutive(
             return_inverse=True, return_counts=True)

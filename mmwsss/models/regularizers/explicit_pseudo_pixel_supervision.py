@@ -80,12 +80,15 @@ def pseudo_pixel_loss(logits: Tensor,
         Tensor: A scalar, differentiable through the probabilities alone.
     """
     logits = logits.float()
-    saliency = F.interpolate(saliency, size=logits.shape[-2:], mode='nearest')
-    prob = logits.softmax(dim=1)
-    overlaps = class_overlap(prob[:, 1:], saliency) > overlap_threshold
-    salient, rest = saliency_parts(prob, labels > 0.5, overlaps)
-    estimate = foreground_share * salient + (1 - foreground_share) * rest
-    return F.mse_loss(estimate, saliency)
+    # Sums of probabilities would be products in half precision.
+    with torch.autocast(logits.device.type, enabled=False):
+        saliency = F.interpolate(
+            saliency, size=logits.shape[-2:], mode='nearest')
+        prob = logits.softmax(dim=1)
+        overlaps = class_overlap(prob[:, 1:], saliency) > overlap_threshold
+        salient, rest = saliency_parts(prob, labels > 0.5, overlaps)
+        estimate = foreground_share * salient + (1 - foreground_share) * rest
+        return F.mse_loss(estimate, saliency)
 
 
 def stack_saliency(data_samples: Sequence, image: Tensor) -> Tensor:

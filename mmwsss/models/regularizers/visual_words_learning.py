@@ -386,6 +386,8 @@ class VisualWordsLearning(Regularizer):
                     self.entropy_weight * word_entropy(logits)
         return {**losses, **self.usage(x, ids, batch)}
 
+    # The first step differs from all others.
+    @torch.compiler.disable
     @torch.no_grad()
     def usage(self, x: Tensor, ids: Tensor, batch: dict) -> Dict[str, Tensor]:
         """Usage of the words; moves the memory bank in training mode.

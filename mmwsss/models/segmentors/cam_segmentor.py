@@ -2,7 +2,9 @@
 import functools
 import logging
 import math
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from contextlib import nullcontext
+from typing import (Callable, ContextManager, Dict, List, Optional, Sequence,
+                    Tuple)
 
 import torch
 import torch.nn.functional as F
@@ -631,6 +633,12 @@ class CAMSegmentor(BaseSegmentor):
         """
         cfg, n = self.test_cfg, len(inputs)
         request = self.localizer.attention_request(self)
+
+        def precision() -> ContextManager:
+            # Maps of 1e-7 to 1e-5 would not survive half precision.
+            return nullcontext() if request is None else torch.autocast(
+                inputs.device.type, enabled=False)
+
         views, scores = [], None
         for scale in cfg['scales']:
             tiled = self.needs_tiles(inputs, scale)
@@ -641,12 +649,15 @@ class CAMSegmentor(BaseSegmentor):
                 inputs, self._scale_within_limit(inputs) if tiled else scale)
             if cfg['flip']:
                 image = torch.cat((image, image.flip(-1)))
-            view = None
-            if scores is None or not tiled:
-                view = self.forward_view(
-                    image, request=None if tiled else request)
-            if scores is None:
-                scores = view.logits.detach().float().sigmoid()
+            view, first = None, None
+            with precision():
+                if scores is None or not tiled:
+                    view = self.forward_view(
+                        image, request=None if tiled else request)
+                if scores is None:
+                    first = view.logits.detach()
+            if first is not None:
+                scores = first.float().sigmoid()
                 scores = scores.unflatten(0, (-1, n)).mean(dim=0)
                 if class_ids is None:
                     class_ids = present_classes(
@@ -658,7 +669,8 @@ class CAMSegmentor(BaseSegmentor):
                 views.append(self._tiled_maps(inputs, scale, class_ids))
                 continue
             asked = class_ids.repeat(len(image) // n, 1)
-            maps = self.localizer(self, view, asked).float()
+            with precision():
+                maps = self.localizer(self, view, asked).float()
             if cfg['flip']:
                 maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
                                  cfg['flip_fuse'] or cfg['fuse'])

@@ -338,3 +338,15 @@ def test_smoothed_cross_entropy(smoothing):
         sum(map(np.mean, each.values())) / 2, rel=1e-5)
     with pytest.raises(ValueError, match='label_smoothing in'):
         BalancedCrossEntropy(label_smoothing=1.)
+
+
+def test_lattices_of_several_images_do_not_touch():
+    """On a GPU all images are filtered together."""
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (3, 3, 12, 15)).float()
+    # Alike in colour and place, yet of another image.
+    image[1] = image[0]
+    values = torch.rand(3, 4, 12, 15)
+    together = lattice_filter(values, image, 15., 20.)
+    for each, v, i in zip(together, values, image):
+        assert_close(each, lattice_filter(v, i, 15., 20.))

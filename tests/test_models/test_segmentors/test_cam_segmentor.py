@@ -430,3 +430,16 @@ def test_refiner_that_no_loss_trains_rests():
         assert without == []
         trained = [p.grad is not None for p in model.refiner.parameters()]
         assert len(trained) and all(t == (not weights) for t in trained)
+
+
+def test_attention_maps_in_full_precision_under_autocast():
+    """``val_cfg.fp16``: maps of 1e-7 would be lost in half precision."""
+    from ...small_models import batch_of, build, load
+    cfg = load('acr/acr_vit_shapes')
+    model = build(cfg).eval()
+    cams = []
+    for enabled in (False, True):
+        with torch.autocast('cpu', torch.bfloat16, enabled), torch.no_grad():
+            samples = model.test_step(batch_of(cfg, training=False))
+        cams.append(samples[0].cams)
+    assert torch.equal(*cams)
