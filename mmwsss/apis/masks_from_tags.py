@@ -11,6 +11,7 @@ from typing import Any, Iterator, List, Mapping, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from PIL import Image
 
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
@@ -152,6 +153,8 @@ def masks_from_tags(tags: PathLike,
     for path, text in configs.items():
         with atomic_write(path) as temp:
             temp.write_text(text, encoding='utf-8')
+    for note in data.notes:  # Now, not after minutes of work.
+        print_log(f'note: {note}', logger='current')
     main = folder / 'pipeline.py'
     with _visible(device):
         done = run_pipeline(
