@@ -89,8 +89,6 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(
             '\ninterrupted; run the same command again to continue') from None
-    for note in made.data.notes:
-        print(f'note: {note}')
     print(f'\nmasks of {len(made.data.labels)} photographs: {made.masks}')
     if made.page is not None:
         print(f'page to look at: {made.page}')

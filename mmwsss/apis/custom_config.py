@@ -207,7 +207,9 @@ def _method(base: Path) -> str:
 def _num_labels(cfg: Config) -> Optional[int]:
     """Classes of a config's data with background; None if it says nothing."""
     dataset = cfg.train_dataloader.dataset
+    segments = False
     while 'dataset' in dataset:
+        segments = segments or 'mask_dir' in dataset
         dataset = dataset.dataset
     classes = (dataset.get('metainfo') or {}).get('classes') or \
         DATASETS.get(dataset.type).METAINFO.get('classes')
@@ -215,7 +217,10 @@ def _num_labels(cfg: Config) -> Optional[int]:
         return len(classes)
     model = cfg.model.get('segmentor') or cfg.model
     head = model.get('decode_head') or {}
-    return head.num_classes + 1 if 'num_classes' in head else None
+    if 'num_classes' not in head:
+        return None
+    # A head that learns from masks has a channel for the background.
+    return head.num_classes + (0 if segments else 1)
 
 
 def _replaced(node: Any, numbers: Mapping[int, int]) -> Any:

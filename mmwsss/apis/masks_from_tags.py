@@ -6,23 +6,29 @@ from argparse import Namespace
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Union
 
+import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from PIL import Image
 
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
 from mmwsss.datasets.tags import find_images
 from mmwsss.models.backbones.frozen_features import input_size
 from mmwsss.utils.io import atomic_write, find_file, make_folder
+from mmwsss.utils.weight_sources import command_for
 
 from .custom_config import check_config, configs_for
 from .pipeline import run_pipeline
-from .run import check_pretrained
+from .run import pretrained_paths
 
 PathLike = Union[str, Path]
 #: Pipeline of configs/frozen that is run.
 DEFAULT_PIPELINE = 'configs/frozen/pipeline_custom.py'
+#: With smaller networks, whose weights tools/get_weights.py knows.
+SMALL_PIPELINE = 'configs/frozen/pipeline_vit-tiny_custom.py'
 #: With fewer photographs a model needs to be told what is in an image.
 FEW = 150
 
@@ -106,12 +112,13 @@ def masks_from_tags(tags: PathLike,
 
     Raises:
         FileNotFoundError: If labels, photographs or weights are missing.
-        FileExistsError: If ``out`` holds configs of other photographs.
+        FileExistsError: If ``out`` holds other labels or edited configs.
         ValueError: If labels or photographs are wrong, or there are too few
             of them.
         StageError: If a stage fails; its log is named.
     """
     out = Path(out)
+    _check_device(device)
     base = find_file(str(pipeline))
     if base.is_file() and 'masks' not in Config.fromfile(base).get(
             'stages', {}):
@@ -139,15 +146,15 @@ def masks_from_tags(tags: PathLike,
                           num_classes=len(data.classes),
                           has_val=False,
                           masks=data.masks)
-    for path, text in configs.items():
-        check_config(path, text)
-    for path in configs:
-        _check_weights(path, configs[path])
+    _check_folder(out, configs, data)
+    _check_weights(configs, pipeline)
     make_folder(folder)
     write_custom(data, folder)
     for path, text in configs.items():
         with atomic_write(path) as temp:
             temp.write_text(text, encoding='utf-8')
+    for note in data.notes:  # Now, not after minutes of work.
+        print_log(f'note: {note}', logger='current')
     main = folder / 'pipeline.py'
     with _visible(device):
         done = run_pipeline(
@@ -206,22 +213,64 @@ def _check_lengths(data: CustomData) -> None:
                              'list of labels.') from error
 
 
-def _check_weights(path: Path, text: str) -> None:
-    """Raise FileNotFoundError before anything is written."""
-    base = next((line for line in text.splitlines()
-                 if line.startswith('_base_')), '')
-    cfg = Config.fromfile(base.split('=', 1)[1].strip().strip('\'"'))
-    if cfg.get('model') is not None:
-        check_pretrained(cfg)
-
-
-@contextmanager
-def _visible(device: Optional[str]) -> Iterator[None]:
-    """Let the processes of the stages see one device only."""
-    if device is None:
-        yield
+def _check_folder(out: Path, configs: Mapping[Path, str],
+                  data: CustomData) -> None:
+    """Raise FileExistsError where results of something else would be mixed."""
+    way_out = ('Choose another --out; features that were computed are not '
+               'computed again.')
+    for path, text in configs.items():
+        try:
+            check_config(path, text)
+        except FileExistsError as error:
+            raise FileExistsError(
+                f'{path} was edited, or made for other classes, photographs '
+                f'or another pipeline. {way_out} Edited configs are run with '
+                f'tools/run_pipeline.py {out / "data" / "pipeline.py"} '
+                '--work-dir DIR.') from error
+    if not (out / 'stages' / 'results.json').is_file():
         return
-    import torch
+    # Stages that are finished would not see them.
+    with TemporaryDirectory() as temp:
+        write_custom(data, temp)
+        for new in sorted(Path(temp).iterdir()):
+            old = out / 'data' / new.name
+            if old.is_file() and old.read_bytes() != new.read_bytes():
+                raise FileExistsError(
+                    f'{out} holds results of other labels ({old} differs). '
+                    f'{way_out}')
+
+
+def _check_weights(configs: Mapping[Path, str],
+                   pipeline: PathLike) -> None:
+    """Raise FileNotFoundError before anything is written."""
+    lacking = set()
+    for text in configs.values():
+        base = next(line for line in text.splitlines()
+                    if line.startswith('_base_'))
+        cfg = Config.fromfile(base.split('=', 1)[1].strip().strip('\'"'))
+        for _, path in pretrained_paths(cfg.get('model') or {}):
+            local = '://' not in path
+            if local and not Path(path).expanduser().exists():
+                lacking.add(path)
+    if not lacking:
+        return
+    known = [path for path in sorted(lacking) if command_for(path, None)]
+    others = sorted(lacking - set(known))
+    message = f'Weights are missing: {", ".join(sorted(lacking))}.'
+    if known:
+        message += f' {command_for(known[0], str(pipeline)).strip()}'
+    if others:
+        message += (f' docs/get_started.md says where {", ".join(others)} '
+                    'comes from and how it is converted.')
+    if Path(pipeline).name != Path(SMALL_PIPELINE).name:
+        message += f' Smaller networks: --pipeline {SMALL_PIPELINE}'
+    raise FileNotFoundError(message)
+
+
+def _check_device(device: Optional[str]) -> None:
+    """Raise ValueError for a device that is not there."""
+    if device is None:
+        return
     kind, _, number = device.partition(':')
     if kind not in ('cpu', 'cuda') or (number and not number.isdigit()):
         raise ValueError(f"device is {device!r}, must be 'cpu', 'cuda' or "
@@ -230,10 +279,19 @@ def _visible(device: Optional[str]) -> Iterator[None]:
     if kind == 'cuda' and int(number or 0) >= found:
         raise ValueError(f'Device {device} cannot be used: there are cpu and '
                          f'{found} CUDA device(s).')
+
+
+@contextmanager
+def _visible(device: Optional[str]) -> Iterator[None]:
+    """Let the processes of the stages see one device only."""
+    if device is None:
+        yield
+        return
+    kind, _, number = device.partition(':')
     name = 'CUDA_VISIBLE_DEVICES'
     before = os.environ.get(name)
     visible: List[str] = before.split(',') if before else [
-        str(i) for i in range(found)
+        str(i) for i in range(torch.cuda.device_count())
     ]
     os.environ[name] = visible[int(number or 0)] if kind == 'cuda' else ''
     try:

@@ -522,6 +522,75 @@ def test_segmentation_models(home, tmp_path, monkeypatch):
             model(images, **kwargs)
 
 
+@pytest.fixture
+def refined(home, tmp_path):
+    """Config and checkpoint of a segmentation model with PAMR after it."""
+    folder, images, _, _ = home
+    cfg = make_cfg(images.parent, folder / 'run', HOOKS[1:])
+    norm = dict(type='BN')
+    cfg['model'] = dict(
+        type='mmwsss.RefinedSegmentor',
+        data_preprocessor=cfg['model']['data_preprocessor'],
+        segmentor=dict(
+            type='EncoderDecoder',
+            backbone=dict(
+                type='ResNet', depth=18, stem_channels=8, base_channels=8,
+                num_stages=2, out_indices=(1, ), strides=(1, 2),
+                dilations=(1, 1), norm_cfg=norm),
+            decode_head=dict(
+                type='FCNHead', in_channels=16, channels=8, in_index=-1,
+                num_convs=1, num_classes=3, norm_cfg=norm),
+            train_cfg=None,
+            test_cfg=dict(mode='whole')),
+        refiners=[dict(type='mmwsss.PAMR', num_iters=2, dilations=(1, 2))],
+        test_cfg=dict(use_image_labels=False))
+    cfg['test_evaluator'] = dict(type='mmwsss.RefinementIoUMetric')
+    return save(cfg, tmp_path)
+
+
+@pytest.mark.parametrize('told', [False, True])
+def test_refined_models_equal_the_test_tool(home, refined, told, tmp_path):
+    images = home[1]
+    test_files(*refined, tmp_path / 'masks', tmp_path,
+               **{'model.test_cfg.use_image_labels': told})
+    model = CAMInferencer(*refined, 'cpu', show_progress=False)
+    result = model(
+        images, TAGS if told else None, batch_size=2, return_probs=True)
+    for p in result['predictions']:
+        expected = read_mask(
+            mask_path(tmp_path / 'masks', p['img_id']), p['img_id'])
+        assert np.array_equal(p['mask'], expected)
+        probs = p['probs']
+        assert probs.dtype == np.float32 and probs.shape == (3, 20, 30)
+        assert np.allclose(probs.sum(0), 1, atol=1e-4)
+        assert np.array_equal(probs.argmax(0), p['mask'])
+        for c in {0, 1} - set(LABELS[p['img_id']]):
+            assert not told or probs[c + 1].max() == 0
+        assert p['cams'] is None and p['scores'] is None
+
+
+def test_refined_models_with_other_tags(home, refined, tmp_path):
+    images, out = home[1], tmp_path / 'out'
+    model = CAMInferencer(*refined, 'cpu', show_progress=False)
+    first = model(images, TAGS, out_dir=out, return_probs=True)
+    before = stamps(out)
+    again = model(images, TAGS, out_dir=out, return_probs=True)
+    assert stamps(out) == before
+    for a, b in zip(first['predictions'], again['predictions']):
+        assert np.array_equal(a['mask'], b['mask'])
+        # Files are in half precision.
+        assert np.abs(a['probs'] - b['probs']).max() < 1e-3
+    # Masks do not tell which classes were allowed, so all must fit.
+    for tags in (None, dict(TAGS, c3=['dog'])):
+        with pytest.raises(ValueError, match='(?s)other settings'):
+            model(images, tags, out_dir=out)
+    assert stamps(out) == before
+    model(images, dict(TAGS, c3=['dog']), out_dir=out, overwrite=True)
+    assert stamps(out) != before
+    with pytest.raises(ValueError, match='without a threshold'):
+        model(images, threshold=0.5)
+
+
 @pytest.mark.parametrize('model,what', [
     (dict(
         type='mmwsss.AMN',

@@ -114,6 +114,16 @@ def test_data_and_class_numbers(base, data, tmp_path):
         MODELS.build(cfg.model)
 
 
+@pytest.mark.parametrize('base,count', [
+    ('cam_lite2_custom', 3), ('linear_lite2-vit-tiny_custom', 4),
+    ('linear_lite2-dinov2-small_custom', 4)])
+def test_background_counts_where_masks_are_learnt(base, count, tmp_path):
+    """Data sets without classes of their own do not tell the number."""
+    changes = custom_config(CONFIGS / 'frozen' / f'{base}.py', tmp_path,
+                            tmp_path, 3)
+    assert list(all_values(changes['model'], 'num_classes')) == [count]
+
+
 def test_lists_keep_what_does_not_change(data, tmp_path):
     base = 'fbr/fbr_cam_r18_shapes.py'
     cfg = make(base, data, tmp_path)
