@@ -15,6 +15,7 @@ from mmengine.config import Config
 
 from mmwsss.utils.convert import (convert_file, convert_timm_vit,
                                   describe_vit)
+from mmwsss.utils.convert_dinov2 import convert_dinov2_file
 from mmwsss.utils.download import DownloadError, digest_in_name, download
 from mmwsss.utils.io import atomic_write, find_file
 from mmwsss.utils.weight_sources import SOURCES, Source
@@ -190,6 +191,8 @@ def _fetch(source: Source, path: Path) -> None:
     if source.convert == 'vit':
         convert_file(src, path, convert_timm_vit, read,
                      lambda state: dict(architecture=describe_vit(state)))
+    elif source.convert == 'dinov2':
+        convert_dinov2_file(src, path)
     elif source.convert == 'layer3':
         convert_file(src, path, _to_layer3, read)
     elif read is not None:

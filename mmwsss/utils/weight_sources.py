@@ -12,8 +12,9 @@ class Source:
         library (str): 'torchvision', 'timm' or 'mmpretrain'; '' if no library
             knows it.
         name (str): What it is called there.
-        convert (str): 'vit' renames timm's parameters, 'layer3' leaves out
-            what follows the third stage of a ResNet, '' takes it as it is.
+        convert (str): 'vit' renames timm's parameters, 'dinov2' those of a
+            DINOv2, 'layer3' leaves out what follows the third stage of a
+            ResNet, '' takes it as it is.
         note (str): What a person should know; without library, what to do.
     """
     library: str
@@ -43,6 +44,7 @@ SOURCES: Dict[str, Source] = {
         'timm', 'deit_tiny_patch16_224', 'vit',
         'the numbers in our documents began with another ViT-Ti/16'),
     'tf_efficientnet_lite2.pth': Source('timm', 'tf_efficientnet_lite2'),
+    'dinov2_vits14.pth': Source('timm', 'vit_small_patch14_dinov2', 'dinov2'),
     'mobilenet_v2.pth': Source('mmpretrain', 'mobilenet-v2_8xb32_in1k'),
     'resnet38.pth': Source(
         '', '', note='get ilsvrc-cls_rna-a1_cls1000_ep-0001.params ("Wider '
