@@ -177,7 +177,8 @@ def test_segmentation_learns_from_pseudo_masks(path, tmp_path):
         make_voc(tmp_path, {'x': [0, 1], 'y': []}, size=(40, 50))
         write_image_labels(
             tmp_path / 'labels.json',
-            DATASETS.get(inner.type).METAINFO['classes'][1:], {
+            DATASETS.get(inner.type).METAINFO.get(
+                'classes', ('background', 'cat', 'dog'))[1:], {
                 'x': [0, 1],
                 'y': []
             })

@@ -562,8 +562,9 @@ CASES = {
                        ["'b2'", 'corrupt']),
     'photos-go-into-a-file': (lambda: put('out', 'mine'), PHOTOS,
                               ['out is a file', 'Move it away']),
-    'photos-config-was-edited': (lambda: put('out/config.py', 'mine = 1'),
-                                 PHOTOS, ['out/config.py', '--overwrite']),
+    'photos-config-was-edited': (
+        lambda: put('out/pipeline.py', 'mine = 1'), PHOTOS,
+        ['out/pipeline.py', '--overwrite']),
     # VOC
     'voc-not-there': (lambda: gone('data/JPEGImages'), VOC,
                       ['data', 'JPEGImages']),
