@@ -532,9 +532,10 @@ class Pipeline:
                 entry['seconds_before'] = round(
                     before + time.perf_counter() - begin, 2)
             self.save()
+        rows = stage.rows if entry['metrics'] else {}
         print(f'{place}: {_duration(_spent(entry))}' + ''.join(
             f', {row} {self.value(stage.name, key)}'
-            for row, key in stage.rows.items()), flush=True)
+            for row, key in rows.items()), flush=True)
 
     def _read_metrics(self, stage: Stage) -> Optional[dict]:
         path = Path(stage.metrics) if stage.metrics else None
@@ -703,7 +704,8 @@ def run_pipeline(args: argparse.Namespace) -> Pipeline:
                 pipeline.redo(args.redo)
             pipeline.run(args.until)
             print(pipeline.table())
-            if any('*' in row for s in pipeline.stages for row in s.rows):
+            if pipeline.scores and any(
+                    '*' in row for s in pipeline.stages for row in s.rows):
                 print('* tuned on the masks it is scored with')
             # Here, because it imports what takes seconds.
             from .pipeline_gallery import write_pipeline_gallery
