@@ -150,6 +150,9 @@ class RefinedSegmentor(BaseSegmentor):
                 found = self._at_original(step, meta)
                 masks.append(found.argmax(dim=0))
             masks = torch.stack(masks)
+            # What was left out on the way, and kernels like PAR's, leave
+            # sums other than one.
+            found = found / found.sum(dim=0, keepdim=True).clamp(min=1e-12)
             sample.set_data(
                 dict(
                     seg_logits=PixelData(data=found),
