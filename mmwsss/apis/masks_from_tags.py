@@ -156,17 +156,26 @@ def masks_from_tags(tags: PathLike,
     for note in data.notes:  # Now, not after minutes of work.
         print_log(f'note: {note}', logger='current')
     main = folder / 'pipeline.py'
+    arguments = Namespace(
+        config=str(main),
+        work_dir=str(out / 'stages'),
+        cfg_options={'variables.seed': seed} if seed else None,
+        processes=1,
+        workers=workers,
+        until=None,
+        redo=None,
+        no_scores=data.masks is None)
     with _visible(device):
-        done = run_pipeline(
-            Namespace(
-                config=str(main),
-                work_dir=str(out / 'stages'),
-                cfg_options={'variables.seed': seed} if seed else None,
-                processes=1,
-                workers=workers,
-                until=None,
-                redo=None,
-                no_scores=data.masks is None))
+        try:
+            done = run_pipeline(arguments)
+        except ValueError as error:
+            if '--redo' not in str(error):
+                raise
+            raise ValueError(
+                f'{out / "stages"} was made with another seed, other '
+                'settings or another version of this package. Choose '
+                'another --out, or delete that folder; features that are '
+                'cached are not computed again.') from error
     cfg = Config.fromfile(main)
     stages = {stage.name: stage for stage in done.stages}
     target = out / 'masks'

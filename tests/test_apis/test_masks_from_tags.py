@@ -251,6 +251,20 @@ def test_what_stages_get(here, stopped, monkeypatch):
     assert all(a.no_scores for a, _ in stopped)
 
 
+def test_results_of_another_seed(here, monkeypatch):
+
+    def differs(args):
+        raise ValueError("Stage 'classify' was run with other commands; add "
+                         '--redo classify')
+
+    monkeypatch.setattr(module, 'run_pipeline', differs)
+    tags = make_photos(here / 'photos', some())
+    with pytest.raises(ValueError, match='another --out, or delete') as e:
+        masks_from_tags(tags, 'seen', pipeline=TINY)
+    # This tool has no such option.
+    assert '--redo' not in str(e.value)
+
+
 def test_command_line(here, stopped, monkeypatch):
     """Errors are sentences, without a traceback."""
     main = runpy.run_path(str(ROOT / 'tools' / 'masks_from_tags.py'))['main']
