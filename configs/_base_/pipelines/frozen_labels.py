@@ -2,31 +2,14 @@
 # classifier, its CAMs, their affinity, labels of sure pixels, a linear
 # segmentation head.
 # A pipeline config sets the other variables; see docs/frozen.md.
-variables = dict(
-    # Of all trainings.
-    seed=0,
-    # Settings of all trainings, e.g. 'train_dataloader.num_workers=8'.
-    train_options='',
-    # What the table shows, and options of tools/evaluate_masks.py; e.g.
-    # 'mIoU_subset' and '--report-classes background cat'.
-    metric='mIoU',
-    mask_options='')
+_base_ = './class_maps.py'
 stages = dict(
-    classify=dict(
-        command='tools/train.py {classifier} --work-dir {dir} --resume '
-        '--cfg-options randomness.seed={seed} {train_options}',
-        outputs=dict(run='{dir}/last_checkpoint')),
     cams=dict(
-        command='tools/test.py {classifier} {classify.run} --train-images '
-        '--out {dir}/maps --work-dir {dir}',
-        score='tools/evaluate_cams.py {dir}/maps {scored_on} '
-        '--out {dir}/metrics.json',
-        metrics='{dir}/metrics.json',
-        rows={
-            'CAM, training images, fixed threshold': '{metric}_fixed',
-            'CAM, training images, best threshold *': '{metric}'
-        },
-        outputs=dict(maps='{dir}/maps')),
+        rows=dict(
+            _delete_=True, **{
+                'CAM, training images, fixed threshold': '{metric}_fixed',
+                'CAM, training images, best threshold *': '{metric}'
+            })),
     affinity=dict(
         command='tools/test.py {affinity_config} --train-images --out {dir} '
         '--work-dir {dir} --cfg-options '
@@ -58,10 +41,7 @@ stages = dict(
         outputs=dict(run='{dir}/last_checkpoint')))
 gallery = dict(
     train=dict(
-        config='{classifier}',
-        train_images=True,
         columns={
-            'CAM': '{cams.maps}',
             '+ affinity': '{affinity.maps}',
             'labels': '{labels.masks}'
         }))
