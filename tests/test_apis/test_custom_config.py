@@ -258,5 +258,6 @@ def test_tool_notes_what_to_do_first(photos, tmp_path):
     done = run('my photos/tags.csv', 'mine', '--saliency', 'detected',
                cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert 'note: checkpoints/dinov2_vits14.pth is not there yet' in done.stdout
+    assert ('note: checkpoints/dinov2_vits14.pth is not there yet'
+            in done.stdout)
     assert '--saliency was not used' in done.stdout
