@@ -149,7 +149,9 @@ def test_missing_weights(tmp_path, monkeypatch, stopped):
         masks_from_tags(tags, 'seen')
     text = str(caught.value)
     assert 'checkpoints/dinov2_vits14.pth' in text
-    assert 'docs/get_started.md' in text and f'--pipeline {small}' in text
+    assert ('python tools/get_weights.py configs/frozen/pipeline_custom.py'
+            in text)
+    assert f'--pipeline {small}' in text
     assert not Path('seen').exists() and not stopped
 
 
