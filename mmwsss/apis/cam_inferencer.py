@@ -26,6 +26,7 @@ from mmwsss.registry import MODELS
 from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
+from mmwsss.utils.dataset_configs import inner_datasets
 from mmwsss.utils.io import find_file
 from mmwsss.visualization import draw_strip
 
@@ -36,6 +37,7 @@ from .refine import (Progress, _check_settings, _exclusive, _plain,
                      _remove_temporary, _sigterm_raises)
 from .run import (MASK_LOADERS, _similar_configs, check_fit,
                   check_pretrained, last_of_run, load_config)
+from .run_checks import check_classes, file_classes
 
 #: Steps of test pipelines that read what images from anywhere do not have.
 #: What they read takes no part in class maps and masks.
@@ -155,6 +157,10 @@ class CAMInferencer(BaseInferencer):
             check_fit(model, checkpoint, weights, name, purpose='test')
             model.load_state_dict(state_dict_of(checkpoint), strict=False)
         self.classes, self.palette = _labels_of(cfg, checkpoint)
+        if checkpoint is not None:
+            check_classes(model, checkpoint, weights, self.classes,
+                          'predict with')
+        self.window = _window_of(cfg)
         expected = getattr(model, 'num_classes', None)
         if isinstance(model, CAMSegmentor) and \
                 expected != len(self.classes) - 1:
@@ -498,6 +504,8 @@ class CAMInferencer(BaseInferencer):
             label_map=None,
             reduce_zero_label=False,
             seg_fields=[])
+        if self.window is not None:
+            info['window'] = self.window
         if label is not None:
             info['gt_label'] = label
         if source.read is not None:
@@ -683,8 +691,9 @@ def _test_dataset(cfg: Config) -> dict:
 def _test_pipeline(cfg: Config) -> List[dict]:
     """Steps from an image to the model, those for masks left out."""
     dataset = _test_dataset(cfg)
-    while not dataset.get('pipeline') and 'dataset' in dataset:
-        dataset = dataset.dataset
+    while not dataset.get('pipeline') and ('dataset' in dataset
+                                           or 'datasets' in dataset):
+        dataset = dataset.get('dataset') or dataset.datasets[0]
     steps = [
         step for step in dataset.get('pipeline') or ()
         if _step_name(step) not in LEFT_OUT
@@ -701,18 +710,24 @@ def _test_pipeline(cfg: Config) -> List[dict]:
 
 def _labels_of(cfg: Config, checkpoint: Optional[dict]
                ) -> Tuple[Tuple[str, ...], List[Sequence[int]]]:
-    """Names and colours: of the test data, else of the checkpoint's."""
+    """Names and colours: of the test data, else of the checkpoint's.
+
+    The former as far as the config or a file of tags that is there tells.
+    """
     dataset, given = _test_dataset(cfg), {}
     while True:
         given = {**(dataset.get('metainfo') or {}), **given}
-        if 'dataset' not in dataset:
+        if 'dataset' not in dataset and 'datasets' not in dataset:
             break
-        dataset = dataset.dataset
+        dataset = dataset.get('dataset') or dataset.datasets[0]
     kind = dataset['type']
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(None) as registry:
             kind = registry.get(kind)
     meta = dict(getattr(kind, 'METAINFO', None) or {}, **given)
+    if not meta.get('classes'):
+        classes = file_classes(dataset)
+        meta.update(dict(classes=classes) if classes else {})
     if not meta.get('classes'):
         meta = ((checkpoint or {}).get('meta') or {}).get('dataset_meta') or {}
     classes = meta.get('classes')
@@ -723,6 +738,11 @@ def _labels_of(cfg: Config, checkpoint: Optional[dict]
                          "'background', ...)).")
     palette = meta.get('palette') or voc_palette()[:len(classes)].tolist()
     return tuple(classes), [tuple(color) for color in palette]
+
+
+def _window_of(cfg: Config) -> Optional[Tuple[float, float]]:
+    """How the test data reads images of more than 8 bits."""
+    return inner_datasets(_test_dataset(cfg))[0].get('window')
 
 
 # ----------------------------------------------------------------------- tool

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
-from mmwsss.datasets.transforms.loading import read_image, read_mask
+from mmwsss.datasets.transforms.loading import (read_image, read_mask,
+                                                read_true_mask)
 from mmwsss.structures.cam_file import cam_path, read_cam
 from mmwsss.utils.io import find_file
 from mmwsss.visualization import Gallery
@@ -86,10 +87,10 @@ def _columns(title: str, section: dict,
 def _add_row(gallery: Gallery, info: dict, columns: List[Tuple[str, Path]],
              title: str) -> None:
     img_id = info['img_id']
-    image = read_image(info['img_path'], img_id)
+    image = read_image(info['img_path'], img_id, info.get('window'))
     gt = None
     if info.get('seg_map_path'):
-        gt = read_mask(info['seg_map_path'], img_id)
+        gt = read_true_mask(info)
     class_ids: List[int] = []
     cams: Optional[np.ndarray] = None
     masks: Dict[str, np.ndarray] = {}

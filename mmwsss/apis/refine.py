@@ -35,6 +35,7 @@ from mmwsss.datasets.transforms.load_cams import LoadCAMs
 from mmwsss.datasets.transforms.writers import SaveMask, Writer
 from mmwsss.registry import DATASETS, TRANSFORMS
 from mmwsss.structures.cam_file import MANIFEST, cam_path, read_manifest
+from mmwsss.structures.class_names import check_stage_classes
 from mmwsss.utils.io import atomic_write, make_folder, remove_temporary
 from mmwsss.version import __version__
 
@@ -450,7 +451,8 @@ def refine(args: argparse.Namespace) -> dict:
         FileNotFoundError: If the config, images, tags or class maps are
             missing.
         ValueError: If the config does not say what to do, or the folder
-            holds files made with other settings.
+            holds files made with other settings, or the class maps were made
+            for other classes.
         RefineError: If an image fails.
     """
     cfg = load_config(args)
@@ -468,6 +470,7 @@ def refine(args: argparse.Namespace) -> dict:
     dataset = DATASETS.build(cfg.refine_dataset)
     writers = _writers(cfg, dataset.pipeline.transforms, out)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    check_stage_classes(folder, dataset.metainfo['classes'])
     settings.update(
         classes=list(dataset.metainfo['classes']), cams=_source(folder))
     pipeline = _plain_pipeline(cfg, dataset)

@@ -261,6 +261,7 @@ class GalleryHook(Hook):
         row = dict(
             img_id=sample_id(sample),
             path=sample.get('img_path'),
+            window=sample.get('window'),
             image=None,
             gt=mask('gt_sem_seg'),
             pred=mask('pred_sem_seg'),
@@ -367,7 +368,8 @@ class GalleryHook(Hook):
         for row in self.rows:
             image = row['image']
             if image is None:
-                image = read_image(row['path'], row['img_id'])
+                image = read_image(row['path'], row['img_id'],
+                                   row['window'])
             like = next((x for x in (row['pred'], row['gt'])
                          if x is not None), None)
             size = like.shape if like is not None else row['cams'].shape[1:]
