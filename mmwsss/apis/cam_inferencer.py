@@ -240,6 +240,7 @@ class CAMInferencer(BaseInferencer):
                on_error: str = 'raise',
                frame_step: int = 1,
                return_cams: bool = True,
+               return_probs: bool = False,
                return_vis: bool = True,
                show_progress: Optional[bool] = None
                ) -> Iterator[Dict[str, Any]]:
@@ -265,6 +266,9 @@ class CAMInferencer(BaseInferencer):
             frame_step (int): Take every n-th frame of videos. Defaults to 1.
             return_cams (bool): Whether results hold class maps. Defaults to
                 True.
+            return_probs (bool): Whether results hold the probability of
+                every label at every pixel, of models that predict one.
+                Defaults to False.
             return_vis (bool): Whether results hold pictures. Defaults to
                 True.
             show_progress (bool, optional): None takes what the inferencer
@@ -281,6 +285,8 @@ class CAMInferencer(BaseInferencer):
               done before;
             - ``cams`` (ndarray | None): float32 (k, h, w) in [0, 1];
             - ``mask`` (ndarray): uint8 (h, w), 0 is background;
+            - ``probs`` (ndarray): with ``return_probs``, float32
+              (K + 1, h, w), background first;
             - ``picture`` (ndarray | None): BGR uint8, see
               :func:`~mmwsss.visualization.draw_strip`;
             - instead of all these ``error`` (str) and ``picture`` None if
@@ -299,6 +305,8 @@ class CAMInferencer(BaseInferencer):
                                                           frame_step)):
             if number < 1:
                 raise ValueError(f'{name} must be at least 1, is {number}.')
+        if return_probs:
+            self._refuse_probs(out_dir)
         settings = self._settings(tags is not None, threshold, tag_threshold)
         sources = find_images(inputs, frame_step)
         labels = self._labels(tags, sources)
@@ -311,7 +319,20 @@ class CAMInferencer(BaseInferencer):
             show_progress = self.show_progress
         return self._run(sources, labels, settings, output, batch_size,
                          on_error == 'skip', overwrite, return_cams,
-                         return_vis, show_progress)
+                         return_vis, show_progress, return_probs)
+
+    def _refuse_probs(self, out_dir: PathLike) -> None:
+        """Raise ValueError where there are no probabilities of pixels."""
+        if self.makes_cams and not isinstance(self.model, EndToEndSegmentor):
+            raise ValueError(
+                f'{type(self.model).__name__} predicts no probability of '
+                'pixels: class maps are scores, each divided by its own '
+                "maximum ('cams'); the probability of a tag is in 'scores'. "
+                'Take a segmentation model, or leave return_probs out.')
+        if out_dir:
+            raise ValueError('return_probs needs every image to be looked '
+                             'at, but images whose files are in out_dir are '
+                             'not. Leave one of them out.')
 
     def _settings(self, given: bool, threshold: Optional[float],
                   tag_threshold: Optional[float]) -> Dict[str, Any]:
@@ -372,7 +393,8 @@ class CAMInferencer(BaseInferencer):
              labels: List[Optional[np.ndarray]], settings: Dict[str, Any],
              output: Optional[Output], batch_size: int, skip: bool,
              overwrite: bool, return_cams: bool, return_vis: bool,
-             show_progress: bool) -> Iterator[Dict[str, Any]]:
+             show_progress: bool,
+             return_probs: bool) -> Iterator[Dict[str, Any]]:
         with contextlib.ExitStack() as stack:
             done, broken = set(), []
             if output is not None:
@@ -386,7 +408,8 @@ class CAMInferencer(BaseInferencer):
             for items in self.preprocess(sources, batch_size, labels, skip,
                                          done):
                 for result in self._results(items, settings, output,
-                                            return_cams, return_vis):
+                                            return_cams, return_vis,
+                                            return_probs):
                     if progress and result['img_id'] not in done:
                         progress.step(result['img_id'])
                     if 'error' in result:
@@ -538,7 +561,8 @@ class CAMInferencer(BaseInferencer):
 
     def _results(self, items: List[_Item], settings: Dict[str, Any],
                  output: Optional[Output], return_cams: bool,
-                 return_vis: bool) -> Iterator[Dict[str, Any]]:
+                 return_vis: bool,
+                 return_probs: bool) -> Iterator[Dict[str, Any]]:
         """Results of a group of :meth:`preprocess`."""
         first = items[0]
         if first.error is not None:
@@ -562,6 +586,8 @@ class CAMInferencer(BaseInferencer):
                 output.write(result, class_ids, picture)
             if not return_cams:
                 result['cams'] = None
+            if return_probs:
+                result['probs'] = _probabilities(sample)
             yield dict(result, picture=picture if return_vis else None)
 
     @torch.no_grad()
@@ -644,6 +670,14 @@ class CAMInferencer(BaseInferencer):
             dict: ``predictions`` and ``visualization``.
         """
         return dict(predictions=preds, visualization=visualization)
+
+
+def _probabilities(sample: SegDataSample) -> np.ndarray:
+    """float32 (K + 1, h, w) of a prediction with logits."""
+    logits = sample.seg_logits.data.float()
+    if len(logits) == 1:  # mmseg has made it a probability already.
+        return torch.cat((1 - logits, logits)).cpu().numpy()
+    return logits.softmax(dim=0).cpu().numpy()
 
 
 # --------------------------------------------------------------- from configs

@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -391,6 +392,9 @@ def build_runner(cfg: Config) -> Runner:
     Returns:
         Runner: The runner.
     """
+    # Metrics without a prefix, such as mmseg's, mean to have none.
+    if BaseMetric.default_prefix is None:
+        BaseMetric.default_prefix = ''
     if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
         use_cpu_processes(cfg)
     if 'runner_type' in cfg:

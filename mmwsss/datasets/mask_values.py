@@ -37,7 +37,8 @@ def parse_mask_values(entries: Sequence[str],
     for entry in entries:
         value, sign, name = str(entry).partition('=')
         name = name.strip()
-        if not sign or not value.strip().isdigit() or not 0 <= int(value) <= 255:
+        if not (sign and value.strip().isdigit()
+                and 0 <= int(value) <= 255):
             raise ValueError(f'Mask value {entry!r}: write VALUE=NAME with a '
                              'value in 0..255, e.g. 255=defect.')
         if name not in known:

@@ -35,3 +35,5 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
+# For mmseg.apis, which else would not know our loaders of images.
+custom_imports = dict(imports=['mmwsss.models'], allow_failed_imports=False)

@@ -466,6 +466,8 @@ class LoadSaliency(BaseTransform):
         """
         img_id = results.get('img_id', '?')
         if 'saliency_path' not in results:
+            if 'img_id' not in results:
+                return results  # As in LoadMask.
             raise KeyError(
                 f'Image {img_id!r} comes without a saliency map. Say where '
                 'they are in the dataset: data_prefix=dict(saliency_path='

@@ -74,6 +74,9 @@ class CAMIoUMetric(BaseMetric):
         ValueError: If an argument is not as described.
     """
 
+    # No prefix; None would make mmengine warn.
+    default_prefix = ''
+
     def __init__(self,
                  thresholds: Optional[Sequence[float]] = None,
                  fixed_threshold: float = 0.4,

@@ -37,6 +37,9 @@ class PseudoLabelIoU(BaseMetric):
         prefix (str, optional): See mmengine. Defaults to None.
     """
 
+    # No prefix; None would make mmengine warn.
+    default_prefix = ''
+
     def __init__(self,
                  ignore_index: int = 255,
                  collect_device: str = 'cpu',
