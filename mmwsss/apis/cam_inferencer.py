@@ -33,11 +33,12 @@ from mmwsss.visualization import draw_strip
 from .image_sources import (ImageLike, Source, find_images,
                             refuse_double_names)
 from .inference_output import Output, names_in_mask
-from .refine import (Progress, _check_settings, _exclusive, _plain,
-                     _remove_temporary, _sigterm_raises)
+from .refine import (Progress, _check_settings, _plain, _remove_temporary,
+                     _sigterm_raises)
 from .run import (MASK_LOADERS, _similar_configs, check_fit,
                   check_pretrained, last_of_run, load_config)
 from .run_checks import check_classes, file_classes
+from .shards import Shard, exclusive, parse_shard, remove_temporary_of
 
 #: Steps of test pipelines that read what images from anywhere do not have.
 #: What they read takes no part in class maps and masks.
@@ -242,8 +243,8 @@ class CAMInferencer(BaseInferencer):
                return_cams: bool = True,
                return_probs: bool = False,
                return_vis: bool = True,
-               show_progress: Optional[bool] = None
-               ) -> Iterator[Dict[str, Any]]:
+               show_progress: Optional[bool] = None,
+               shard: Shard = Shard()) -> Iterator[Dict[str, Any]]:
         """Look at images, one result after the other.
 
         Args:
@@ -273,6 +274,8 @@ class CAMInferencer(BaseInferencer):
                 True.
             show_progress (bool, optional): None takes what the inferencer
                 was made with. Defaults to None.
+            shard (Shard): Which of the images are done, where several
+                processes share ``out_dir``. Defaults to all.
 
         Returns:
             Iterator[dict]: Per image, in their order, ``img_id``,
@@ -319,7 +322,7 @@ class CAMInferencer(BaseInferencer):
             show_progress = self.show_progress
         return self._run(sources, labels, settings, output, batch_size,
                          on_error == 'skip', overwrite, return_cams,
-                         return_vis, show_progress, return_probs)
+                         return_vis, show_progress, return_probs, shard)
 
     def _refuse_probs(self, out_dir: PathLike) -> None:
         """Raise ValueError where there are no probabilities of pixels."""
@@ -394,13 +397,16 @@ class CAMInferencer(BaseInferencer):
              output: Optional[Output], batch_size: int, skip: bool,
              overwrite: bool, return_cams: bool, return_vis: bool,
              show_progress: bool,
-             return_probs: bool) -> Iterator[Dict[str, Any]]:
+             return_probs: bool, shard: Shard) -> Iterator[Dict[str, Any]]:
         with contextlib.ExitStack() as stack:
-            done, broken = set(), []
+            done, broken, everything = set(), [], sources
             if output is not None:
-                stack.enter_context(_exclusive(output.folder))
-                done = self._continue(output, sources, labels, settings,
-                                      overwrite)
+                done = stack.enter_context(
+                    exclusive(
+                        output.folder, shard, lambda: self._continue(
+                            output, sources, labels, settings, overwrite,
+                            shard)))
+            sources, labels = shard.of(sources), shard.of(labels)
             progress = None
             if show_progress and len(done) < len(sources):
                 progress = stack.enter_context(
@@ -415,15 +421,30 @@ class CAMInferencer(BaseInferencer):
                     if 'error' in result:
                         broken.append(result['img_id'])
                     yield result
-            if output is not None:
+            if output is None:
+                return
+            skipped = output.note_skipped(shard, broken)
+            missing = output.missing(
+                [s.img_id for s in everything], skipped)
+            if missing:
+                print_log(
+                    f'Shard {shard} is done; {missing} images of the others '
+                    'are not yet.',
+                    logger='current')
+            else:
                 output.write_manifests(
-                    skipped=broken, **self._facts(settings))
+                    skipped=skipped, **self._facts(settings))
 
     def _continue(self, output: Output, sources: List[Source],
                   labels: List[Optional[np.ndarray]],
-                  settings: Dict[str, Any], overwrite: bool) -> set:
+                  settings: Dict[str, Any], overwrite: bool,
+                  shard: Shard) -> set:
         """Ids of the images that an earlier call has done."""
-        _remove_temporary([output.folder])
+        if shard.count == 1:
+            _remove_temporary([output.folder])
+        else:
+            remove_temporary_of(
+                p for s in shard.of(sources) for p in output.paths(s.img_id))
         _check_settings(
             output.folder,
             _plain(
@@ -434,7 +455,9 @@ class CAMInferencer(BaseInferencer):
                     checkpoint_sha256=self._digest(),
                     test_cfg=settings)),
             {s.img_id: output.paths(s.img_id)
-             for s in sources}, overwrite)
+             for s in sources}, overwrite, shard)
+        sources, labels = shard.of(sources), shard.of(labels)
+        output.forget_skipped(shard)
         done = {
             source.img_id
             for source, label in zip(sources, labels)
@@ -819,6 +842,7 @@ def infer(args: argparse.Namespace) -> Dict[str, Any]:
                 out_dir=args.out,
                 overwrite=args.overwrite,
                 on_error='skip' if args.skip_broken else 'raise',
+                shard=parse_shard(getattr(args, 'shard', None)),
                 frame_step=args.frame_step,
                 return_cams=False,
                 return_vis=False):
