@@ -1,22 +1,24 @@
 """Several processes that share one folder, and one that is killed."""
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from mmengine.dataset import Compose
 
 from mmwsss.apis.cam_inferencer import CAMInferencer
+from mmwsss.apis.inference_output import Output
 from mmwsss.apis.shards import (LOCK, Shard, exclusive, parse_shard,
                                 remove_temporary_of)
+from mmwsss.datasets.transforms.writers import SaveMask
 from mmwsss.structures import read_manifest
 
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg
-from ..toy import ROOT
 from .test_cam_inferencer import _restore_loader, save  # noqa: F401
 from .test_refine import (ENV, NUM, assert_complete, contents,  # noqa: F401
                           setup, world)
@@ -154,12 +156,12 @@ def test_three_processes_and_a_kill(setup, tmp_path):  # noqa: F811
     ]
     try:
         note = tmp_path / 'note'
-        until = time.time() + 120
+        until = time.time() + 600
         while not note.exists() and time.time() < until:
             time.sleep(0.1)
         assert note.exists()
         for shard in (shards[0], shards[2]):
-            output = shard.communicate(timeout=120)[0].decode()
+            output = shard.communicate(timeout=600)[0].decode()
             assert shard.returncode == 0, output
             assert 'of other shards are not there yet' in output
         os.killpg(shards[1].pid, signal.SIGKILL)
@@ -236,32 +238,70 @@ def test_shards_of_infer_give_the_same(home, tmp_path):
     assert np.isin('i3', read_manifest(tmp_path / 'shards/cams')['skipped'])
 
 
-@pytest.mark.slow
-def test_three_processes_of_infer_and_a_kill(home, tmp_path):
+def test_three_processes_of_infer_and_a_kill(home, tmp_path, monkeypatch):
     _, images, config, weights = home
-    command = [
-        sys.executable, '-W', 'ignore', str(ROOT / 'tools/infer.py'), config,
-        weights, str(images), '--device', 'cpu', '--skip-broken',
-        '--batch-size', '1', '--out'
-    ]
+    inferencer = CAMInferencer(
+        config, weights, device='cpu', show_progress=False)
 
-    def start(*options):
-        return subprocess.Popen(
-            [*command, *options], env=ENV, cwd=tmp_path,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    def run(out, shard=Shard()):
+        for _ in inferencer.stream(
+                str(images), batch_size=1, out_dir=tmp_path / out,
+                on_error='skip', shard=shard):
+            pass
 
-    whole = start('whole')
-    assert whole.wait(300) == 0, whole.stdout.read()
-    shards = [start('out', '--shard', f'{i}/3') for i in (1, 2, 3)]
-    until = time.time() + 300
-    while not list(tmp_path.glob('out/cams/[!.]*.npz')) and \
-            time.time() < until:
-        time.sleep(0.02)
-    shards[0].kill()
-    for shard in shards:
-        shard.communicate(timeout=300)
-    assert shards[1].returncode == shards[2].returncode == 0
-    last = start('out', '--shard', '1/3')
-    assert last.wait(300) == 0, last.stdout.read()
+    run('whole')
+    slowly(monkeypatch, Output, 'write')
+    kill_one(lambda i: run('out', Shard(i, 3)),
+             tmp_path / 'out/cams', 'i0.npz')
+    assert not (tmp_path / 'out/masks/manifest.json').exists()
+    run('out', Shard(1, 3))
     assert files(tmp_path / 'out') == files(tmp_path / 'whole')
     assert (tmp_path / 'out/masks/manifest.json').is_file()
+
+
+def test_three_processes_of_refine_and_a_kill(
+        setup, tmp_path, monkeypatch):  # noqa: F811
+    """Like the one above; the pool works in the process that is killed."""
+
+    def run_here(infos, pipeline, workers, scope, imports, on_done):
+        steps = Compose(pipeline)
+        for info in infos:
+            steps(info)
+            on_done(info['img_id'])
+
+    monkeypatch.setattr('mmwsss.apis.refine.run_pool', run_here)
+    config = setup.config()
+    setup.run(config, out=tmp_path / 'whole')
+    slowly(monkeypatch, SaveMask, 'write')
+    kill_one(lambda i: setup.run(config, '--shard', f'{i}/3'),
+             setup.out, 'train_00000.png')
+    assert not (setup.out / 'manifest.json').exists()
+    assert setup.run(config, '--shard', '1/3')['num_written'] == 1
+    assert_complete(setup.out)
+    assert contents(setup.out) == contents(tmp_path / 'whole')
+
+
+def slowly(monkeypatch, owner, name):
+    """Let writing take so long that a kill falls between two images."""
+    write = getattr(owner, name)
+
+    def slow(*args):
+        write(*args)
+        time.sleep(1)
+
+    monkeypatch.setattr(owner, name, slow)
+
+
+def kill_one(run, folder, first):
+    """Three processes at work; the first is killed after its first image."""
+    context = multiprocessing.get_context('fork')
+    shards = [context.Process(target=run, args=(i, )) for i in (1, 2, 3)]
+    for shard in shards:
+        shard.start()
+    until = time.time() + 300
+    while not (folder / first).is_file() and time.time() < until:
+        time.sleep(0.01)
+    os.kill(shards[0].pid, signal.SIGKILL)
+    for shard in shards:
+        shard.join(300)
+    assert [s.exitcode for s in shards] == [-signal.SIGKILL, 0, 0]
