@@ -61,6 +61,10 @@ setup(
     extras_require={
         # Has to be compiled; without it a torch implementation runs.
         'crf': ['pydensecrf2'],
+        # Pictures of iPhones.
+        'heif': ['pillow-heif'],
+        # tools/export_model.py
+        'onnx': ['onnx', 'onnxruntime'],
         'test': [
             'pytest', 'pytest-xdist', 'ruff', 'pydensecrf2', 'pycocotools'
         ],

@@ -16,10 +16,6 @@ from mmwsss.structures.class_names import describe_difference, same_classes
 from mmwsss.utils.checkpoint import checkpoint_classes, compare_state
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-#: Settings that say where a run lives, not what it does.
-_PLACES = ('work_dir', 'load_from', 'resume', 'launcher', 'log_level',
-           'visualizer', 'vis_backends', 'data_root', 'filename',
-           'custom_imports')
 
 
 # -------------------------------------------------------------------- classes
@@ -167,13 +163,9 @@ def report_changes(cfg: Config, checkpoint: Mapping, path: str) -> List[str]:
     if before is None:
         return []
     now = parse_config(cfg.pretty_text)
-    for settings in (before, now):
-        for key in _PLACES:
-            settings.pop(key, None)
-        # Names of the base files' variables are no settings.
-        for key in list(settings):
-            if key not in _RUN_KEYS:
-                settings.pop(key)
+    # Not where a run lives, nor the variables of base files.
+    before, now = ({k: v for k, v in settings.items() if k in _RUN_KEYS}
+                   for settings in (before, now))
     effective, overridden = [], []
     for key, old, new in _changes(before, now):
         line = f'  {key}: {_short(old)} -> {_short(new)}'

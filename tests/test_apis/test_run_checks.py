@@ -11,6 +11,7 @@ from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.evaluate_cams import score_cams
 from mmwsss.apis.evaluate_masks import score_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
+from mmwsss.apis.pipeline import load_stages
 from mmwsss.apis.refine import refine
 from mmwsss.apis.run_checks import parse_config, report_changes
 from mmwsss.datasets import (ImageLevelDataset, PseudoMaskDataset,
@@ -222,6 +223,25 @@ def test_true_masks_before_a_training(home, tmp_path):
     info = TRANSFORMS.build(dict(type='mmseg.LoadAnnotations')).transform(
         dict(dataset.get_data_info(0)))
     assert set(np.unique(info['gt_seg_map'])) == {0, 2}
+
+
+# ------------------------------------------------------------------ pipelines
+def test_stages_are_not_kept_for_other_names(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('train_dataloader = dict(dataset=dict('
+                      "type='mmwsss.ImageLevelDataset', labels_file='l.json',"
+                      f' data_root={str(tmp_path)!r}))')
+    cfg = Config(dict(stages=dict(train=dict(
+        command=f'tools/train.py {config}', outputs=dict(x='{dir}')))))
+
+    def key(names, labels):
+        write_image_labels(tmp_path / 'l.json', names, labels)
+        return load_stages(cfg, tmp_path)[0].key
+
+    first = key(('cat', 'dog'), LABELS)
+    assert key(('cat', 'dog'), {'a1': [1]}) == first
+    assert key(('zebracat', 'dog'), LABELS) != first
+    assert key(('dog', 'cat'), LABELS) != first
 
 
 # --------------------------------------------------------------------- resume
