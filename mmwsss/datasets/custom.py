@@ -29,8 +29,6 @@ from .transforms.loading import decode_image, read_any_mask, to_8bit
 PathLike = Union[str, Path]
 #: EXIF's orientation, 1 is upright.
 _ORIENTATION = 274
-#: Reading the upper byte; said once for all images, not at each folder.
-_WHOLE = {np.dtype(np.uint16): (0, 65535)}
 #: Where masks go that had to be translated.
 MASK_FOLDER = 'SegmentationClass'
 #: Tags, letters and digits of them, that usually say "nothing is there".
@@ -323,7 +321,8 @@ def _check_images(paths: Mapping[str, Path], notes: List[str],
     for img_id, path in track_iter_progress(list(paths.items())):
         try:
             image = decode_image(path, img_id)
-            to_8bit(image, path, img_id, window or _WHOLE.get(image.dtype))
+            if window is not None or image.dtype != np.uint16:
+                to_8bit(image, path, img_id, window)
             if image.dtype != np.uint8:
                 deep[img_id] = int(np.nan_to_num(image).max(initial=0))
             with contextlib.suppress(UnidentifiedImageError), \

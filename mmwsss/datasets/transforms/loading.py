@@ -119,8 +119,8 @@ def decode_image(path: Union[str, Path], img_id: str) -> np.ndarray:
         raise ValueError(
             f'Image {img_id!r}: {path} is corrupt or no image ({reason}). '
             'Replace the file or take the id off the list.') from error
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
+    if image.ndim == 2 or image.shape[2] < 3:  # Grey, perhaps with alpha.
+        image = np.repeat(image.reshape(*image.shape[:2], -1)[..., :1], 3, 2)
     return np.ascontiguousarray(image[..., :3])
 
 
