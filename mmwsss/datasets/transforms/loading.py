@@ -147,6 +147,8 @@ def tiff_bands(data: bytes) -> int:
 
 def _decode(data: bytes) -> Optional[np.ndarray]:
     """What OpenCV makes of a file; None if it cannot."""
+    if not data:
+        return None
     buffer = np.frombuffer(data, dtype=np.uint8)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     if data[:4] in _TIFF:
