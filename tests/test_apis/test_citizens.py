@@ -20,6 +20,7 @@ from mmwsss.registry import MODELS
 
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import log_of, make_cfg
+from ..toy import ROOT
 from .test_cam_inferencer import _restore_loader, save  # noqa: F401
 from .test_run import arguments
 
@@ -104,6 +105,18 @@ def test_wrapped_training_data(data, tmp_path, wrapper):
     Config(cfg).dump(tmp_path / 'x.py')
     run.train(arguments(tmp_path / 'x.py'))
     assert (tmp_path / 'run/iter_2.pth').is_file()
+
+
+def test_rare_classes_as_documented(data, tmp_path):
+    Config(make_cfg(data, tmp_path / 'run', [])).dump(tmp_path / 'base.py')
+    text = (ROOT / 'docs/data.md').read_text().split('**Rare classes.**')[1]
+    text = text.split('```python')[1].split('```')[0]
+    (tmp_path / 'x.py').write_text(
+        text.replace('data/photos/config.py', 'base.py').replace('0.1', '.9'))
+    cfg = Config.fromfile(tmp_path / 'x.py')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert type(dataset).__name__ == 'ClassBalancedDataset'
+    assert len(dataset) > len(LABELS)
 
 
 def test_draws_keep_their_seed_in_wrappers(data, tmp_path):
