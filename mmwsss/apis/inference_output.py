@@ -153,10 +153,14 @@ class Output:
             return list(broken)
         with atomic_write(self._note(shard)) as temp:
             temp.write_text(json.dumps(list(broken)))
-        return [
-            img_id for note in sorted(self.folder.glob('.skipped-*.json'))
-            for img_id in json.loads(note.read_text())
-        ]
+        notes = self.folder.glob(f'.skipped-*-of-{shard.count}.json')
+        found = {
+            img_id
+            for note in notes for img_id in json.loads(note.read_text())
+        }
+        # Some may have been mended since.
+        return sorted(i for i in found if not all(
+            path.is_file() for path in self.paths(i)))
 
     def missing(self, ids: Sequence[str], skipped: Sequence[str]) -> int:
         """Number of images whose files are not all there.

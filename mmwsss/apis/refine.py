@@ -469,7 +469,9 @@ def refine(args: argparse.Namespace) -> dict:
     out = Path(args.out or cfg.work_dir)
     if args.workers is not None and args.workers < 1:
         raise ValueError(f'--workers must be at least 1, is {args.workers}.')
-    workers = args.workers or num_cores()
+    # torchrun starts several such programs on one machine.
+    beside = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    workers = args.workers or max(num_cores() // beside, 1)
     scope = cfg.get('default_scope', 'mmseg')
     init_default_scope(scope)
     settings = _plain(
