@@ -99,7 +99,7 @@ def normalize(model: nn.Module, image: Tensor) -> Tensor:
         Tensor: (1, 3, H, W).
     """
     prep = model.data_preprocessor
-    if getattr(prep, 'channel_conversion', False):
+    if getattr(prep, '_channel_conversion', False):
         image = image[:, [2, 1, 0]]
     if getattr(prep, '_enable_normalize', False):
         image = (image - prep.mean) / prep.std
@@ -118,9 +118,12 @@ def exportable(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: If its maps need what neither ONNX nor TorchScript has.
     """
-    if isinstance(model, EndToEndSegmentor):
-        return ExportedLogits(model)
-    if not isinstance(model, CAMSegmentor):
+    if getattr(model.data_preprocessor, 'test_cfg', None):
+        raise ValueError('The data_preprocessor pads images in testing '
+                         '(test_cfg), which the file would not. Take its '
+                         'test_cfg out of the config.')
+    if isinstance(model, EndToEndSegmentor) or not isinstance(
+            model, CAMSegmentor):
         return ExportedLogits(model)
     request = model.localizer.attention_request(model)
     if request is not None and request.class_rows_from is not None:

@@ -555,7 +555,8 @@ class CAMSegmentor(BaseSegmentor):
             tuple: The batch and the share of its height and width that is
             not padding.
         """
-        size = [max(round(s * scale), 1) for s in inputs.shape[-2:]]
+        # int: traced for export, sizes are tensors.
+        size = [max(round(int(s) * scale), 1) for s in inputs.shape[-2:]]
         if scale != 1:
             inputs = resize_image(inputs, size,
                                   self.test_cfg['interpolation'])
