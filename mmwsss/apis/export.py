@@ -2,6 +2,7 @@
 import argparse
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -257,9 +258,11 @@ def export(args: argparse.Namespace) -> Dict[str, Any]:
     first, second = (
         torch.randint(256, (1, 3, *size), generator=generator).float()
         for _ in range(2))
-    with torch.no_grad():
-        (export_onnx if kind == 'onnx' else export_torchscript)(module, first,
-                                                               out)
+    write = export_onnx if kind == 'onnx' else export_torchscript
+    with torch.no_grad(), warnings.catch_warnings():
+        # The size is meant to be that of the example.
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
+        write(module, first, out)
     differences = None
     try:
         differences = largest_difference(module, out, second)
