@@ -239,9 +239,16 @@ def _check_ids(labels: Iterable[str]) -> None:
                              'Rename the file.')
 
 
+def _says_nothing(name: str) -> bool:
+    """Whether a tag usually means that nothing is there."""
+    return ''.join(filter(str.isalnum, name.lower())) in NO_CLASS
+
+
 def _drop_no_class(file: TagFile, names: Sequence[str]) -> None:
     """Take tags away that say that nothing is there."""
-    names = [nfc(name) for name in names]
+    # Usual names may be gone already: readers of tags know some.
+    names = [nfc(name) for name in names
+             if nfc(name) in file.classes or not _says_nothing(name)]
     tags_to_indices(names, file.classes, 'any (--no-class)', file.path)
     if names:
         file.classes = tuple(c for c in file.classes if c not in names)
@@ -254,7 +261,7 @@ def _drop_no_class(file: TagFile, names: Sequence[str]) -> None:
 def _note_background_names(file: TagFile, notes: List[str]) -> None:
     """Say which classes perhaps are none."""
     for name in file.classes:
-        if ''.join(filter(str.isalnum, name.lower())) in NO_CLASS:
+        if _says_nothing(name):
             count = sum(name in tags for tags in file.tags.values())
             notes.append(
                 f'{name!r} ({count} image(s)) is a class here like any '
