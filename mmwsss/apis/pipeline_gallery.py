@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from mmengine.config import Config
 
-from mmwsss.datasets.transforms.loading import read_image, read_mask
+from mmwsss.datasets.transforms.loading import (read_image, read_mask,
+                                                read_true_mask)
 from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.models.segmentors import CAMSegmentor
 from mmwsss.structures.cam_file import cam_path, read_cam
@@ -101,7 +102,7 @@ def _add_image(page: RunPage, info: dict, columns: List[Tuple[str, Path]],
     img_id = info['img_id']
     gt = None
     if info.get('seg_map_path'):
-        gt = read_mask(info['seg_map_path'], img_id)
+        gt = read_true_mask(info)
     stages: Dict[str, Stage] = {}
     for caption, folder in columns:
         file = cam_path(folder, img_id)
