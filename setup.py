@@ -66,6 +66,10 @@ setup(
         'excel': ['openpyxl'],
         # Any network of timm as a frozen backbone (configs/frozen).
         'timm': ['timm'],
+        # Pictures of iPhones.
+        'heif': ['pillow-heif'],
+        # tools/export_model.py
+        'onnx': ['onnx', 'onnxruntime'],
         'test': [
             'pytest', 'pytest-xdist', 'ruff', 'pydensecrf2', 'openpyxl', 'timm'
         ],

@@ -35,6 +35,12 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar='FILE',
         help="class names, one per line, or 'voc'")
     parser.add_argument(
+        '--mask-values',
+        nargs='+',
+        metavar='VALUE=NAME',
+        help='with --gt: what values of the true masks stand for, e.g. '
+        '255=defect; names are those of classes, background or ignore')
+    parser.add_argument(
         '--report-classes',
         nargs='+',
         metavar='NAME',

@@ -4,6 +4,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmwsss.apis.cam_inferencer import infer
+from mmwsss.apis.shards import add_shard_argument
 from mmwsss.utils.checkpoint import add_trust_argument
 
 
@@ -61,6 +62,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         default=1,
         metavar='N',
         help='take every N-th frame of videos (default: 1)')
+    add_shard_argument(parser)
     parser.add_argument(
         '--device', help='e.g. cpu or cuda:1 (default: a GPU if there is one)')
     parser.add_argument(

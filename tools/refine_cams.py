@@ -4,6 +4,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmwsss.apis.refine import RefineError, refine
+from mmwsss.apis.shards import add_shard_argument
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -28,6 +29,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         type=int,
         metavar='N',
         help='number of processes (default: one per core)')
+    add_shard_argument(parser)
     parser.add_argument(
         '--overwrite',
         action='store_true',
@@ -54,7 +56,9 @@ def main() -> None:
         print('\ninterrupted; the same command continues')
         raise SystemExit(130) from None
     print(f'{result["out"]}: {result["num_images"]} images, of which '
-          f'{result["num_written"]} written in {result["seconds"]:.1f} s')
+          f'{result["num_written"]} written in {result["seconds"]:.1f} s' +
+          (f'; {result["num_missing"]} of other shards are not there yet'
+           if result['num_missing'] else ''))
 
 
 if __name__ == '__main__':

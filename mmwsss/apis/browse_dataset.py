@@ -14,8 +14,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 from torch import Tensor
 
-from mmwsss.datasets.transforms.loading import (read_image, read_mask,
-                                                read_saliency)
+from mmwsss.datasets.transforms.loading import (read_image, read_saliency,
+                                                read_true_mask)
 from mmwsss.structures.mask_file import IGNORE, class_lut, voc_palette
 from mmwsss.visualization import Gallery, overlay_cam, overlay_mask
 
@@ -143,11 +143,11 @@ def file_pictures(info: dict, palette: Sequence[Sequence[int]],
         ValueError: If a file is damaged or of another size than its image.
     """
     img_id = info['img_id']
-    image = read_image(info['img_path'], img_id)
+    image = read_image(info['img_path'], img_id, info.get('window'))
     height, width = image.shape[:2]
     pictures = [(image, f'{Path(info["img_path"]).name}, {height} x {width}')]
     if 'seg_map_path' in info:
-        mask = read_mask(info['seg_map_path'], img_id)
+        mask = read_true_mask(info)
         pictures.append((overlay_mask(image, mask, palette), mask_name))
     if 'saliency_path' in info:
         saliency = read_saliency(info['saliency_path'], img_id)

@@ -29,6 +29,7 @@ from mmwsss.registry import MODELS
 from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
+from mmwsss.utils.dataset_configs import inner_datasets
 from mmwsss.utils.io import find_file
 from mmwsss.utils.memory import explain_memory
 from mmwsss.visualization import draw_strip
@@ -36,10 +37,12 @@ from mmwsss.visualization import draw_strip
 from .image_sources import (ImageLike, Source, find_images,
                             refuse_double_names)
 from .inference_output import Output, names_in_mask
-from .refine import (Progress, _check_settings, _exclusive, _plain,
-                     _remove_temporary, _sigterm_raises)
+from .refine import (Progress, _check_settings, _plain, _remove_temporary,
+                     _sigterm_raises)
 from .run import (MASK_LOADERS, _similar_configs, check_fit,
                   check_pretrained, last_of_run, load_config)
+from .run_checks import check_classes, file_classes
+from .shards import Shard, exclusive, parse_shard, remove_temporary_of
 
 #: Steps of test pipelines that read what images from anywhere do not have.
 #: What they read takes no part in class maps and masks.
@@ -160,6 +163,10 @@ class CAMInferencer(BaseInferencer):
             check_fit(model, checkpoint, weights, name, purpose='test')
             model.load_state_dict(state_dict_of(checkpoint), strict=False)
         self.classes, self.palette = _labels_of(cfg, checkpoint)
+        if checkpoint is not None:
+            check_classes(model, checkpoint, weights, self.classes,
+                          'predict with')
+        self.window = _window_of(cfg)
         expected = getattr(model, 'num_classes', None)
         if isinstance(model, CAMSegmentor) and \
                 expected != len(self.classes) - 1:
@@ -244,10 +251,10 @@ class CAMInferencer(BaseInferencer):
                on_error: str = 'raise',
                frame_step: int = 1,
                return_cams: bool = True,
-               return_vis: bool = True,
                return_probs: bool = False,
-               show_progress: Optional[bool] = None
-               ) -> Iterator[Dict[str, Any]]:
+               return_vis: bool = True,
+               show_progress: Optional[bool] = None,
+               shard: Shard = Shard()) -> Iterator[Dict[str, Any]]:
         """Look at images, one result after the other.
 
         Args:
@@ -271,12 +278,15 @@ class CAMInferencer(BaseInferencer):
             frame_step (int): Take every n-th frame of videos. Defaults to 1.
             return_cams (bool): Whether results hold class maps. Defaults to
                 True.
+            return_probs (bool): Whether results hold the probability of
+                every label at every pixel, of models that predict one; also
+                written to ``out_dir`` as ``probs/*.npz``. Defaults to False.
             return_vis (bool): Whether results hold pictures. Defaults to
                 True.
-            return_probs (bool): Whether results hold probabilities, also
-                written to ``out_dir`` as ``probs/*.npz``. Defaults to False.
             show_progress (bool, optional): None takes what the inferencer
                 was made with. Defaults to None.
+            shard (Shard): Which of the images are done, where several
+                processes share ``out_dir``. Defaults to all.
 
         Returns:
             Iterator[dict]: Per image, in their order, ``img_id``,
@@ -309,10 +319,14 @@ class CAMInferencer(BaseInferencer):
                                                           frame_step)):
             if number < 1:
                 raise ValueError(f'{name} must be at least 1, is {number}.')
-        if return_probs and self.makes_cams:
+        if return_probs and self.makes_cams and not isinstance(
+                self.model, EndToEndSegmentor):
             raise ValueError(
-                f'{type(self.model).__name__} has CAMs, not probabilities; '
-                'leave return_probs (--probs) out and read the CAMs.')
+                f'{type(self.model).__name__} has CAMs, not probabilities: '
+                'it predicts no probability of pixels, and class maps are '
+                "scores, each divided by its own maximum. Read 'cams', and "
+                "the probability of a tag in 'scores'; leave return_probs "
+                '(--probs) out.')
         settings = self._settings(tags is not None, threshold, tag_threshold)
         sources = find_images(inputs, frame_step)
         labels = self._labels(tags, sources)
@@ -325,7 +339,7 @@ class CAMInferencer(BaseInferencer):
             show_progress = self.show_progress
         return self._run(sources, labels, settings, output, batch_size,
                          on_error == 'skip', overwrite, return_cams,
-                         return_vis, return_probs, show_progress)
+                         return_vis, return_probs, show_progress, shard)
 
     def _settings(self, given: bool, threshold: Optional[float],
                   tag_threshold: Optional[float]) -> Dict[str, Any]:
@@ -386,15 +400,18 @@ class CAMInferencer(BaseInferencer):
              labels: List[Optional[np.ndarray]], settings: Dict[str, Any],
              output: Optional[Output], batch_size: int, skip: bool,
              overwrite: bool, return_cams: bool, return_vis: bool,
-             return_probs: bool,
-             show_progress: bool) -> Iterator[Dict[str, Any]]:
+             return_probs: bool, show_progress: bool,
+             shard: Shard) -> Iterator[Dict[str, Any]]:
         with contextlib.ExitStack() as stack:
-            done, broken = set(), []
+            done, broken, everything = set(), [], sources
             if output is not None:
-                stack.enter_context(_exclusive(output.folder))
-                done = self._continue(output, sources, labels, settings,
-                                      overwrite)
+                done = stack.enter_context(
+                    exclusive(
+                        output.folder, shard, lambda: self._continue(
+                            output, sources, labels, settings, overwrite,
+                            shard)))
                 self._begin_page(output, settings)
+            sources, labels = shard.of(sources), shard.of(labels)
             progress = None
             if show_progress and len(done) < len(sources):
                 progress = stack.enter_context(
@@ -409,15 +426,35 @@ class CAMInferencer(BaseInferencer):
                     if 'error' in result:
                         broken.append(result['img_id'])
                     yield result
-            if output is not None:
+            if output is None:
+                return
+            skipped = output.note_skipped(shard, broken)
+            missing = output.missing(
+                [s.img_id for s in everything], skipped)
+            if missing:
+                print_log(
+                    f'Shard {shard} is done; {missing} images of the others '
+                    'are not yet.',
+                    logger='current')
+            else:
+                if shard.count > 1:  # The page has but this one's images.
+                    self._begin_page(output, settings)
+                    for source in everything:
+                        if source.img_id not in skipped:
+                            output.show_done(source, self.window)
                 output.write_manifests(
-                    skipped=broken, **self._facts(settings))
+                    skipped=skipped, **self._facts(settings))
 
     def _continue(self, output: Output, sources: List[Source],
                   labels: List[Optional[np.ndarray]],
-                  settings: Dict[str, Any], overwrite: bool) -> set:
+                  settings: Dict[str, Any], overwrite: bool,
+                  shard: Shard) -> set:
         """Ids of the images that an earlier call has done."""
-        _remove_temporary([output.folder])
+        if shard.count == 1:
+            _remove_temporary([output.folder])
+        else:
+            remove_temporary_of(
+                p for s in shard.of(sources) for p in output.paths(s.img_id))
         _check_settings(
             output.folder,
             _plain(
@@ -429,7 +466,9 @@ class CAMInferencer(BaseInferencer):
                     test_cfg=settings,
                     **self._given_labels(sources, labels))),
             {s.img_id: output.paths(s.img_id)
-             for s in sources}, overwrite)
+             for s in sources}, overwrite, shard)
+        sources, labels = shard.of(sources), shard.of(labels)
+        output.forget_skipped(shard)
         done = {
             source.img_id
             for source, label in zip(sources, labels)
@@ -542,6 +581,8 @@ class CAMInferencer(BaseInferencer):
             label_map=None,
             reduce_zero_label=False,
             seg_fields=[])
+        if self.window is not None:
+            info['window'] = self.window
         if label is not None:
             info['gt_label'] = label
         if source.read is not None:
@@ -586,7 +627,7 @@ class CAMInferencer(BaseInferencer):
                 picture=None)
             return
         if first.data is None:
-            output.show_done(first.source)
+            output.show_done(first.source, self.window)
             yield output.read(first.source, return_cams, return_vis,
                               return_probs)
             return
@@ -658,7 +699,9 @@ class CAMInferencer(BaseInferencer):
     def _probabilities(self, sample: SegDataSample) -> np.ndarray:
         """Float32 (K + 1, h, w)."""
         scores = sample.seg_logits.data.detach().float()
-        if not isinstance(self.model, RefinedSegmentor):
+        if len(scores) == 1:  # mmseg has made it a probability already.
+            scores = torch.cat((1 - scores, scores))
+        elif not isinstance(self.model, RefinedSegmentor):
             scores = scores.softmax(dim=0)
         return scores.cpu().numpy()
 
@@ -747,8 +790,9 @@ def _test_dataset(cfg: Config) -> dict:
 def _test_pipeline(cfg: Config) -> List[dict]:
     """Steps from an image to the model, those for masks left out."""
     dataset = _test_dataset(cfg)
-    while not dataset.get('pipeline') and 'dataset' in dataset:
-        dataset = dataset.dataset
+    while not dataset.get('pipeline') and ('dataset' in dataset
+                                           or 'datasets' in dataset):
+        dataset = dataset.get('dataset') or dataset.datasets[0]
     steps = [
         step for step in dataset.get('pipeline') or ()
         if _step_name(step) not in LEFT_OUT
@@ -765,18 +809,24 @@ def _test_pipeline(cfg: Config) -> List[dict]:
 
 def _labels_of(cfg: Config, checkpoint: Optional[dict]
                ) -> Tuple[Tuple[str, ...], List[Sequence[int]]]:
-    """Names and colours: of the test data, else of the checkpoint's."""
+    """Names and colours: of the test data, else of the checkpoint's.
+
+    The former as far as the config or a file of tags that is there tells.
+    """
     dataset, given = _test_dataset(cfg), {}
     while True:
         given = {**(dataset.get('metainfo') or {}), **given}
-        if 'dataset' not in dataset:
+        if 'dataset' not in dataset and 'datasets' not in dataset:
             break
-        dataset = dataset.dataset
+        dataset = dataset.get('dataset') or dataset.datasets[0]
     kind = dataset['type']
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(None) as registry:
             kind = registry.get(kind)
     meta = dict(getattr(kind, 'METAINFO', None) or {}, **given)
+    if not meta.get('classes'):
+        classes = file_classes(dataset)
+        meta.update(dict(classes=classes) if classes else {})
     if not meta.get('classes'):
         meta = ((checkpoint or {}).get('meta') or {}).get('dataset_meta') or {}
     classes = meta.get('classes')
@@ -787,6 +837,11 @@ def _labels_of(cfg: Config, checkpoint: Optional[dict]
                          "'background', ...)).")
     palette = meta.get('palette') or voc_palette()[:len(classes)].tolist()
     return tuple(classes), [tuple(color) for color in palette]
+
+
+def _window_of(cfg: Config) -> Optional[Tuple[float, float]]:
+    """How the test data reads images of more than 8 bits."""
+    return inner_datasets(_test_dataset(cfg))[0].get('window')
 
 
 # ----------------------------------------------------------------------- tool
@@ -829,6 +884,7 @@ def infer(args: argparse.Namespace) -> Dict[str, Any]:
                 out_dir=args.out,
                 overwrite=args.overwrite,
                 on_error='skip' if args.skip_broken else 'raise',
+                shard=parse_shard(getattr(args, 'shard', None)),
                 frame_step=args.frame_step,
                 return_cams=False,
                 return_vis=False,

@@ -26,7 +26,9 @@ def custom_config(base: PathLike,
                   num_classes: int,
                   has_val: bool = True,
                   masks: Optional[PathLike] = None,
-                  saliency: Optional[PathLike] = None) -> Dict[str, Any]:
+                  saliency: Optional[PathLike] = None,
+                  window: Optional[Sequence[float]] = None
+                  ) -> Dict[str, Any]:
     """What a config must change to work on other images.
 
     Data sets are pointed to the images, class numbers replaced wherever the
@@ -44,6 +46,7 @@ def custom_config(base: PathLike,
         masks (str | Path, optional): Folder of true masks. Defaults to
             ``SegmentationClass`` in ``data_root``.
         saliency (str | Path, optional): Folder of saliency maps.
+        window (Sequence[float], optional): Of the data sets.
 
     Returns:
         dict: Settings, to be merged into ``base``.
@@ -79,6 +82,8 @@ def custom_config(base: PathLike,
             new['saliency_path'] = str(saliency)
         if 'instance_path' in old and not kwargs:
             raise ValueError(f'{base} reads numbered objects; take another.')
+        if window is not None:
+            kwargs['window'] = tuple(window)
         if 'data_prefix' in dataset:
             new['_delete_'] = True
         return dict(

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from rich.progress import track
 
-from mmwsss.datasets.transforms.loading import read_mask
+from mmwsss.datasets.transforms.loading import read_true_mask
 from mmwsss.evaluation import CAMIoUMetric
 from mmwsss.structures.cam_file import cam_path, read_cam
+from mmwsss.structures.class_names import check_stage_classes
 from mmwsss.utils.io import atomic_write
 from mmwsss.visualization import plot_curve
 
@@ -33,13 +34,16 @@ def score_cams(folder: Path, dataset: Any, **metric: Any) -> Dict[str, Any]:
 
     Raises:
         FileNotFoundError: If an image has no file; names it.
-        ValueError: If a file is damaged or belongs to another image.
+        ValueError: If a file is damaged or belongs to another image, or the
+            maps were made for other classes.
     """
+    check_stage_classes(folder, dataset.metainfo['classes'])
+    metric.setdefault('split', getattr(dataset, 'split', None))
     scorer = CAMIoUMetric(**metric)
     scorer.dataset_meta = dataset.metainfo
     for i in track(range(len(dataset)), 'scoring class maps'):
         info = dataset.get_data_info(i)
-        mask = read_mask(info['seg_map_path'], info['img_id'])
+        mask = read_true_mask(info)
         content = read_cam(
             cam_path(folder, info['img_id']), info['num_classes'], mask.shape)
         cams = torch.from_numpy(content.cam)

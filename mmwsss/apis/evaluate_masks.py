@@ -12,9 +12,12 @@ from mmseg.datasets import PascalVOCDataset
 from prettytable import PrettyTable
 
 from mmwsss.datasets.image_labels import labels_from_mask
-from mmwsss.datasets.transforms.loading import read_mask
-from mmwsss.evaluation.functional import curve_from_confusion, mean_of
+from mmwsss.datasets.mask_values import parse_mask_values
+from mmwsss.datasets.transforms.loading import read_mask, read_true_mask
+from mmwsss.evaluation.functional import (curve_from_confusion, mean_of,
+                                          unmeasured, unmeasured_text)
 from mmwsss.registry import DATASETS
+from mmwsss.structures.class_names import check_stage_classes
 from mmwsss.structures.mask_file import mask_path
 from mmwsss.utils.io import atomic_write, read_lines
 
@@ -84,7 +87,10 @@ def summarize(confusion: np.ndarray, classes: Sequence[str]) -> Dict[str, Any]:
 def score_masks(mask_dir: str,
                 truth: Iterable[Tuple[str, str]],
                 classes: Sequence[str],
-                ignore_index: int = 255) -> Dict[str, Any]:
+                ignore_index: int = 255,
+                values: Optional[Dict[int, int]] = None,
+                tags: Optional[Dict[str, Sequence[int]]] = None
+                ) -> Dict[str, Any]:
     """Compare a folder of masks with true ones.
 
     Args:
@@ -93,6 +99,11 @@ def score_masks(mask_dir: str,
             masks.
         classes (Sequence[str]): K + 1 names, background first.
         ignore_index (int): Defaults to 255.
+        values (dict[int, int], optional): What values of the true masks
+            stand for, see
+            :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
+        tags (dict[str, Sequence[int]], optional): Classes of the images,
+            which true masks must show.
 
     Returns:
         dict: See :func:`summarize`, and ``num_images``.
@@ -100,8 +111,12 @@ def score_masks(mask_dir: str,
     Raises:
         FileNotFoundError: If masks are missing, naming images.
         ValueError: If a mask has another size than the true one or values
-            that stand for no class, naming the image.
+            that stand for no class, naming the image; if the true masks
+            never show the classes, or the masks ignore all pixels, so that
+            there is nothing to average; if the masks were made for other
+            classes.
     """
+    check_stage_classes(mask_dir, classes)
     truth = list(truth)
     paths = {img_id: mask_path(mask_dir, img_id) for img_id, _ in truth}
     missing = [i for i, path in paths.items() if not path.is_file()]
@@ -117,7 +132,8 @@ def score_masks(mask_dir: str,
     confusion = np.zeros((num_classes + 1, num_classes + 2), np.int64)
     for img_id, true_path in truth:
         pred = read_mask(paths[img_id], img_id)
-        gt = read_mask(true_path, img_id)
+        gt = read_true_mask(
+            dict(seg_map_path=true_path, img_id=img_id, label_map=values))
         if pred.shape != gt.shape:
             raise ValueError(
                 f'Image {img_id}: the mask {paths[img_id]} is {pred.shape} '
@@ -126,6 +142,19 @@ def score_masks(mask_dir: str,
             # Raises on values that stand for no class.
             labels_from_mask(mask, num_classes, ignore_index, img_id)
         confusion += mask_confusion(pred, gt, num_classes, ignore_index)
+    pixels = confusion.sum(axis=1)
+    tagged = np.zeros(num_classes + 1, np.int64)
+    for img_id, _ in truth:
+        tagged[1:][list((tags or {}).get(img_id, ()))] += 1
+    lacking = unmeasured(pixels, tagged)
+    if lacking:
+        raise ValueError(
+            unmeasured_text(classes, pixels, tagged, lacking, len(truth)))
+    if not confusion[:, :-1].any():
+        raise ValueError(
+            f'The masks in {mask_dir} ignore (255) every pixel that has a '
+            'true label, so there is nothing to average. Are 255 and a class '
+            'mixed up in them?')
     return dict(summarize(confusion, classes), num_images=len(truth))
 
 
@@ -158,8 +187,8 @@ def read_classes(source: str) -> List[str]:
 
 
 def _from_config(cfg: Config, train_images: bool,
-                 split: Optional[str]) -> Tuple[List, List]:
-    """Ids with true masks, and class names, of a config's data set."""
+                 split: Optional[str]) -> Tuple[List[dict], List[str]]:
+    """Images with true masks, and class names, of a config's data set."""
     if cfg.get('refine_dataset') is None or train_images:
         dataset = evaluation_dataset(cfg, train_images, split)
     else:
@@ -169,8 +198,7 @@ def _from_config(cfg: Config, train_images: bool,
             source['ann_file'] = split
         dataset = DATASETS.build(source)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    return ([(x['img_id'], x['seg_map_path']) for x in infos],
-            list(dataset.metainfo['classes']))
+    return infos, list(dataset.metainfo['classes'])
 
 
 def _from_folder(gt: str, split: str) -> List[Tuple[str, Path]]:
@@ -243,15 +271,25 @@ def evaluate_masks(args: argparse.Namespace) -> Dict[str, Any]:
             raise ValueError('--config says where the true masks are and '
                              'what the classes are called; leave --gt and '
                              '--classes out.')
-        truth, classes = _from_config(
+        if args.mask_values:
+            raise ValueError('--config says what the values of the true '
+                             'masks stand for (mask_values of its data set); '
+                             'leave --mask-values out.')
+        infos, classes = _from_config(
             load_config(args), args.train_images, args.split)
+        truth = [(x['img_id'], x['seg_map_path']) for x in infos]
+        tags = {x['img_id']: x['gt_label'] for x in infos}
+        values = infos[0]['label_map'] if infos else None
     elif None in (args.gt, args.split, args.classes):
         raise ValueError('Give either --config, or all of --gt, --split and '
                          '--classes.')
     else:
         truth = _from_folder(args.gt, args.split)
-        classes = read_classes(args.classes)
-    result = score_masks(args.mask_dir, truth, classes)
+        classes, tags, values = read_classes(args.classes), None, None
+        if args.mask_values:
+            values = parse_mask_values(args.mask_values, classes[1:])
+    result = score_masks(
+        args.mask_dir, truth, classes, values=values, tags=tags)
     text = (f'{result["num_images"]} images: mIoU {result["mIoU"]:.2f}, '
             f'mFP {result["mFP"]:.2f}, mFN {result["mFN"]:.2f}')
     if args.report_classes:

@@ -1,11 +1,18 @@
 """The images and true masks that files are scored with."""
+import logging
+from pathlib import Path
 from typing import Optional, Sequence
 
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import ConcatDataset
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
+from mmwsss.datasets import ImageLevelDataset
+from mmwsss.datasets.mask_values import check_tags_shown
+from mmwsss.datasets.transforms.loading import read_true_mask
 from mmwsss.registry import DATASETS
+from mmwsss.utils.dataset_configs import inner_datasets
 
 #: Transforms that read true masks.
 MASK_LOADERS = ('LoadMask', 'LoadAnnotations', 'LoadInstances')
@@ -39,9 +46,16 @@ def evaluation_dataset(cfg: Config,
     key = 'train_dataloader' if train_images else 'test_dataloader'
     if cfg.get(key) is None:
         raise ValueError(f'{cfg.filename} has no {key}.')
-    dataset = cfg[key].dataset
-    while 'dataset' in dataset:  # RepeatDataset, PseudoMaskDataset, ..
-        dataset = dataset.dataset
+    inner = inner_datasets(cfg[key].dataset)
+    if len(inner) > 1 and split is None:
+        return ConcatDataset([
+            _evaluated(dataset, split, masks) for dataset in inner
+        ])
+    return _evaluated(inner[0], split, masks)
+
+
+def _evaluated(dataset: ConfigDict, split: Optional[str], masks: str):
+    """One data set as :func:`evaluation_dataset` says."""
     dataset = ConfigDict(dataset, pipeline=[], with_masks=masks != 'none')
     dataset.pop('class_less', None)
     if 'data_prefix' in dataset:
@@ -61,6 +75,86 @@ def evaluation_dataset(cfg: Config,
     return _build(dataset)
 
 
+def name_splits(cfg: Config) -> None:
+    """Tell metrics of class maps which list of images they score.
+
+    Args:
+        cfg (Config): Changed in place.
+    """
+    for key in ('val', 'test'):
+        loader = cfg.get(f'{key}_dataloader')
+        evaluators = cfg.get(f'{key}_evaluator') or []
+        if isinstance(evaluators, dict):
+            evaluators = [evaluators]
+        if not loader:
+            continue
+        names = dict.fromkeys(
+            Path(d.get('ann_file') or '').stem
+            for d in inner_datasets(loader.dataset))
+        for evaluator in evaluators:
+            if evaluator.get('type') == 'mmwsss.CAMIoUMetric':
+                evaluator.setdefault('split', '+'.join(filter(None, names)))
+
+
+def check_true_masks(cfg: Config, *keys: str) -> None:
+    """Make sure that true masks show what images are tagged with.
+
+    Reads masks until every class was seen once; of sound data a few.
+
+    Args:
+        cfg (Config): The config.
+        *keys (str): 'val', 'test' or both.
+
+    Raises:
+        FileNotFoundError: If data are missing.
+        ValueError: If a tagged class never occurs in the masks.
+    """
+    for key in keys:
+        loader = cfg.get(f'{key}_dataloader')
+        if not loader or not cfg.get(f'{key}_evaluator'):
+            continue
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        for dataset in inner_datasets(loader.dataset):
+            if dataset.get('with_masks') not in (True, 'auto'):
+                continue
+            built = _build(ConfigDict(dataset, pipeline=[]))
+            if isinstance(built, ImageLevelDataset) and built.with_masks:
+                check_dataset_masks(built)
+
+
+def check_dataset_masks(dataset: ImageLevelDataset) -> None:
+    """:func:`check_true_masks` of one data set.
+
+    Args:
+        dataset (ImageLevelDataset): With masks.
+
+    Raises:
+        ValueError: If a tagged class never occurs in the masks.
+    """
+    infos = {
+        x['img_id']: x
+        for x in map(dataset.get_data_info, range(len(dataset)))
+    }
+    if not any(len(x['gt_label']) for x in infos.values()):
+        raise ValueError(
+            f'None of the {len(infos)} images of '
+            f'{dataset.ann_file or "the data"} has a tag, so their masks '
+            'measure no class. Take a list with images of the classes '
+            '(custom.py: --val, --seed), or leave the masks out '
+            '(with_masks=False and no evaluator).')
+    unseen = check_tags_shown(
+        {i: x['gt_label'] for i, x in infos.items()}, dataset.classes,
+        lambda img_id: read_true_mask(infos[img_id]),
+        dataset.data_prefix['seg_map_path'])
+    if unseen:
+        print_log(
+            f'{dataset.split or "The images"}: no mask shows '
+            f'{", ".join(unseen)}, though one or two images are tagged so; '
+            'this cannot be measured here.',
+            logger='current',
+            level=logging.WARNING)
+
+
 def drop_missing_masks(cfg: Config, *keys: str) -> None:
     """Leave scoring out where the images have no masks.
 
@@ -76,17 +170,21 @@ def drop_missing_masks(cfg: Config, *keys: str) -> None:
         FileNotFoundError: If data are missing, or some masks are.
     """
     for key in keys:
-        dataset = (cfg.get(f'{key}_dataloader') or {}).get('dataset') or {}
-        while 'dataset' in dataset:
-            dataset = dataset.dataset
-        if dataset.get('with_masks') != 'auto':
+        outer = (cfg.get(f'{key}_dataloader') or {}).get('dataset') or {}
+        auto = [d for d in inner_datasets(outer)
+                if d.get('with_masks') == 'auto']
+        if not auto:
             continue
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        built = _build(ConfigDict(dataset, pipeline=[]))
-        dataset.with_masks = built.with_masks
-        if built.with_masks:
+        built = [_build(ConfigDict(d, pipeline=[])) for d in auto]
+        masked = all(b.with_masks for b in built)
+        for dataset in auto:
+            dataset.with_masks = masked
+        if masked:
             continue
-        dataset.pipeline = _without_loaders(dataset.pipeline)
+        for dataset in auto:
+            dataset.pipeline = _without_loaders(dataset.pipeline)
+        built = next(b for b in built if not b.with_masks)
         cfg[f'{key}_evaluator'] = []
         checkpoint = cfg.get('default_hooks', {}).get('checkpoint')
         if checkpoint is not None and checkpoint.get('save_best'):

@@ -1,4 +1,5 @@
 """Images that a person names: files, folders, videos, arrays."""
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -7,8 +8,10 @@ from typing import Callable, List, Optional, Sequence, Union
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 
-from mmwsss.datasets.tags import IMAGE_SUFFIXES
+from mmwsss.datasets.tags import find_unread
+from mmwsss.utils.image_formats import IMAGE_SUFFIXES, unread_kinds
 
 #: What is taken for a video.
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg',
@@ -117,9 +120,17 @@ def find_images(inputs: Union[ImageLike, Sequence[ImageLike]],
                 p for p in path.rglob('*')
                 if p.suffix.lower() in IMAGE_SUFFIXES
                 and not p.name.startswith('.'))
+            unread = unread_kinds(find_unread(path).values())
             if not found:
                 raise ValueError(f'{path} holds no images (files ending in '
-                                 f'{", ".join(IMAGE_SUFFIXES)}).')
+                                 f'{", ".join(IMAGE_SUFFIXES)}).' +
+                                 (f' There are {unread}.' if unread else ''))
+            if unread:
+                print_log(
+                    f'{path}: pictures that are not read are left out: '
+                    f'{unread}.',
+                    logger='current',
+                    level=logging.WARNING)
             for file in found:
                 name = file.relative_to(path).with_suffix('').as_posix()
                 sources.append(Source(name, str(file)))

@@ -1,4 +1,5 @@
 """The folder that an inferencer writes to."""
+import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
@@ -15,6 +16,7 @@ from mmwsss.version import __version__
 from mmwsss.visualization import RunPage
 
 from .image_sources import Source
+from .shards import Shard
 
 #: Images of the page.
 NUM_SHOWN = 300
@@ -154,18 +156,22 @@ class Output:
         with atomic_write(self.paths(img_id)[-1]) as temp:
             temp.write_bytes(data.tobytes())
 
-    def show_done(self, source: Source) -> None:
+    def show_done(self,
+                  source: Source,
+                  window: Optional[Sequence[float]] = None) -> None:
         """Put an image on the page that an earlier call has done.
 
         Args:
             source (Source): The image; left out if it can no more be read.
+            window (Sequence[float], optional): Values that become black and
+                white in images of more than 8 bits.
         """
         if self.num_seen >= NUM_SHOWN:
             self.num_seen += 1
             return
         try:
             image = source.read() if source.read is not None else \
-                read_image(source.path, source.img_id)
+                read_image(source.path, source.img_id, window)
         except (OSError, ValueError):
             return
         class_ids = None
@@ -214,6 +220,56 @@ class Output:
             mask=mask,
             probs=probs,
             picture=picture)
+
+    def _note(self, shard: Shard) -> Path:
+        return self.folder / f'.skipped-{shard.index}-of-{shard.count}.json'
+
+    def forget_skipped(self, shard: Shard) -> None:
+        """A shard begins; a run of all images forgets what shards noted.
+
+        Args:
+            shard (Shard): Which images are done.
+        """
+        for note in ([self._note(shard)] if shard.count > 1 else
+                     list(self.folder.glob('.skipped-*.json'))):
+            note.unlink(missing_ok=True)
+
+    def note_skipped(self, shard: Shard, broken: Sequence[str]) -> List[str]:
+        """Note images without results; other shards must not wait for them.
+
+        Args:
+            shard (Shard): Which images were done.
+            broken (Sequence[str]): Those that cannot be read.
+
+        Returns:
+            list[str]: Those of all shards so far.
+        """
+        if shard.count == 1:
+            return list(broken)
+        with atomic_write(self._note(shard)) as temp:
+            temp.write_text(json.dumps(list(broken)))
+        notes = self.folder.glob(f'.skipped-*-of-{shard.count}.json')
+        found = {
+            img_id
+            for note in notes for img_id in json.loads(note.read_text())
+        }
+        # Some may have been mended since.
+        return sorted(i for i in found if not all(
+            path.is_file() for path in self.paths(i)))
+
+    def missing(self, ids: Sequence[str], skipped: Sequence[str]) -> int:
+        """Number of images whose files are not all there.
+
+        Args:
+            ids (Sequence[str]): All images.
+            skipped (Sequence[str]): Those that have none.
+
+        Returns:
+            int: The number.
+        """
+        skipped = set(skipped)
+        return sum(not all(path.is_file() for path in self.paths(i))
+                   for i in ids if i not in skipped)
 
     def remove_manifests(self) -> None:
         """The folder is incomplete from now on."""

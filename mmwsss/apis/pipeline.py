@@ -29,6 +29,8 @@ from mmwsss.utils.io import (atomic_write, find_file, make_folder,
                              remove_temporary)
 from mmwsss.version import __version__
 
+from .run_checks import file_classes
+
 
 STAGE_KEYS = {'command', 'score', 'outputs', 'metrics', 'rows'}
 LOG_LINES = 15
@@ -209,6 +211,10 @@ def _stage_key(stage: Stage, earlier: List[Stage]) -> str:
                 content = Config.fromfile(str(path))._cfg_dict.to_dict()
                 configs[token] = json.dumps(
                     content, sort_keys=True, default=str)
+                # Names in files of tags: with others nothing is done yet.
+                names = _file_names(content)
+                if names:
+                    configs[token] += json.dumps(names)
     facts = dict(
         commands=[_without(c, '--workers') for c in stage.commands],
         configs=configs,
@@ -216,6 +222,22 @@ def _stage_key(stage: Stage, earlier: List[Stage]) -> str:
                for s in earlier if s.name in stage.needs})
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _file_names(settings: Any) -> List[list]:
+    """Class names that data sets of a config take from files of tags."""
+    if isinstance(settings, (list, tuple)):
+        return [x for inner in settings for x in _file_names(inner)]
+    if not isinstance(settings, dict):
+        return []
+    if settings.get('type') == 'mmwsss.ImageLevelDataset' and not (
+            settings.get('metainfo') or {}).get('classes'):
+        try:
+            names = file_classes(settings)
+        except (OSError, ValueError):
+            names = None  # The stage itself will say what is wrong.
+        return [list(names)] if names else []
+    return [x for inner in settings.values() for x in _file_names(inner)]
 
 
 def _without(command: str, option: str) -> List[str]:

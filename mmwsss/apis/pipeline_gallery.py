@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from mmengine.config import Config
 
-from mmwsss.datasets.transforms.loading import read_image, read_mask
+from mmwsss.datasets.transforms.loading import (read_image, read_mask,
+                                                read_true_mask)
 from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.models.segmentors import CAMSegmentor
 from mmwsss.structures.cam_file import cam_path, read_cam
@@ -99,9 +100,10 @@ def _columns(title: str, section: dict,
 def _add_image(page: RunPage, info: dict, columns: List[Tuple[str, Path]],
                group: str) -> None:
     img_id = info['img_id']
+    image = read_image(info['img_path'], img_id, info.get('window'))
     gt = None
     if info.get('seg_map_path'):
-        gt = read_mask(info['seg_map_path'], img_id)
+        gt = read_true_mask(info)
     stages: Dict[str, Stage] = {}
     for caption, folder in columns:
         file = cam_path(folder, img_id)
@@ -111,5 +113,4 @@ def _add_image(page: RunPage, info: dict, columns: List[Tuple[str, Path]],
             stages[caption] = (content.class_ids, content.cam)
         elif mask.is_file():
             stages[caption] = read_mask(mask, img_id)
-    page.add(
-        img_id, read_image(info['img_path'], img_id), stages, gt, group=group)
+    page.add(img_id, image, stages, gt, group=group)

@@ -24,7 +24,6 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import cv2
 import torch
-from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
@@ -35,10 +34,13 @@ from mmwsss.datasets.transforms.load_cams import LoadCAMs
 from mmwsss.datasets.transforms.writers import SaveMask, Writer
 from mmwsss.registry import DATASETS, TRANSFORMS
 from mmwsss.structures.cam_file import MANIFEST, cam_path, read_manifest
-from mmwsss.utils.io import atomic_write, make_folder, remove_temporary
+from mmwsss.structures.class_names import check_stage_classes
+from mmwsss.utils.io import atomic_write, remove_temporary
 from mmwsss.version import __version__
 
 from .run import load_config
+from .shards import (Shard, exclusive, parse_shard,
+                     remove_temporary_of)
 
 SETTINGS = 'settings.json'
 #: Images that a worker gets at once.
@@ -222,18 +224,6 @@ def run_pool(infos: Sequence[dict],
 
 # -------------------------------------------------------------------- folder
 @contextlib.contextmanager
-def _exclusive(out: Path) -> Iterator[None]:
-    """Keep a second run out of the folder."""
-    make_folder(out)
-    try:
-        with FileLock(str(out / '.refine.lock'), timeout=0):
-            yield
-    except Timeout as error:
-        raise ValueError(f'Another run is writing to {out}. Wait for it, or '
-                         'choose another --out.') from error
-
-
-@contextlib.contextmanager
 def _sigterm_raises() -> Iterator[None]:
     """Let SIGTERM end the program in good order, like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
@@ -277,10 +267,30 @@ def _differences(old: Any, new: Any, where: str = '') -> List[str]:
     return [line for a, b, at in pairs for line in _differences(a, b, at)]
 
 
-def _check_settings(out: Path, settings: dict, paths: Dict[str, List[Path]],
-                    overwrite: bool) -> None:
-    """Note the settings in a new folder, refuse one with other settings."""
+def _check_settings(out: Path,
+                    settings: dict,
+                    paths: Dict[str, List[Path]],
+                    overwrite: bool,
+                    shard: Shard = Shard()) -> None:
+    """Note the settings in a new folder, refuse one with other settings.
+
+    Args:
+        out (Path): The folder.
+        settings (dict): What its files are made with.
+        paths (dict[str, list[Path]]): Files of all images.
+        overwrite (bool): Whether files are made anew. A shard leaves those
+            of the others that have the settings of now.
+        shard (Shard): Which images are done. Defaults to all.
+
+    Raises:
+        ValueError: If there are files of other settings.
+    """
     note = out / SETTINGS
+    if overwrite and shard.count > 1 and note.is_file():
+        with contextlib.suppress(ValueError):
+            if not _differences(json.loads(note.read_text()), settings):
+                # Begun anew by another shard, or as it was: only one's own.
+                paths = {i: paths[i] for i in shard.of(paths)}
     exist = [p for ps in paths.values() for p in ps if p.exists()]
     again = 'Choose another --out, or replace the files with --overwrite.'
     if overwrite:
@@ -443,21 +453,25 @@ def refine(args: argparse.Namespace) -> dict:
         args (Namespace): Of ``tools/refine_cams.py``.
 
     Returns:
-        dict: ``out`` (folder), ``num_images``, ``num_written`` and
+        dict: ``out`` (folder), ``num_images`` (of this shard),
+        ``num_missing`` (of other shards, not done yet), ``num_written`` and
         ``seconds``.
 
     Raises:
         FileNotFoundError: If the config, images, tags or class maps are
             missing.
         ValueError: If the config does not say what to do, or the folder
-            holds files made with other settings.
+            holds files made with other settings, or the class maps were made
+            for other classes.
         RefineError: If an image fails.
     """
     cfg = load_config(args)
     out = Path(args.out or cfg.work_dir)
     if args.workers is not None and args.workers < 1:
         raise ValueError(f'--workers must be at least 1, is {args.workers}.')
-    workers = args.workers or num_cores()
+    # torchrun starts several such programs on one machine.
+    beside = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    workers = args.workers or max(num_cores() // beside, 1)
     scope = cfg.get('default_scope', 'mmseg')
     init_default_scope(scope)
     settings = _plain(
@@ -468,37 +482,60 @@ def refine(args: argparse.Namespace) -> dict:
     dataset = DATASETS.build(cfg.refine_dataset)
     writers = _writers(cfg, dataset.pipeline.transforms, out)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    check_stage_classes(folder, dataset.metainfo['classes'])
     settings.update(
         classes=list(dataset.metainfo['classes']), cams=_source(folder))
     pipeline = _plain_pipeline(cfg, dataset)
+    shard = parse_shard(getattr(args, 'shard', None))
+    ours = shard.of(infos)
+    ids = [info['img_id'] for info in infos]
+    paths = {i: [p for w in writers for p in w.paths(i)] for i in ids}
+    folders = {out, *(f for w in writers for f in w.folders())}
 
-    with _sigterm_raises(), _exclusive(out):
-        ids = [info['img_id'] for info in infos]
-        paths = {i: [p for w in writers for p in w.paths(i)] for i in ids}
-        folders = {out, *(f for w in writers for f in w.folders())}
-        _remove_temporary(sorted(folders))
-        _check_settings(out, settings, paths, args.overwrite)
+    def clean() -> None:
+        if shard.count == 1:
+            _remove_temporary(sorted(folders))
+        else:
+            remove_temporary_of(
+                p for info in ours for p in paths[info['img_id']])
+
+    def prepare() -> List[dict]:
+        clean()
+        _check_settings(out, settings, paths, args.overwrite, shard)
         todo = [
-            info for info in infos
+            info for info in ours
             if not all(p.exists() for p in paths[info['img_id']])
         ]
         _check_cams(folder, todo)
-        start = time.perf_counter()
-        print_log(
-            f'{len(todo)} of {len(infos)} images to do with {workers} '
-            f'worker(s), from {folder} to {out}.',
-            logger='current')
         if todo:
             for f in folders:
                 (f / MANIFEST).unlink(missing_ok=True)
+        return todo
+
+    with _sigterm_raises(), exclusive(out, shard, prepare) as todo:
+        start = time.perf_counter()
+        print_log(
+            f'{len(todo)} of {len(ours)} images to do with {workers} '
+            f'worker(s), from {folder} to {out}.' +
+            (f' This is shard {shard} ({shard.source}) of {len(infos)} images.'
+             if shard.count > 1 else ''),
+            logger='current')
         try:
             with Progress(len(todo)) as progress:
                 run_pool(todo, pipeline, workers, scope,
                          cfg.get('custom_imports', {}).get('imports', ()),
                          progress.step)
         finally:
-            _remove_temporary(sorted(folders))
-        for writer in writers:
+            clean()
+        missing = [
+            i for i in ids if not all(p.exists() for p in paths[i])
+        ] if shard.count > 1 else []
+        if missing:
+            print_log(
+                f'Shard {shard} is done; {len(missing)} images of the others '
+                'are not yet.',
+                logger='current')
+        for writer in writers if not missing else ():
             writer.finish(
                 mmwsss_version=__version__,
                 config=cfg.filename,
@@ -508,7 +545,8 @@ def refine(args: argparse.Namespace) -> dict:
                 **settings)
     return dict(
         out=str(out),
-        num_images=len(infos),
+        num_images=len(ours),
+        num_missing=len(missing),
         num_written=len(todo),
         seconds=time.perf_counter() - start)
 

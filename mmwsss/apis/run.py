@@ -16,6 +16,7 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS, init_default_scope
@@ -24,10 +25,14 @@ from mmengine.runner import Runner
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import (add_trust_argument, compare_state,
                                      load_checkpoint_file, use_safe_loading)
+from mmwsss.utils.dataset_configs import inner_datasets
 from mmwsss.utils.io import atomic_write
 from mmwsss.utils.weight_sources import command_for
 
-from .evaluation_data import MASK_LOADERS, drop_missing_masks
+from .evaluation_data import (MASK_LOADERS, check_true_masks,
+                              drop_missing_masks, name_splits)
+from .run_checks import (check_classes, classes_of, report_changes,
+                         settle_loaders)
 
 # Keys that mmengine reads from a config beside its runner's arguments.
 RUN_KEYS = ('compile', 'efficient_conv_bn_eval', 'find_unused_parameters',
@@ -225,15 +230,23 @@ def train(args: argparse.Namespace) -> Any:
         cfg.get('load_from'), args.trust_checkpoint)
     check_pretrained(cfg)
     drop_missing_masks(cfg, 'val')
+    check_true_masks(cfg, 'val')
+    settle_loaders(cfg)
+    name_splits(cfg)
 
     runner = build_runner(cfg)
     if checkpoint is not None:
+        purpose = 'resume' if cfg.resume else 'start from'
         check_fit(
             runner.model,
             checkpoint,
             cfg.load_from,
             args.config,
-            purpose='resume' if cfg.resume else 'start from')
+            purpose=purpose)
+        check_classes(runner.model, checkpoint, cfg.load_from,
+                      classes_of(runner.train_dataloader.dataset), purpose)
+        if cfg.resume:
+            report_changes(cfg, checkpoint, cfg.load_from)
     model = runner.train()
     end_processes()
     return model
@@ -308,6 +321,9 @@ def test(args: argparse.Namespace) -> dict:
         cfg.train_dataloader = None
     check_pretrained(cfg, frozen_only=True)
     drop_missing_masks(cfg, 'test')
+    check_true_masks(cfg, 'test')
+    settle_loaders(cfg)
+    name_splits(cfg)
     if args.out is not None:
         set_output(cfg, args.out)
 
@@ -319,6 +335,8 @@ def test(args: argparse.Namespace) -> dict:
             args.checkpoint,
             args.config,
             purpose='test')
+        check_classes(runner.model, checkpoint, args.checkpoint,
+                      classes_of(runner.test_dataloader.dataset), 'test')
     metrics = runner.test()
     if metrics and is_main_process():
         write_metrics(cfg, args, metrics)
@@ -378,19 +396,20 @@ def use_train_images(cfg: Config) -> None:
     if cfg.get('train_dataloader') is None:
         raise ValueError('--train-images needs a train_dataloader in the '
                          'config.')
-    dataset = cfg.train_dataloader.dataset
-    while 'dataset' in dataset:  # RepeatDataset, PseudoMaskDataset, ..
-        dataset = dataset.dataset
-    test_dataset = cfg.test_dataloader.dataset
+    test_dataset = inner_datasets(cfg.test_dataloader.dataset)[0]
     pipeline = [
         step for step in test_dataset.pipeline
         if step.type.split('.')[-1] not in MASK_LOADERS
     ]
-    dataset = ConfigDict(dataset, pipeline=pipeline, test_mode=True)
-    dataset.pop('with_masks', None)
-    # Later stages want every image, also those that training left out.
-    dataset.pop('class_less', None)
-    cfg.test_dataloader.dataset = dataset
+    datasets = []
+    for dataset in inner_datasets(cfg.train_dataloader.dataset):
+        dataset = ConfigDict(dataset, pipeline=pipeline, test_mode=True)
+        dataset.pop('with_masks', None)
+        # Later stages want every image, also those that training left out.
+        dataset.pop('class_less', None)
+        datasets.append(dataset)
+    cfg.test_dataloader.dataset = datasets[0] if len(datasets) == 1 else \
+        ConfigDict(type='ConcatDataset', datasets=datasets)
     cfg.test_evaluator = []
 
 
@@ -414,6 +433,9 @@ def build_runner(cfg: Config) -> Runner:
             'models. Take model.backbone.with_cp=True instead, which '
             'mmwsss.AttentionViT and mmwsss.HybridViT have, as well as '
             "mmseg's ResNet.")
+    # Metrics without a prefix, such as mmseg's, mean to have none.
+    if BaseMetric.default_prefix is None:
+        BaseMetric.default_prefix = ''
     if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
         use_cpu_processes(cfg)
     if 'runner_type' in cfg:

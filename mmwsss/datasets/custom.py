@@ -1,24 +1,40 @@
 """Images of your own: any tags, checked, as one data folder."""
+import contextlib
+import hashlib
 import random
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
                     Set, Tuple, Union)
 
+import numpy as np
 from mmengine.utils import track_iter_progress
+from PIL import Image, UnidentifiedImageError
 
+from mmwsss.structures.mask_file import write_mask
+from mmwsss.utils.image_formats import unread_kinds
 from mmwsss.utils.io import atomic_write, open_picture
 
-from .image_labels import (Labels, labels_from_mask, select_labels,
-                           tags_to_indices, write_image_labels)
+from .image_labels import (Labels, select_labels, tags_to_indices,
+                           write_image_labels)
 from .image_level import _some
-from .tags import find_images, missing_images, nfc, read_tags
-from .transforms.loading import read_image, read_mask
+from .mask_values import (IGNORE, check_tags_shown, parse_mask_values,
+                          translate_mask)
+from .tags import (TagFile, find_images, find_unread, is_image,
+                   missing_images, nfc, read_tags)
+from .transforms.loading import decode_image, read_any_mask, to_8bit
 
 PathLike = Union[str, Path]
 #: EXIF's orientation, 1 is upright.
 _ORIENTATION = 274
+#: Where masks go that had to be translated.
+MASK_FOLDER = 'SegmentationClass'
+#: Tags, letters and digits of them, that usually say "nothing is there".
+NO_CLASS = ('good', 'ok', 'okay', 'normal', 'nofinding', 'nofindings', 'none',
+            'nothing', 'healthy', 'negative', 'clean', 'nodefect',
+            'defectfree', 'noobject', 'empty', 'na', 'background')
 
 
 @dataclass
@@ -33,6 +49,13 @@ class CustomData:
         labels (Labels): Image id -> classes, and those that are unknown.
         lists (dict[str, list[str]]): ``train`` and ``val`` -> image ids.
         notes (list[str]): What a person should know.
+        translated (dict[str, Path | None]): Masks to be written in our
+            values, image id -> file, None for images of background alone.
+            Empty if ``masks`` can be read as it is.
+        files (dict[str, str]): Image id -> path below ``images``.
+        mask_values (dict[int, int], optional): What their values stand for.
+        window (tuple[float, float], optional): Values that become black and
+            white in images of more than 8 bits.
     """
     images: Path
     masks: Optional[Path]
@@ -41,6 +64,10 @@ class CustomData:
     labels: Labels
     lists: Dict[str, List[str]] = field(default_factory=dict)
     notes: List[str] = field(default_factory=list)
+    translated: Dict[str, Optional[Path]] = field(default_factory=dict)
+    files: Dict[str, str] = field(default_factory=dict)
+    mask_values: Optional[Dict[int, int]] = None
+    window: Optional[Tuple[float, float]] = None
 
     def count(self, name: str) -> List[int]:
         """Images of each class in a list."""
@@ -56,7 +83,11 @@ def read_custom(tags: PathLike,
                 val: float = 0.1,
                 seed: int = 0,
                 check_images: bool = True,
-                columns: Optional[Mapping[str, Any]] = None) -> CustomData:
+                columns: Optional[Mapping[str, Any]] = None,
+                no_class: Sequence[str] = (),
+                mask_values: Optional[Sequence[str]] = None,
+                mask_suffix: Optional[str] = None,
+                window: Optional[Sequence[float]] = None) -> CustomData:
     """Read and check images with tags of any format; writes nothing.
 
     Args:
@@ -66,7 +97,8 @@ def read_custom(tags: PathLike,
             folders, ``JPEGImages`` beside a folder of XML files.
         masks (str | Path, optional): Folder of masks, ``{id}.png``, of all
             or some of the images. If of some, these are the validation
-            images; training never sees one.
+            images, unless all but images without tags have one: these then
+            are background. Training never sees a mask.
         format (str, optional): Of the tags. None looks at them.
         classes (Sequence[str], optional): Which classes, in which order.
             Other tags are left out. Defaults to all.
@@ -76,6 +108,14 @@ def read_custom(tags: PathLike,
         check_images (bool): Whether to read every image. Defaults to True.
         columns (Mapping, optional): Names of columns or keys of the tags, see
             ``read_tags``.
+        no_class (Sequence[str]): Tags that say that nothing is there, such
+            as 'good'; they count as none. Defaults to ().
+        mask_values (Sequence[str], optional): What values of the masks stand
+            for, see :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
+        mask_suffix (str, optional): What masks are called after the id of
+            their image, e.g. '_mask.png'. None looks.
+        window (Sequence[float], optional): Which values become black and
+            white in images of more than 8 bits.
 
     Returns:
         CustomData: What is there.
@@ -90,6 +130,10 @@ def read_custom(tags: PathLike,
     tags = Path(tags)
     root = Path(images) if images is not None else _image_folder(tags)
     file = read_tags(tags, format, root, columns, keep=classes or ())
+    notes: List[str] = list(file.notes)
+    _drop_no_class(file, no_class)
+    if classes is None:
+        _note_background_names(file, notes)
     names = _choose_classes(file.classes, classes, tags)
     labels = select_labels(file, names,
                            'error' if classes is None else 'drop')
@@ -98,34 +142,43 @@ def read_custom(tags: PathLike,
                          f'{" of these classes" if classes else ""}, so '
                          'there is nothing to learn.')
     found = find_images(root, labels)
+    _leave_out_unread(labels, found, root, tags, notes)
     missing = [i for i in labels if i not in found]
     if missing:
         raise FileNotFoundError(
             missing_images(missing, root, found, tags, file.lines) +
-            ' Is this the image folder? Set it with --images.')
+            ' Is this the image folder? If not, set it with --images.')
     _check_ids(labels)
 
-    data = CustomData(root.resolve(), None, file.format, names, labels)
-    data.notes += file.notes
+    untagged = [i for i in found if i not in labels]
+    labels = _unite_doubles(labels, {i: root / found[i] for i in labels},
+                            names, notes)
+    data = CustomData(root.resolve(), None, file.format, names, labels,
+                      notes=notes, window=None if window is None else
+                      tuple(window), files={i: found[i] for i in labels})
     if labels.unknown:
         data.notes.append(
             f'{len(labels.unknown)} image(s) have classes that nobody knows '
             f'about (-1): {_some(list(labels.unknown))}. The classification '
             'losses leave these out; masks made from these images show only '
             'classes that are known to be there.')
-    untagged = [i for i in found if i not in labels]
     if untagged:
         data.notes.append(
             f'{len(untagged)} image(s) in {root} have no tags in {tags} and '
             f'are left out: {_some(untagged)}.')
     if check_images:
-        _check_images({i: root / found[i] for i in labels}, data.notes)
+        _check_images({i: root / found[i] for i in labels}, data.notes,
+                      data.window)
     masked = None
     if masks is not None:
         data.masks = Path(masks).resolve()
-        masked = _check_masks(
-            Path(masks), {i: root / found[i] for i in labels}, labels,
-            len(names), data.notes)
+        try:
+            masked = _check_masks(data, {i: root / found[i] for i in labels},
+                                  mask_values, mask_suffix)
+        except ValueError as error:
+            # What was noted before may be the reason.
+            raise ValueError('\nnote: '.join([str(error), *data.notes])
+                             ) from error
     chosen = _choose_val(labels, masked, val, seed)
     data.lists = dict(
         train=[i for i in labels if i not in chosen],
@@ -139,11 +192,23 @@ def read_custom(tags: PathLike,
 def write_custom(data: CustomData, out: PathLike) -> None:
     """Write ``image_labels.json``, ``train.txt`` and ``val.txt``.
 
+    Masks in other values than ours, of other names or kinds of files, are
+    written in ours to ``SegmentationClass``.
+
     Args:
         data (CustomData): Of :func:`read_custom`.
         out (str | Path): Folder to write to. Images stay where they are.
     """
     out = Path(out)
+    for img_id, path in data.translated.items():
+        if path is None:
+            with open_picture(data.images / data.files[img_id]) as picture:
+                mask = np.zeros(picture.size[::-1], np.uint8)
+        else:
+            mask = read_any_mask(path, img_id)
+            if data.mask_values is not None:
+                mask = translate_mask(mask, data.mask_values, img_id)
+        write_mask(out / MASK_FOLDER, img_id, mask)
     write_image_labels(out / 'image_labels.json', data.classes, data.labels)
     for name, ids in data.lists.items():
         with atomic_write(out / f'{name}.txt') as temp:
@@ -183,15 +248,120 @@ def _check_ids(labels: Iterable[str]) -> None:
                              'Rename the file.')
 
 
-def _check_images(paths: Mapping[str, Path], notes: List[str]) -> None:
+def _says_nothing(name: str) -> bool:
+    """Whether a tag usually means that nothing is there."""
+    return ''.join(filter(str.isalnum, name.lower())) in NO_CLASS
+
+
+def _drop_no_class(file: TagFile, names: Sequence[str]) -> None:
+    """Take tags away that say that nothing is there."""
+    # Usual names may be gone already: readers of tags know some.
+    names = [nfc(name) for name in names
+             if nfc(name) in file.classes or not _says_nothing(name)]
+    tags_to_indices(names, file.classes, 'any (--no-class)', file.path)
+    if names:
+        file.classes = tuple(c for c in file.classes if c not in names)
+        file.tags = {
+            i: tuple(t for t in tags if t not in names)
+            for i, tags in file.tags.items()
+        }
+        unknown = {
+            i: tuple(t for t in tags if t not in names)
+            for i, tags in file.unknown.items()
+        }
+        file.unknown = {i: tags for i, tags in unknown.items() if tags}
+
+
+def _note_background_names(file: TagFile, notes: List[str]) -> None:
+    """Say which classes perhaps are none."""
+    for name in file.classes:
+        if _says_nothing(name):
+            count = sum(name in tags for tags in file.tags.values())
+            notes.append(
+                f'{name!r} ({count} image(s)) is a class here like any '
+                'other. If it says that none of the others is there, count '
+                f'these images as background: --no-class {shlex.quote(name)}')
+
+
+def _leave_out_unread(labels: Labels, found: Mapping[str, str], root: Path,
+                      tags: Path, notes: List[str]) -> None:
+    """Take images out whose kind of file nobody here reads."""
+    unread = {i: p for i, p in find_unread(root).items() if i not in found}
+    tagged = {i: p for i, p in unread.items() if i in labels}
+    if tagged and len(tagged) == len(labels):
+        raise ValueError(
+            f'No image of {tags} is of a kind that is read here: '
+            f'{unread_kinds(tagged.values())}.')
+    for img_id in tagged:
+        del labels[img_id]
+        labels.unknown.pop(img_id, None)
+    if unread:
+        notes.append(
+            f'{len(unread)} picture(s) in {root} are of kinds that are not '
+            f'read here and are left out: {unread_kinds(unread.values())}.' +
+            (f' {len(tagged)} of them have tags in {tags}.'
+             if tagged else ''))
+
+
+def _unite_doubles(labels: Labels, paths: Mapping[str, Path],
+                   names: Sequence[str], notes: List[str]) -> Labels:
+    """Take files of equal content once, with the tags of all of them."""
+    sizes: Dict[int, List[str]] = {}
+    for img_id, path in paths.items():
+        with contextlib.suppress(OSError):  # Whoever reads it will tell.
+            sizes.setdefault(path.stat().st_size, []).append(img_id)
+    groups: Dict[str, List[str]] = {}
+    for ids in sizes.values():
+        for img_id in ids if len(ids) > 1 else ():
+            with contextlib.suppress(OSError):
+                digest = hashlib.sha256(paths[img_id].read_bytes())
+                groups.setdefault(digest.hexdigest(), []).append(img_id)
+    doubles = [ids for ids in groups.values() if len(ids) > 1]
+    if not doubles:
+        return labels
+    united, examples = Labels(labels, labels.unknown), []
+    for ids in doubles:
+        tags = sorted({c for i in ids for c in labels[i]})
+        unknown = {c for i in ids for c in labels.unknown.get(i, ())}
+        for img_id in ids:
+            united.unknown.pop(img_id, None)
+        for img_id in ids[1:]:
+            del united[img_id]
+        united[ids[0]] = tuple(tags)
+        if unknown - set(tags):
+            united.unknown[ids[0]] = tuple(sorted(unknown - set(tags)))
+        examples.append(
+            f'{" = ".join(ids[:3])}{" = .." if len(ids) > 3 else ""} '
+            f'({", ".join(names[c] for c in tags) or "no tag"})')
+    notes.append(
+        f'{len(doubles)} picture(s) are there more than once, byte for byte; '
+        'each is taken once, under its first name, with the tags of all: '
+        f'{_some(examples)}.')
+    return united
+
+
+def _check_images(paths: Mapping[str, Path], notes: List[str],
+                  window: Optional[Sequence[float]] = None) -> None:
     """Read all images, and name all that cannot be."""
-    broken, rotated = [], []
+    broken, rotated, pages, clear, fourth = [], [], [], [], []
+    deep: Dict[str, int] = {}
     for img_id, path in track_iter_progress(list(paths.items())):
         try:
-            read_image(path, img_id)
-            with open_picture(path) as picture:
+            image = decode_image(path, img_id)
+            if window is not None or image.dtype != np.uint16:
+                to_8bit(image, path, img_id, window)
+            if image.dtype != np.uint8:
+                deep[img_id] = int(np.nan_to_num(image).max(initial=0))
+            with contextlib.suppress(UnidentifiedImageError), \
+                    open_picture(path) as picture:
                 if picture.getexif().get(_ORIENTATION, 1) != 1:
                     rotated.append(img_id)
+                if getattr(picture, 'n_frames', 1) > 1:
+                    pages.append(img_id)
+                if picture.mode == 'RGBX':
+                    fourth.append(img_id)
+                elif _is_transparent(picture):
+                    clear.append(img_id)
         except (OSError, ValueError) as error:
             broken.append(str(error))
     print()
@@ -199,6 +369,32 @@ def _check_images(paths: Mapping[str, Path], notes: List[str]) -> None:
         raise ValueError(f'{len(broken)} of {len(paths)} images cannot be '
                          'read:\n' + '\n'.join(broken[:20]) +
                          ('\n..' if len(broken) > 20 else ''))
+    if deep and window is None:
+        high = max(deep.values())
+        bits = max(high.bit_length(), 1)
+        notes.append(
+            f'{len(deep)} image(s) hold 16-bit values: {_some(list(deep))}. '
+            f'The highest is {high}' +
+            (f' ({bits} bits), but 65535 would be white, so they are dark or '
+             f'black as they are. Say what is white: --window 0 '
+             f'{2 ** bits - 1}.' if bits < 16 else
+             '; of each the upper byte is taken. For another range of '
+             'values: --window LOW HIGH.'))
+    if pages:
+        notes.append(
+            f'{len(pages)} file(s) hold several pages or frames, of which '
+            f'the first is taken: {_some(pages)}. Save the others as images '
+            'of their own if they matter.')
+    if fourth:
+        notes.append(
+            f'{len(fourth)} image(s) have a fourth band, such as infrared, '
+            f'which is not read: {_some(fourth)}.')
+    if clear:
+        notes.append(
+            f'{len(clear)} image(s) have transparent parts, and what colours '
+            f'are stored there is learnt from: {_some(clear)}. To see what a '
+            'viewer shows, save them on a background, e.g. with '
+            'ImageMagick\'s `mogrify -background white -flatten`.')
     if rotated:
         notes.append(
             f'{len(rotated)} image(s) are stored lying on their side or '
@@ -207,34 +403,127 @@ def _check_images(paths: Mapping[str, Path], notes: List[str]) -> None:
             'or ImageMagick\'s `mogrify -auto-orient`.')
 
 
-def _check_masks(folder: Path, paths: Mapping[str, Path], labels: Labels,
-                 num_classes: int, notes: List[str]) -> Set[str]:
-    """The images that have a mask, which fits."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f'There is no folder of masks {folder}.')
-    masked, more = set(), []
-    for img_id, image in paths.items():
-        path = folder / f'{img_id}.png'
-        if not path.is_file():
+def _is_transparent(picture: Image.Image) -> bool:
+    """Whether parts of a picture are not to be seen."""
+    if picture.mode in ('RGBA', 'LA', 'PA'):
+        return picture.getchannel('A').getextrema()[0] < 255
+    return 'transparency' in picture.info
+
+
+def _check_masks(data: CustomData, paths: Mapping[str, Path],
+                 mask_values: Optional[Sequence[str]],
+                 suffix: Optional[str]) -> Set[str]:
+    """The images that have a mask, which fits; notes what to translate."""
+    folder, labels = data.masks, data.labels
+    files = _find_masks(folder, list(paths), suffix, data.notes)
+    bare = [i for i in paths if i not in files]
+    if bare and not any(labels[i] for i in bare) and \
+            all(i in files for i in paths if labels[i]):
+        # As programs for defects write them.
+        data.notes.append(
+            f'{len(bare)} image(s) without any tag have no mask; theirs are '
+            f'taken to be background: {_some(bare)}.')
+        files.update(dict.fromkeys(bare))
+    if mask_values is not None:
+        data.mask_values = parse_mask_values(mask_values, data.classes)
+    values: Dict[str, List[int]] = {}
+    shown: Dict[str, Set[int]] = {}
+    plain = mask_values is None
+    for img_id, path in files.items():
+        if path is None:
+            plain = False
             continue
-        mask = read_mask(path, img_id)
-        with open_picture(image) as picture:
+        mask = read_any_mask(path, img_id)
+        with open_picture(paths[img_id]) as picture:
             size = picture.size[::-1]
         if mask.shape != size:
             raise ValueError(f'Image {img_id!r} is {size} (height, width) '
                              f'but its mask {path} is {mask.shape}.')
-        shown = labels_from_mask(mask, num_classes, img_id=img_id)
-        if set(shown) - set(labels[img_id]):
-            more.append(img_id)
-        masked.add(img_id)
-    if not masked:
+        if data.mask_values is not None:
+            mask = translate_mask(mask, data.mask_values, img_id)
+        values[img_id] = np.flatnonzero(np.bincount(mask.ravel())).tolist()
+        shown[img_id] = {v - 1 for v in values[img_id]} - {-1, 254}
+        plain = plain and path == folder / f'{img_id}.png' and \
+            _is_plain_mask(path)
+    _check_mask_values(data, values, shown)
+    more = [i for i in shown if shown[i] - set(labels[i])]
+    if more:
+        data.notes.append(
+            f'The masks of {len(more)} image(s) show classes that '
+            f'their tags lack: {_some(more)}.')
+    if not plain:
+        data.translated = files
+    return set(files)
+
+
+def _is_plain_mask(path: Path) -> bool:
+    """Whether every reader of masks takes a file as it is."""
+    with open_picture(path) as picture:
+        return picture.mode in ('P', 'L')
+
+
+def _check_mask_values(data: CustomData, values: Mapping[str, List[int]],
+                       shown: Mapping[str, Set[int]]) -> None:
+    """Raise ValueError for masks whose values mean something else."""
+    counts = Counter(v for found in values.values() for v in found)
+    bad = [v for v in counts if len(data.classes) < v < IGNORE]
+    if bad:
+        first = next(i for i in values if set(bad) & set(values[i]))
+        found = ', '.join(f'{v} in {n}'
+                          for v, n in sorted(counts.items())[:12])
+        raise ValueError(
+            f'The masks in {data.masks} hold values that stand for no class, '
+            f'e.g. {sorted(bad)[:5]} in that of image {first}; legal are 0 '
+            f'(background), 1..{len(data.classes)} (classes) and {IGNORE} '
+            f'(ignore). All values, and in how many masks: {found}. Say what '
+            'they stand for, e.g. --mask-values '
+            f"'{max(bad)}={data.classes[-1]}'; names are background, ignore, "
+            f'{", ".join(data.classes)}.')
+    unseen = check_tags_shown(
+        {i: data.labels[i] for i in shown}, data.classes,
+        lambda img_id: np.array(values[img_id], np.uint8), data.masks)
+    if unseen:
+        data.notes.append(
+            f'No mask shows {", ".join(unseen)}, though one or two images '
+            'are tagged so; this cannot be measured.')
+
+
+def _find_masks(folder: Path, ids: Sequence[str], suffix: Optional[str],
+                notes: List[str]) -> Dict[str, Optional[Path]]:
+    """Mask files of images, by name."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f'There is no folder of masks {folder}.')
+    there = {
+        nfc(p.relative_to(folder).as_posix()): p
+        for p in sorted(folder.rglob('*'))
+        if p.is_file() and is_image(p.name)
+    }
+    endings = [suffix] if suffix is not None else ['.png']
+    if suffix is None and not any(f'{i}.png' in there for i in ids):
+        # Perhaps they are called 005_mask.png.
+        known, found = set(ids), Counter()
+        for name in there:
+            for end in range(len(name) - 1, 0, -1):
+                if name[:end] in known and not name[end].isalnum():
+                    found[name[end:]] += 1
+                    break
+        endings = [e for e, _ in found.most_common()]
+        if len(endings) == 1:
+            notes.append(f'Masks are called like their images with '
+                         f'{endings[0]!r} behind the name.')
+    files: Dict[str, Optional[Path]] = {}
+    if len(endings) == 1:
+        files = {i: there[f'{i}{endings[0]}'] for i in ids
+                 if f'{i}{endings[0]}' in there}
+    if not files:
+        examples = _some(list(there), 3) or 'nothing'
         raise FileNotFoundError(
             f'No image has a mask in {folder}. Masks are named like images, '
-            f'e.g. {next(iter(paths))}.png.')
-    if more:
-        notes.append(f'The masks of {len(more)} image(s) show classes that '
-                     f'their tags lack: {_some(more)}.')
-    return masked
+            f'e.g. {next(iter(ids))}.png; that folder holds {examples}. ' +
+            (f'Several endings would fit ({_some(endings)}): choose one with '
+             '--mask-suffix.' if len(endings) > 1 else
+             'If they only end otherwise, say how: --mask-suffix _mask.png.'))
+    return files
 
 
 def _choose_val(labels: Labels, masked: Optional[Set[str]], share: float,
@@ -253,6 +542,13 @@ def _choose_val(labels: Labels, masked: Optional[Set[str]], share: float,
         if all(left[c] > 1 for c in labels[img_id]):
             left.subtract(labels[img_id])
             chosen.add(img_id)
+    if chosen and not any(labels[i] for i in chosen):
+        # Background alone measures nothing.
+        other = next((i for i in ids if labels[i]
+                      and all(left[c] > 1 for c in labels[i])), None)
+        if other is not None:
+            chosen.remove(max(chosen))
+            chosen.add(other)
     return chosen
 
 

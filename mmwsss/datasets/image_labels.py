@@ -213,7 +213,9 @@ def labels_from_mask(mask: np.ndarray,
         raise ValueError(
             f'The mask of image {img_id} holds {bad[:5]}; legal are 0 '
             f'(background), 1..{num_classes} (classes) and {ignore_index} '
-            '(ignore). Check the mask and the classes in metainfo.')
+            '(ignore). Check the mask and the classes in metainfo. If other '
+            'values stand for the classes, say which: --mask-values '
+            "VALUE=CLASS ..., mask_values=['VALUE=CLASS', ...] of a dataset.")
     return tuple(v - 1 for v in values)
 
 

@@ -16,9 +16,10 @@ from mmwsss.utils.io import read_lines
 
 from .image_labels import (Labels, labels_from_mask, labels_from_voc_xml,
                            read_image_labels, select_labels)
+from .mask_values import parse_mask_values
 from .tags import (TagFile, find_format, find_images, image_id,
                    missing_images, nfc, read_tags)
-from .transforms.loading import read_mask
+from .transforms.loading import read_true_mask
 
 _PREPARE_VOC = 'python tools/dataset_converters/voc.py PATH/TO/VOC2012'
 
@@ -81,6 +82,13 @@ class ImageLevelDataset(BaseSegDataset):
             :class:`~mmwsss.datasets.transforms.LoadInstances`.
         saliency_suffix (str): Ending of the saliency maps' names.
             Defaults to '.png'.
+        mask_values (Sequence[str], optional): What values of masks stand
+            for, e.g. ``['255=defect', '128=ignore']``, where they are not
+            0 (background), c + 1 (class c) and 255 (ignored); see
+            :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
+        window (Sequence[float], optional): Which values become black and
+            white in images of more than 8 bits, see
+            :func:`~mmwsss.datasets.transforms.loading.read_image`.
         img_suffix (str): Ending of the images' names. 'any' looks what files
             there are. Defaults to '.jpg'.
         **kwargs: For mmseg's ``BaseSegDataset``.
@@ -110,6 +118,8 @@ class ImageLevelDataset(BaseSegDataset):
                  allow_pickle: bool = False,
                  data_prefix: Optional[dict] = None,
                  saliency_suffix: str = '.png',
+                 mask_values: Optional[Sequence[str]] = None,
+                 window: Optional[Sequence[float]] = None,
                  img_suffix: str = '.jpg',
                  metainfo: Optional[dict] = None,
                  **kwargs) -> None:
@@ -148,6 +158,8 @@ class ImageLevelDataset(BaseSegDataset):
             **self.PREFIX,
             **(data_prefix or {})
         }['img_path']
+        self.mask_values = mask_values
+        self.window = None if window is None else tuple(window)
         self._tag_file: Optional[TagFile] = None
         self._images: Dict[str, str] = {}
         super().__init__(
@@ -160,9 +172,11 @@ class ImageLevelDataset(BaseSegDataset):
             img_suffix=img_suffix,
             metainfo=self._with_classes(metainfo, data_root),
             **kwargs)
-        # Named by metrics that say on which masks a threshold was tuned.
-        self._metainfo.setdefault(
-            'split', os.path.splitext(os.path.basename(ann_file))[0])
+
+    @property
+    def split(self) -> str:
+        """The name of the list, for those who say what was scored."""
+        return os.path.splitext(os.path.basename(self.ann_file))[0]
 
     @property
     def classes(self) -> tuple:
@@ -241,6 +255,8 @@ class ImageLevelDataset(BaseSegDataset):
             only if ``data_prefix`` has one.
         """
         self._check_folder()
+        self._mask_map = None if self.mask_values is None else \
+            parse_mask_values(self.mask_values, self.classes)
         labels = self._read_tags() if self.labels_file else None
         ids = self._read_split(labels)
         if self.with_masks == 'auto':
@@ -326,11 +342,14 @@ class ImageLevelDataset(BaseSegDataset):
             img_id=img_id,
             gt_label=np.array(label, dtype=np.int64),
             num_classes=len(self.classes),
-            label_map=None,
+            # What mmseg's and our loaders of masks put in place of values.
+            label_map=self._mask_map,
             reduce_zero_label=False,
             seg_fields=[])
         if len(unknown):
             info['unknown_label'] = np.array(unknown, dtype=np.int64)
+        if self.window is not None:
+            info['window'] = self.window
         if self.with_masks:
             info['seg_map_path'] = self._path(img_id, 'seg_map_path',
                                               self.seg_map_suffix)
@@ -445,9 +464,11 @@ class ImageLevelDataset(BaseSegDataset):
 
     def _labels_from_mask(self, img_id: str) -> Sequence[int]:
         path = self._path(img_id, 'seg_map_path', self.seg_map_suffix)
-        return labels_from_mask(
-            read_mask(path, img_id), len(self.classes), self.ignore_index,
-            img_id)
+        mask = read_true_mask(
+            dict(
+                seg_map_path=path, img_id=img_id, label_map=self._mask_map))
+        return labels_from_mask(mask, len(self.classes), self.ignore_index,
+                                img_id)
 
     def get_cat_ids(self, idx: int) -> List[int]:
         """Classes of an image, for mmengine's ``ClassBalancedDataset``."""

@@ -8,6 +8,7 @@ from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
 from mmwsss.registry import DATASETS
+from mmwsss.structures.class_names import check_stage_classes
 
 from mmwsss.utils.io import open_picture
 
@@ -63,11 +64,16 @@ class PseudoMaskDataset(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """Names and colours of the classes, and the name of the split."""
+        """Names and colours of the classes."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Load the split and make sure that every image has its mask."""
+        """Load the split and make sure that every image has its mask.
+
+        Raises:
+            FileNotFoundError: If masks are missing.
+            ValueError: If they were made for other classes.
+        """
         self.dataset.full_init()
         made_by = ('Pseudo masks are made by tools/refine_cams.py CONFIG '
                    '--cams CAM_FOLDER --out FOLDER or by tools/test.py '
@@ -88,6 +94,7 @@ class PseudoMaskDataset(Dataset):
             raise FileNotFoundError(
                 f'{len(missing)} of {len(ids)} images have no pseudo mask in '
                 f'{self.mask_dir}: {_some(missing)}. {made_by}')
+        check_stage_classes(self.mask_dir, self.metainfo['classes'])
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -104,6 +111,8 @@ class PseudoMaskDataset(Dataset):
         info = self.dataset.get_data_info(idx)
         info['seg_map_path'] = os.path.join(self.mask_dir,
                                             f'{info["img_id"]}.png')
+        # Values of true masks say nothing about pseudo masks.
+        info['label_map'] = None
         return info
 
     def get_cat_ids(self, idx: int) -> List[int]:
@@ -115,6 +124,7 @@ class PseudoMaskDataset(Dataset):
         path = os.path.join(self.mask_dir, f'{info["img_id"]}.png')
         _check_headers(info['img_id'], info['img_path'], path)
         info['seg_map_path'] = path
+        info['label_map'] = None
         return info
 
     def __getitem__(self, idx: int) -> dict:

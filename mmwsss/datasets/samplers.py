@@ -26,6 +26,13 @@ class Draw(int):
         draw.draw_seed = draw_seed
         return draw
 
+    # Wrappers such as ConcatDataset and RepeatDataset compute inner indices.
+    def __sub__(self, other: int) -> 'Draw':
+        return Draw(int(self) - other, self.draw_seed)
+
+    def __mod__(self, other: int) -> 'Draw':
+        return Draw(int(self) % other, self.draw_seed)
+
     def __reduce__(self):
         # Keeps the seed when the index travels to a worker process.
         return Draw, (int(self), self.draw_seed)

@@ -8,7 +8,7 @@ maximum. So one histogram over (label, best class, number of thresholds below
 the maximum) holds the confusions of all thresholds.
 """
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -295,3 +295,50 @@ def curve_from_confusion(confusion: np.ndarray,
     tp = np.diag(confusion)[None]
     return ThresholdCurve(tp, confusion.sum(axis=0)[None] - tp,
                           confusion.sum(axis=1)[None] - tp, absent)
+
+
+def unmeasured(pixels: np.ndarray, tagged: np.ndarray) -> List[int]:
+    """Classes whose masks are missing although they should be there.
+
+    Args:
+        pixels (ndarray): int64 (K + 1,), true pixels of background and
+            classes in all masks.
+        tagged (ndarray): int64 (K + 1,), images tagged with each; zeros
+            where nobody says.
+
+    Returns:
+        list[int]: Labels 1..K: all if no mask shows any class, else those
+        tagged in more images than chance explains (3 or more).
+    """
+    if not pixels[1:].any():
+        return list(range(1, len(pixels)))
+    return np.flatnonzero((pixels == 0) & (tagged > 2)).tolist()
+
+
+def unmeasured_text(names: Sequence[str], pixels: np.ndarray,
+                    tagged: np.ndarray, lacking: Sequence[int],
+                    num_images: int) -> str:
+    """Say what masks lack, and what they hold instead.
+
+    Args:
+        names (Sequence[str]): K + 1 names, background first.
+        pixels (ndarray): See :func:`unmeasured`.
+        tagged (ndarray): Likewise.
+        lacking (Sequence[int]): Its result.
+        num_images (int): Number of masks.
+
+    Returns:
+        str: Some sentences.
+    """
+    which = ', '.join(
+        f'{names[i]!r} (value {i}' +
+        (f', {tagged[i]} tagged image(s))' if tagged[i] else ')')
+        for i in lacking[:5])
+    more = f' and {len(lacking) - 5} more' if len(lacking) > 5 else ''
+    return (
+        f'None of the {num_images} true masks shows {which}{more}, so there '
+        'is nothing to average. Apart from 255 (not measured) they hold the '
+        f'values {np.flatnonzero(pixels).tolist()}. If another value, such as '
+        f'255, stands for a class, name it: mask_values=[\'255={names[-1]}\'] '
+        'of the dataset, --mask-values of '
+        'tools/dataset_converters/custom.py and tools/evaluate_masks.py.')

@@ -9,8 +9,8 @@ import tarfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import (Any, Callable, Dict, List, Mapping, NamedTuple, Tuple,
-                    Union)
+from typing import (Any, Callable, Dict, List, Mapping, NamedTuple, Optional,
+                    Tuple, Union)
 from urllib.parse import urlparse
 
 import numpy as np
@@ -374,6 +374,27 @@ def compare_state(model: torch.nn.Module,
         missing=[k for k in ours if k not in theirs],
         unexpected=[k for k in theirs if k not in ours],
         mismatched=mismatched)
+
+
+def checkpoint_classes(checkpoint: Mapping) -> Optional[List[str]]:
+    """The classes that a checkpoint was trained for.
+
+    Args:
+        checkpoint (Mapping): A loaded checkpoint or bare state dict.
+
+    Returns:
+        list[str] | None: Names as the training data had them; None if the
+        file does not say.
+    """
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, Mapping) else {}
+    data = meta.get('dataset_meta')
+    data = data if isinstance(data, Mapping) else {}
+    # The latter as mmseg 0.x noted them.
+    names = data.get('classes') or meta.get('CLASSES')
+    if not isinstance(names, (list, tuple)):
+        return None
+    return [str(name) for name in names]
 
 
 def use_safe_loading(trusted: bool = False) -> None:

@@ -647,8 +647,12 @@ def test_class_names(home, tmp_path):
     dataset.type = 'mmwsss.VOCImageLevelDataset'
     with pytest.raises(ValueError, match='2 classes, its test data 20'):
         CAMInferencer(cfg, home[3], 'cpu')
-    # None at all: those of the checkpoint, then nobody's.
+    # None at all: those of the file of tags, where it is there.
     dataset.type = 'mmwsss.ImageLevelDataset'
+    model = CAMInferencer(cfg, home[3], 'cpu')
+    assert model.classes == ('background', 'cat', 'dog')
+    # Then those of the checkpoint, then nobody's.
+    dataset.data_root = str(tmp_path / 'elsewhere')
     with pytest.raises(ValueError, match='what the classes are called'):
         CAMInferencer(cfg, home[3], 'cpu')
     content = torch.load(home[3], weights_only=True)

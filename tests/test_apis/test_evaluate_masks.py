@@ -10,6 +10,7 @@ import pytest
 from mmwsss.apis.evaluate_masks import (evaluate_masks, mask_confusion,
                                         read_classes, score_masks,
                                         subset_iou, summarize)
+from mmwsss.datasets.mask_values import parse_mask_values
 from mmwsss.structures import write_mask
 
 from ..test_datasets.builders import CLASSES, make_voc
@@ -207,3 +208,54 @@ def test_some_classes(folder):
     assert np.isnan(subset_iou(dict(cat=None), ['cat']))
     with pytest.raises(ValueError, match="no class 'cow' among background"):
         run(*common, '--report-classes', 'cow')
+
+
+def test_masks_of_0_and_255(tmp_path):
+    """Empty predictions are not perfect where nothing can be measured."""
+    for i in range(4):
+        gt = np.zeros(SIZE, np.uint8)
+        gt[:10] = 255 * (i % 2)
+        write_mask(tmp_path / 'gt', f'i{i}', gt)
+        write_mask(tmp_path / 'pred', f'i{i}', gt // 255)
+        write_mask(tmp_path / 'empty', f'i{i}', np.zeros(SIZE, np.uint8))
+    names = ('background', 'defect')
+    for folder in ('pred', 'empty'):
+        with pytest.raises(ValueError, match="shows 'defect'.*255=defect"):
+            score_masks(str(tmp_path / folder), truth(tmp_path, 4), names)
+    values = parse_mask_values(['255=defect'], names[1:])
+    result = score_masks(
+        str(tmp_path / 'pred'), truth(tmp_path, 4), names, values=values)
+    assert result['mIoU'] == 100 and result['IoU']['defect'] == 100
+    result = score_masks(
+        str(tmp_path / 'empty'), truth(tmp_path, 4), names, values=values)
+    assert result['IoU'] == dict(background=75., defect=0.)
+    # A class that is tagged and never shown, beside one that is.
+    tags = {f'i{i}': [0, 1] for i in range(4)}
+    with pytest.raises(ValueError, match=r"shows 'crack' \(value 2, 4 tag"):
+        score_masks(
+            str(tmp_path / 'pred'), truth(tmp_path, 4), (*names, 'crack'),
+            values=values, tags=tags)
+
+
+def test_masks_that_ignore_everything(tmp_path):
+    write_mask(tmp_path / 'gt', 'i0', masks(0))
+    write_mask(tmp_path / 'pred', 'i0', np.full(SIZE, 255, np.uint8))
+    with pytest.raises(ValueError, match='ignore .255. every pixel'):
+        score_masks(str(tmp_path / 'pred'), truth(tmp_path, 1), NAMES)
+
+
+def test_mask_values_on_the_command_line(tmp_path):
+    gt = np.zeros(SIZE, np.uint8)
+    gt[:10] = 255
+    write_mask(tmp_path / 'gt', 'i0', gt)
+    write_mask(tmp_path / 'pred', 'i0', gt // 255)
+    (tmp_path / 'split.txt').write_text('i0')
+    (tmp_path / 'names.txt').write_text('defect')
+    parse = runpy.run_path(str(TOOL))['parse_args']
+    words = [str(tmp_path / 'pred'), '--gt', str(tmp_path / 'gt'), '--split',
+             str(tmp_path / 'split.txt'), '--classes',
+             str(tmp_path / 'names.txt')]
+    with pytest.raises(ValueError, match='--mask-values'):
+        evaluate_masks(parse(words))
+    result = evaluate_masks(parse([*words, '--mask-values', '255=defect']))
+    assert result['mIoU'] == 100

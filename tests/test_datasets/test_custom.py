@@ -1,3 +1,5 @@
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -16,8 +18,10 @@ TAGS = {f'im {i}': tags for i, tags in enumerate(
 
 def save(path, size=(20, 30)):
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Pictures of equal content would be one picture.
+    rng = np.random.default_rng(zlib.crc32(str(path).encode()))
     done, data = cv2.imencode(path.suffix.lower(),
-                              np.full((*size, 3), 90, np.uint8))
+                              rng.integers(0, 256, (*size, 3), np.uint8))
     path.write_bytes(data.tobytes())
 
 
@@ -104,11 +108,12 @@ def test_masks_of_all_or_some(photos, tmp_path):
     assert any('1 image(s) show classes that their tags lack: im 3' in note
                for note in data.notes)
     for img_id in TAGS:
-        mask(img_id, 0)
+        mask(img_id, ['cat', 'cow', 'dog'].index(TAGS[img_id][0]) +
+             1 if TAGS[img_id] else 0)
     data = read_custom(photos / 'tags.csv', masks=tmp_path / 'masks')
-    assert len(data.lists['val']) == 1
+    assert len(data.lists['val']) == 1 and not data.translated
     mask('im 4', 7)
-    with pytest.raises(ValueError, match=r'image im 4 holds \[7\]'):
+    with pytest.raises(ValueError, match=r'e.g. \[7\] in that of image im 4'):
         read_custom(photos / 'tags.csv', masks=tmp_path / 'masks')
     mask('im 4', 0, (30, 20))
     with pytest.raises(ValueError, match=r"'im 4' is \(20, 30\).*\(30, 20\)"):

@@ -338,7 +338,7 @@ def test_list_of_own_images(photos):
     dataset = own(photos, ann_file='list.txt')
     assert [dataset.get_data_info(i)['img_id'] for i in range(2)] == [
         'IMG 1', 'été']
-    assert dataset.metainfo['split'] == 'list'
+    assert dataset.split == 'list'
     (photos / 'list.txt').write_text('IMG 2\n')
     with pytest.raises(ValueError, match="'IMG 2' of .* is no image id"):
         own(photos, ann_file='list.txt')

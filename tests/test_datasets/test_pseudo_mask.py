@@ -56,7 +56,8 @@ def test_samples(root):
     assert len(dataset) == 3
     assert dataset.metainfo['classes'] == ('background', 'cat', 'dog')
     assert dataset.metainfo['palette'] == METAINFO['palette']
-    assert dataset.metainfo['split'] == 'train'
+    # Parts of a ConcatDataset must not differ in it.
+    assert 'split' not in dataset.metainfo
     assert dataset.get_cat_ids(0) == [0, 1]
     info = dataset.get_data_info(1)
     assert info['img_id'] == 'b'

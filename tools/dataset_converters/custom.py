@@ -69,6 +69,32 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='true masks of all or some images, to measure; where only some '
         'have one, these are the validation images')
     parser.add_argument(
+        '--mask-suffix',
+        metavar='END',
+        help='what masks are called after the name of their image, e.g. '
+        '_mask.png (default: .png, else look)')
+    parser.add_argument(
+        '--mask-values',
+        nargs='+',
+        metavar='VALUE=NAME',
+        help='what values of masks stand for, e.g. 255=defect 128=ignore '
+        '(default: 0 background, then the classes, 255 ignored); translated '
+        'masks go to OUT')
+    parser.add_argument(
+        '--no-class',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='tags that say that nothing is there, e.g. good: such images '
+        'count as background')
+    parser.add_argument(
+        '--window',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='which values become black and white in images of more than 8 '
+        'bits, e.g. 0 4095')
+    parser.add_argument(
         '--saliency',
         metavar='DIR',
         help='saliency maps, for configs that learn from them')
@@ -128,7 +154,11 @@ def convert(args: argparse.Namespace) -> None:
         args.val,
         args.seed,
         check_images=not args.no_check,
-        columns=parse_columns(args.columns))
+        columns=parse_columns(args.columns),
+        no_class=args.no_class,
+        mask_values=args.mask_values,
+        mask_suffix=args.mask_suffix,
+        window=args.window)
     show(data)
     configs = configs_for(
         args.base or [DEFAULT_PIPELINE],
@@ -136,7 +166,9 @@ def convert(args: argparse.Namespace) -> None:
         images=data.images,
         num_classes=len(data.classes),
         has_val=bool(data.lists['val']),
-        masks=data.masks,
+        # Translated ones go where masks are looked for.
+        masks=None if data.translated else data.masks,
+        window=data.window,
         saliency=args.saliency and Path(args.saliency).resolve())
     for path, text in configs.items():
         if not args.overwrite:

@@ -48,3 +48,5 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
 tta_model = dict(type='mmwsss.SegTTAModel', average='probs')
+# For mmseg.apis, which else would not know our loaders of images.
+custom_imports = dict(imports=['mmwsss.models'], allow_failed_imports=False)

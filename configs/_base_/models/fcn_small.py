@@ -37,3 +37,5 @@ model = dict(
     test_cfg=dict(mode='whole'))
 # On several GPUs batch norm normalises the images of all of them.
 sync_bn = 'torch'
+# For mmseg.apis, which else would not know our loaders of images.
+custom_imports = dict(imports=['mmwsss.models'], allow_failed_imports=False)

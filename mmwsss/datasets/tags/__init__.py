@@ -3,8 +3,8 @@
 :func:`read_tags` reads any of them; each format has a reader in a file of
 its own, a :class:`TagReader`. :func:`write_image_labels` writes ours.
 """
-from .images import (IMAGE_SUFFIXES, find_images, image_id, is_image,
-                     missing_images, nfc)
+from .images import (IMAGE_SUFFIXES, find_images, find_unread, image_id,
+                     is_image, missing_images, nfc)
 from .ours import write_image_labels
 from .reading import FORMATS, READERS, find_format, read_tags
 from .tag_file import TagFile, TagReader
@@ -12,6 +12,6 @@ from .voc_xml import voc_xml_tags
 
 __all__ = [
     'FORMATS', 'IMAGE_SUFFIXES', 'READERS', 'TagFile', 'TagReader',
-    'find_format', 'find_images', 'image_id', 'is_image', 'missing_images',
-    'nfc', 'read_tags', 'voc_xml_tags', 'write_image_labels'
+    'find_format', 'find_images', 'find_unread', 'image_id', 'is_image',
+    'missing_images', 'nfc', 'read_tags', 'voc_xml_tags', 'write_image_labels'
 ]

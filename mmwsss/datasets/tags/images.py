@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Dict, Iterable, Mapping, Optional, Sequence, Set, Union
 from urllib.parse import parse_qs, unquote, urlsplit
 
-PathLike = Union[str, Path]
+from mmwsss.utils.image_formats import (IMAGE_SUFFIXES, UNREAD_SUFFIXES,
+                                        missing_reader)
 
-#: What is taken for an image in a folder.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+PathLike = Union[str, Path]
 
 
 def nfc(text: str) -> str:
@@ -50,7 +50,7 @@ def image_id(name: str, root: Optional[PathLike] = None) -> str:
             'to it')
     if not path.name:
         raise ValueError('an image has no name')
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES):
         path = path.with_suffix('')
     return nfc(str(path))
 
@@ -108,6 +108,23 @@ def find_images(root: PathLike,
     return dict(sorted(found.items()))
 
 
+def find_unread(root: PathLike) -> Dict[str, str]:
+    """Pictures in a folder that are of kinds which are not read here.
+
+    Args:
+        root (str | Path): The folder.
+
+    Returns:
+        dict[str, str]: Id -> path relative to ``root``.
+    """
+    return {
+        nfc(os.path.splitext(path)[0]): path
+        for path in sorted(
+            p.relative_to(root).as_posix() for p in Path(root).rglob('*')
+            if missing_reader(p) and not p.name.startswith('.'))
+    }
+
+
 def missing_images(missing: Sequence[str],
                    root: PathLike,
                    found: Iterable[str],
@@ -144,8 +161,10 @@ def missing_images(missing: Sequence[str],
     elsewhere = [i for i in found if PurePosixPath(i).name == base]
     close = difflib.get_close_matches(first, found[:10000], 1, 0.8)
     if others:
+        how = missing_reader(others[0])
         text += (f' There is {others[0]!r}, whose ending is none of '
-                 f'{", ".join(IMAGE_SUFFIXES)}: convert such files.')
+                 f'{", ".join(IMAGE_SUFFIXES)}: ' +
+                 (f'{how}.' if how else 'convert such files.'))
     elif elsewhere:
         text += (f' There is {elsewhere[0]!r}: names are paths below the '
                  'image folder.')

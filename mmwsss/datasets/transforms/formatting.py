@@ -42,7 +42,7 @@ class PackWSSSInputs(BaseTransform):
         meta_keys: Sequence[str] = ('img_id', 'img_path', 'seg_map_path',
                                     'ori_shape', 'img_shape', 'pad_shape',
                                     'scale_factor', 'flip', 'flip_direction',
-                                    'reduce_zero_label')
+                                    'reduce_zero_label', 'window')
     ) -> None:
         self.meta_keys = tuple(meta_keys)
 

@@ -91,6 +91,12 @@ class AtomicCheckpointHook(CheckpointHook):
         kwargs: Of mmengine's ``CheckpointHook``.
     """
 
+    # Which of our metrics are best when high or low, for save_best.
+    _default_greater_keys = [
+        *CheckpointHook._default_greater_keys, 'AP', 'coverage'
+    ]
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'mFP', 'mFN']
+
     def __init__(self, *args, reseed: bool = True, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.reseed = reseed

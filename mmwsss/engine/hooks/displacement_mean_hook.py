@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmwsss.registry import HOOKS
+from mmwsss.utils.dataset_configs import inner_datasets
 
 from .gallery_hook import undisturbed
 
@@ -22,18 +23,20 @@ def plain_image_loader(cfg: ConfigDict) -> ConfigDict:
         ConfigDict: Of a loader without augmentation, labels or masks, one
         image at a time, each once over all processes.
     """
-    dataset = cfg.dataset
-    while 'dataset' in dataset:  # RepeatDataset, PseudoMaskDataset, ..
-        dataset = dataset.dataset
     pipeline = [
         dict(type='mmwsss.LoadImage'),
         dict(type='mmwsss.PackWSSSInputs')
+    ]
+    datasets = [
+        dict(dataset, pipeline=pipeline, test_mode=True)
+        for dataset in inner_datasets(cfg.dataset)
     ]
     return ConfigDict(
         batch_size=1,
         num_workers=cfg.get('num_workers', 0),
         sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-        dataset=dict(dataset, pipeline=pipeline, test_mode=True))
+        dataset=datasets[0] if len(datasets) == 1 else dict(
+            type='ConcatDataset', datasets=datasets))
 
 
 @HOOKS.register_module()

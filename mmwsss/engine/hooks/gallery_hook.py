@@ -311,6 +311,7 @@ class GalleryHook(Hook):
         row = dict(
             img_id=sample_id(sample),
             path=sample.get('img_path'),
+            window=sample.get('window'),
             image=None,
             gt=small.pop(TRUE_MASK, None),
             stages=small,
@@ -424,7 +425,8 @@ class GalleryHook(Hook):
         for row in self.rows:
             image = row['image']
             if image is None:
-                image = read_image(row['path'], row['img_id'])
+                image = read_image(row['path'], row['img_id'],
+                                   row['window'])
             scores = {classes[c + 1]: p for c, p in row['scores'].items()}
             page.add(row['img_id'], image, row['stages'], row['gt'], scores)
         path = page.write(self.metrics, plots, note.strip())

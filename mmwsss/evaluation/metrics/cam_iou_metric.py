@@ -1,5 +1,6 @@
 """Intersection over union of class maps at every background threshold."""
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
+                    Union)
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from prettytable import PrettyTable
 from mmwsss.registry import METRICS
 
 from ..functional import (ScoreBins, best_class, curve_from_confusion,
-                          curve_from_histogram, mean_of, score_histogram)
+                          curve_from_histogram, mean_of, score_histogram,
+                          unmeasured, unmeasured_text)
 from .collecting import first_of_each
 
 CURVE = 'mmwsss/cam_curve'
@@ -22,6 +24,7 @@ class _ImageScores(NamedTuple):
     index: np.ndarray
     count: np.ndarray
     first_label: int  # mask value of the first tag, 0 without any
+    tags: Tuple[int, ...] = ()  # where the sample has some
 
 
 @METRICS.register_module()
@@ -62,13 +65,17 @@ class CAMIoUMetric(BaseMetric):
         ignore_index (int): Label of pixels that do not count.
             Defaults to 255.
         split (str, optional): What the log calls the images. None takes the
-            dataset's ``metainfo['split']``. Defaults to None.
+            dataset's ``metainfo['split']``, which tools fill in.
+            Defaults to None.
         collect_device (str): See mmengine. Defaults to 'cpu'.
         prefix (str, optional): See mmengine. Defaults to None.
 
     Raises:
         ValueError: If an argument is not as described.
     """
+
+    # No prefix; None would make mmengine warn.
+    default_prefix = ''
 
     def __init__(self,
                  thresholds: Optional[Sequence[float]] = None,
@@ -175,7 +182,8 @@ class CAMIoUMetric(BaseMetric):
                                        self.ignore_index)
         tags = sample.get('gt_label', {}).get('label', ids)
         first = int(min(tags)) + 1 if len(tags) else 0
-        return _ImageScores(img_id, index, count, first)
+        given = tuple(map(int, tags)) if 'gt_label' in sample else ()
+        return _ImageScores(img_id, index, count, first, given)
 
     # --------------------------------------------------------- all images
     def compute_metrics(self, results: List[_ImageScores]) -> Dict[str, Any]:
@@ -188,7 +196,8 @@ class CAMIoUMetric(BaseMetric):
             dict[str, float]: See the class.
 
         Raises:
-            ValueError: If no pixel has a label.
+            ValueError: If no pixel has a label, or the masks never show
+                the classes, so that there is nothing to average.
         """
         names = self._names()
         num_classes = len(names) - 1
@@ -208,6 +217,7 @@ class CAMIoUMetric(BaseMetric):
             raise ValueError(
                 f'All pixels of all {len(results)} masks are '
                 f'{self.ignore_index} (ignored); nothing can be scored.')
+        self._refuse_unmeasured(names, total.sum(axis=(1, 2)), results)
         all_background = np.zeros_like(tag_fill)
         all_background[:, 0] = tag_fill.sum(axis=1)
 
@@ -252,6 +262,18 @@ class CAMIoUMetric(BaseMetric):
             CURVE, self.curve, resumed=False)
         self._log(names, iou[best], iou[self.fixed_row])
         return metrics
+
+    @staticmethod
+    def _refuse_unmeasured(names: Sequence[str], pixels: np.ndarray,
+                           results: List[_ImageScores]) -> None:
+        """Raise ValueError if classes that are there cannot be measured."""
+        tagged = np.zeros(len(names), np.int64)
+        for image in results:
+            tagged[1:][list(image.tags)] += 1
+        lacking = unmeasured(pixels, tagged)
+        if lacking:
+            raise ValueError(
+                unmeasured_text(names, pixels, tagged, lacking, len(results)))
 
     def _names(self) -> Sequence[str]:
         """Names of background and the K classes."""

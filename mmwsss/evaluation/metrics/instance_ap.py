@@ -121,6 +121,9 @@ class InstanceAP(BaseMetric):
         ValueError: If a threshold is not in (0, 1].
     """
 
+    # No prefix; None would make mmengine warn.
+    default_prefix = ''
+
     def __init__(self,
                  thresholds: Sequence[float] = (0.5, ),
                  collect_device: str = 'cpu',

@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 
 from mmwsss.registry import METRICS
 
-from ..functional import curve_from_confusion
+from ..functional import curve_from_confusion, unmeasured, unmeasured_text
 from .collecting import first_of_each
 
 
@@ -36,6 +36,9 @@ class PseudoLabelIoU(BaseMetric):
         collect_device (str): See mmengine. Defaults to 'cpu'.
         prefix (str, optional): See mmengine. Defaults to None.
     """
+
+    # No prefix; None would make mmengine warn.
+    default_prefix = ''
 
     def __init__(self,
                  ignore_index: int = 255,
@@ -109,7 +112,8 @@ class PseudoLabelIoU(BaseMetric):
             pseudo labels leave all pixels open.
 
         Raises:
-            ValueError: If no pixel has a true label.
+            ValueError: If no pixel has a true label, or the masks show no
+                class.
         """
         # Collecting turns named tuples into plain ones.
         results = first_of_each([_ImageLabels(*x) for x in results])
@@ -118,6 +122,13 @@ class PseudoLabelIoU(BaseMetric):
             raise ValueError(
                 f'All pixels of all {len(results)} masks are '
                 f'{self.ignore_index} (ignored); nothing can be scored.')
+        pixels = total.sum(axis=1)
+        lacking = unmeasured(pixels, np.zeros_like(pixels))
+        if lacking:
+            raise ValueError(
+                unmeasured_text(
+                    self.dataset_meta['classes'], pixels,
+                    np.zeros_like(pixels), lacking, len(results)))
         labelled = total[:, :-1]
         metrics = dict(
             pseudo_mIoU=float(curve_from_confusion(labelled).miou[0]),

@@ -9,6 +9,7 @@ from mmwsss.registry import MODELS
 
 from ..refiners.random_walk import walk_scores_psa
 from .cam_refiner import CAMRefiner, label_maps, resize_cams, take_options
+from .cam_segmentor import refuse_pretrained
 
 
 @MODELS.register_module()
@@ -47,9 +48,11 @@ class AffinityNet(CAMRefiner):
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: Optional[dict] = None,
+                 pretrained: None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        refuse_pretrained(pretrained)
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)
         self.stride = stride

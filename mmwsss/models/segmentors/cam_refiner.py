@@ -20,6 +20,8 @@ class CAMRefiner(BaseSegmentor):
     A subclass scores background and present classes with :meth:`refine`; the
     base class takes the samples apart and writes the results into them.
     """
+    #: Trained on some classes it refines maps of any others.
+    class_agnostic = True
 
     @abstractmethod
     def refine(self, image: Tensor, cams: Tensor) -> Tensor:

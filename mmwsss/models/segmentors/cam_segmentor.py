@@ -142,6 +142,8 @@ class CAMSegmentor(BaseSegmentor):
               predicted to be present. Defaults to 0.5.
         data_preprocessor (dict, optional): See mmseg.
         init_cfg (dict, optional): Initialisation. Defaults to None.
+        pretrained (None): There for mmseg's ``init_model``, which sets it;
+            weights are given by ``init_cfg`` of the parts.
     """
     TEST_DEFAULTS = dict(
         scales=(1.0, ),
@@ -168,9 +170,11 @@ class CAMSegmentor(BaseSegmentor):
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: Optional[dict] = None,
+                 pretrained: None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        refuse_pretrained(pretrained)
         unknown = set(test_cfg or {}) - set(self.TEST_DEFAULTS)
         if unknown:
             raise KeyError(
@@ -806,12 +810,14 @@ class CAMSegmentor(BaseSegmentor):
             Tensor: (N, K + 1, H, W): the threshold, then the class maps of
             the predicted tags, zero for all others.
         """
-        scores = inputs.new_zeros(
-            (len(inputs), self.num_classes + 1, *inputs.shape[-2:]))
-        scores[:, 0] = self.test_cfg['threshold']
-        for score, sample in zip(scores, self.predict(inputs)):
-            score[sample.class_ids + 1] = sample.cams.to(score)
-        return scores
+        empty = inputs.new_zeros(
+            (self.num_classes + 1, *inputs.shape[-2:]))
+        empty[0] = self.test_cfg['threshold']
+        # Not in place: gradients may be on.
+        return torch.stack([
+            empty.index_copy(0, sample.class_ids + 1, sample.cams.to(empty))
+            for sample in self.predict(inputs)
+        ])
 
     def _forward(self,
                  inputs: Tensor,
@@ -831,7 +837,25 @@ def scaled_size(inputs: Tensor, scale: float) -> List[int]:
     Returns:
         list[int]: At least 1 each.
     """
-    return [max(round(s * scale), 1) for s in inputs.shape[-2:]]
+    # int: traced for export, sizes are tensors.
+    return [max(round(int(s) * scale), 1) for s in inputs.shape[-2:]]
+
+
+def refuse_pretrained(pretrained: Optional[str]) -> None:
+    """Say where weights are given instead.
+
+    Args:
+        pretrained (str, optional): Argument of models of mmseg 0.x, which
+            ``mmseg.apis.init_model`` sets to None.
+
+    Raises:
+        ValueError: If it is set.
+    """
+    if pretrained is not None:
+        raise ValueError(
+            f'pretrained={pretrained!r} is not known here. Give '
+            "backbone=dict(init_cfg=dict(type='Pretrained', "
+            f'checkpoint={pretrained!r})).')
 
 
 def pad_class_ids(class_ids: Sequence[Tensor], like: Tensor) -> Tensor:

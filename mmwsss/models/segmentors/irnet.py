@@ -14,6 +14,7 @@ from ..refiners.instances import instances_irn
 from ..refiners.random_walk import walk_scores_irn
 from ..utils.pixel_pairs import pair_labels, path_offsets
 from .cam_refiner import CAMRefiner, label_maps, resize_cams, take_options
+from .cam_segmentor import refuse_pretrained
 
 
 def merge_edges(logits: Tensor, size: Tuple[int, int]) -> Tensor:
@@ -110,9 +111,11 @@ class IRNet(CAMRefiner):
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: Optional[dict] = None,
+                 pretrained: None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        refuse_pretrained(pretrained)
         self.backbone = MODELS.build(backbone)
         self.backbone.requires_grad_(False)
         self.edge_head = MODELS.build(edge_head)

@@ -94,7 +94,7 @@ class SegTTAModel(BaseTTAModel):
                 "the sample does not say where it lies. Keep 'img_path' in "
                 "the pack transform's meta_keys.")
         img_id = img_id or Path(path).stem
-        image = read_image(path, img_id)
+        image = read_image(path, img_id, sample.metainfo.get('window'))
         if image.shape[:2] != probs.shape[1:]:
             raise ValueError(
                 f'Image {img_id!r}: {path} is {image.shape[:2]} (height, '

@@ -289,3 +289,29 @@ def test_two_processes_equal_one(tmp_path):
     # 7 images on 2 processes: one is drawn twice and must count once.
     assert outputs[0].read_text() == outputs[1].read_text()
     assert outputs[0].read_text().endswith(' 7]')
+
+
+def shown(values, tags):
+    """An image whose mask has these values, a row each."""
+    gt = torch.tensor(values)[:, None].repeat(1, 4)
+    return dict(
+        img_id=str((values, tags, np.random.default_rng().random())),
+        cams=torch.zeros(len(tags), *gt.shape),
+        class_ids=torch.tensor(tags, dtype=torch.int64),
+        gt_label=dict(label=torch.tensor(tags, dtype=torch.int64)),
+        gt_sem_seg=dict(data=gt[None]))
+
+
+def test_masks_that_show_no_class():
+    """Of 0 and 255 everything would be right, or no number."""
+    with pytest.raises(ValueError, match=r"'cat' .*\[0\].*mask_values"):
+        evaluate([shown([0, 255], [0]), shown([0, 0], [])])
+
+
+def test_tagged_classes_that_no_mask_shows():
+    samples = [shown([0, 1], [0]), shown([0, 255], [1]), shown([0, 255], [1])]
+    # Twice may be chance: a tiny object.
+    assert evaluate(samples)[0]['mIoU'] == pytest.approx(37.5)
+    samples.append(shown([0, 255], [1]))
+    with pytest.raises(ValueError, match=r"'dog' \(value 2, 3 tagged"):
+        evaluate(samples)

@@ -75,6 +75,12 @@ def test_nothing_labelled():
         evaluate([make_sample(np.full((2, 4), 255), GT)])
 
 
+def test_masks_without_classes():
+    """0 and 255 alone: everything would be right."""
+    with pytest.raises(ValueError, match="shows 'cat'.*mask_values"):
+        evaluate([make_sample([[0, 0, 255, 255]] * 2, np.zeros((2, 4), int))])
+
+
 def test_prefix():
     assert set(evaluate([make_sample(GT, PSEUDO)], prefix='train')) == {
         'train/pseudo_mIoU', 'train/pseudo_coverage'}

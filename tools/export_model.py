@@ -1,0 +1,61 @@
+"""Write a trained model as ONNX or TorchScript."""
+import argparse
+
+from mmengine.config import DictAction
+
+from mmwsss.apis.export import export
+from mmwsss.utils.checkpoint import add_trust_argument
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Writes a model for other programs: class maps of all '
+        'classes and tag scores of a classifier, logits of a segmentation '
+        'model. The file is run once and compared with the model.',
+        epilog='example: python tools/export_model.py '
+        'configs/cam/cam_r18_shapes.py work_dirs/cam_r18_shapes --size 96 '
+        '--out shapes.onnx')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        'checkpoint',
+        help='path of the checkpoint, or of the work folder of a training '
+        'whose last one is meant')
+    parser.add_argument(
+        '--out', metavar='FILE', required=True, help='the file, e.g. x.onnx')
+    parser.add_argument(
+        '--size',
+        type=int,
+        nargs='+',
+        required=True,
+        metavar='N',
+        help='height and width of the images, or one number for both')
+    parser.add_argument(
+        '--format',
+        choices=['onnx', 'torchscript'],
+        help='default: onnx for files ending in .onnx')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config, e.g. '
+        'model.test_cfg.scales="(1.0,)" model.test_cfg.flip=False')
+    add_trust_argument(parser)
+    # What load_config reads besides.
+    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        facts = export(args)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'\nerror: {error}') from None
+    compared = 'not run' if facts['differences'] is None else ', '.join(
+        f'{name} within {d:.1e}' for name, d in facts['differences'].items())
+    print(f'{args.out}: {", ".join(facts["outputs"])} ({compared})')
+
+
+if __name__ == '__main__':
+    main()
