@@ -12,12 +12,11 @@ from typing import Any, Iterator, List, Mapping, Optional, Sequence, Union
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from PIL import Image
 
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
-from mmwsss.datasets.tags import find_images
 from mmwsss.models.backbones.frozen_features import input_size
-from mmwsss.utils.io import atomic_write, find_file, make_folder
+from mmwsss.utils.io import (atomic_write, find_file, make_folder,
+                             open_picture)
 from mmwsss.utils.weight_sources import command_for
 
 from .custom_config import check_config, configs_for
@@ -145,7 +144,8 @@ def masks_from_tags(tags: PathLike,
                           images=data.images,
                           num_classes=len(data.classes),
                           has_val=False,
-                          masks=data.masks)
+                          # Translated ones go where masks are looked for.
+                          masks=None if data.translated else data.masks)
     _check_folder(out, configs, data)
     _check_weights(configs, pipeline)
     make_folder(folder)
@@ -212,8 +212,8 @@ def _check_learnable(data: CustomData) -> None:
 
 def _check_lengths(data: CustomData) -> None:
     """Raise ValueError for photographs that no network can see."""
-    for img_id, name in find_images(data.images, data.labels).items():
-        with Image.open(data.images / name) as picture:
+    for img_id, name in data.files.items():
+        with open_picture(data.images / name) as picture:
             width, height = picture.size
         try:
             input_size((height, width), long_side=1, divisor=1)

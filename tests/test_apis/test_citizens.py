@@ -247,9 +247,12 @@ def test_probabilities(trained, tmp_path):
     assert result['probs'].shape == (7, 20, 30)
     np.testing.assert_allclose(result['probs'].sum(0), 1, atol=1e-5)
     assert np.array_equal(result['probs'].argmax(0), result['mask'])
-    assert 'probs' not in inferencer(image)['predictions'][0]
-    with pytest.raises(ValueError, match='out_dir'):
-        inferencer(image, return_probs=True, out_dir=tmp_path / 'o')
+    assert inferencer(image)['predictions'][0]['probs'] is None
+    for _ in range(2):  # Then from the file, in half precision.
+        stored = inferencer(
+            image, return_probs=True,
+            out_dir=tmp_path / 'o')['predictions'][0]['probs']
+        np.testing.assert_allclose(stored, result['probs'], atol=1e-3)
 
 
 def test_class_maps_are_no_probabilities(trained):

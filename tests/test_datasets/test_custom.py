@@ -143,8 +143,11 @@ def test_pictures_of_any_size(photos, tmp_path, monkeypatch):
     """Pillow refuses what has more than twice its limit of pixels."""
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
     masks = tmp_path / 'masks'
-    for img_id in TAGS:
-        save_mask(masks / f'{img_id}.png', np.zeros((20, 30), np.uint8))
+    for img_id, tags in TAGS.items():
+        mask = np.zeros((20, 30), np.uint8)
+        for i, tag in enumerate(tags):
+            mask[i] = ['cat', 'cow', 'dog'].index(tag) + 1
+        save_mask(masks / f'{img_id}.png', mask)
     assert read_custom(photos / 'tags.csv', masks=masks).masks == masks
     assert read_mask(masks / 'im 0.png', 'im 0').shape == (20, 30)
     # Other programs keep their limit.

@@ -536,8 +536,8 @@ def test_folder_with_a_table(tmp_path):
 
 def test_from_a_tool_to_a_data_set(tmp_path):
     """Unknown tags and names of a tool, through custom.py's work."""
-    for p in TAGS:
-        save(tmp_path / f'img/{p}.jpg')
+    for i, p in enumerate(TAGS):
+        save(tmp_path / f'img/{p}.jpg', 40 * i)
     path = write(
         tmp_path / 'chex.csv', 'Path,Sex,cat,dog\np0.jpg,M,1,-1\n'
         'p1.jpg,M,0,1\np2.jpg,F,1,1\np3.jpg,F,,-1\n')
