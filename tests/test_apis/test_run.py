@@ -380,6 +380,7 @@ leave(argparse.Namespace(launcher='pytorch'))
 def test_one_of_several_processes_leaves_at_once(tmp_path):
     script = tmp_path / 'script.py'
     script.write_text(LEAVING)
-    assert python(script).stdout == 'written\n'
+    # mmseg prints what it cannot import.
+    assert python(script).stdout.endswith('written\n')
     script.write_text(LEAVING.replace('pytorch', 'none'))
     assert python(script, check=False).returncode == -6

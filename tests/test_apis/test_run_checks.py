@@ -282,7 +282,9 @@ def test_resume_says_what_takes_effect(toy):
 def test_the_report_is_true(toy, caplog):
     """What is said to have no effect has none, and the rest has."""
     path, work_dir = toy
+    # Loggers go by this name, which else holds but the second.
     run.train(arguments(path, resume=True, cfg_options={
+        'experiment_name': 'resumed',
         'optim_wrapper.optimizer.lr': 0.5, 'train_cfg.max_epochs': 2}))
     content = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
     assert content['optimizer']['param_groups'][0]['initial_lr'] == 0.01
