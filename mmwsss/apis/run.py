@@ -38,6 +38,9 @@ from .run_checks import (check_classes, classes_of, report_changes,
 RUN_KEYS = ('compile', 'efficient_conv_bn_eval', 'find_unused_parameters',
             'model_wrapper_cfg', 'runner_type', 'sync_bn')
 
+#: What ``--amp`` multiplies losses by at first, as mmseg's configs do.
+AMP_SCALE = 512.
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that training and testing share with mmseg's tools.
@@ -530,6 +533,10 @@ def leave(args: argparse.Namespace) -> None:
 def enable_amp(cfg: Config) -> None:
     """Switch a config to automatic mixed precision.
 
+    On a GPU float16 with a scale of the loss that follows the gradients, or
+    ``optim_wrapper.dtype`` if the config has it; on a CPU, which mmengine's
+    wrapper refuses, bfloat16.
+
     Args:
         cfg (Config): Changed in place.
 
@@ -537,7 +544,7 @@ def enable_amp(cfg: Config) -> None:
         ValueError: If its optimizer wrapper is a special one.
     """
     kind = cfg.optim_wrapper.type
-    if kind == 'AmpOptimWrapper':
+    if kind in ('AmpOptimWrapper', 'mmwsss.BFloat16OptimWrapper'):
         print_log(
             'The config trains with mixed precision already.',
             logger='current',
@@ -547,8 +554,17 @@ def enable_amp(cfg: Config) -> None:
         raise ValueError('--amp turns an OptimWrapper into an '
                          f'AmpOptimWrapper; the config has a {kind}. Set '
                          'optim_wrapper in the config instead.')
+    if get_device() == 'cpu':
+        cfg.optim_wrapper.type = 'mmwsss.BFloat16OptimWrapper'
+        for key in ('dtype', 'loss_scale'):
+            cfg.optim_wrapper.pop(key, None)
+        print_log('--amp without a GPU: training in bfloat16.',
+                  logger='current')
+        return
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    # Follows the gradients. From torch's first value, 65,536, deep networks
+    # with new weights skip several steps on the way down.
+    cfg.optim_wrapper.setdefault('loss_scale', dict(init_scale=AMP_SCALE))
 
 
 def enable_pictures(cfg: Config, show: bool, show_dir: Optional[str],

@@ -43,8 +43,12 @@ def project_out(attn: nn.Module, heads: Tensor) -> Tensor:
 
 
 def attention_matrix(q: Tensor, k: Tensor) -> Tensor:
-    """Softmax attention (N, heads, Tq, Tk) of queries and keys."""
-    return ((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
+    """Softmax attention (N, heads, Tq, Tk) of queries and keys.
+
+    At least float32, since losses and maps compare its small numbers.
+    """
+    return ((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1)).softmax(
+        dim=-1, dtype=torch.promote_types(q.dtype, torch.float32))
 
 
 def resize_positions(pos_embed: Tensor,
@@ -477,7 +481,7 @@ class AttentionViT(VisionTransformer):
         matrix = attention_matrix(q, k) if keep else None
         queries = 1 if class_only else None
         if keep:
-            heads = matrix[:, :, :queries] @ v
+            heads = matrix[:, :, :queries].to(v) @ v
         else:
             heads = F.scaled_dot_product_attention(q[:, :, :queries], k, v)
         x = x[:, :queries] + project_out(layer.attn, heads)
@@ -502,7 +506,8 @@ class AttentionViT(VisionTransformer):
             q, k, v = project_qkv(layer.attn, layer.ln1(x))
             if affinity and not class_only:
                 matrix = attention_matrix(q, k)
-                row, rest = matrix[:, :, :1], matrix[:, :, 1:] @ v
+                row = matrix[:, :, :1]
+                rest = matrix[:, :, 1:].to(v) @ v
             else:
                 row = attention_matrix(q[:, :, :1], k)
                 if not class_only:
@@ -513,7 +518,7 @@ class AttentionViT(VisionTransformer):
         with torch.enable_grad():
             if first:
                 row = row.detach().requires_grad_()
-            heads = row @ v
+            heads = row.to(v) @ v
             if class_only:
                 x = x[:, :1]
             else:
