@@ -27,7 +27,7 @@ def make(backbone: str, size: int, acr: bool):
     if acr:
         extra = dict(
             second_view=dict(type='mmwsss.HorizontalFlip'),
-            regularizers=[dict(type='mmwsss.AllPairsConsistency')])
+            regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency')))
     return build_classifier(backbone, size, **extra)
 
 

@@ -73,11 +73,10 @@ def make(backbone: str, size: int, start_layer: int):
                 num_classes=CLASSES + 1),
             label_refiner=dict(type='mmwsss.PAMR'),
             label_maker=dict(type='mmwsss.LabelCompletion'),
-            seg_losses=[
-                dict(type='mmwsss.BalancedCrossEntropy'),
-                dict(type='mmwsss.SaliencyLoss'),
-                dict(type='mmwsss.DenseEnergyLoss')
-            ])).train()
+            seg_losses=dict(
+                ce=dict(type='mmwsss.BalancedCrossEntropy'),
+                saliency=dict(type='mmwsss.SaliencyLoss'),
+                energy=dict(type='mmwsss.DenseEnergyLoss')))).train()
 
 
 def make_batch(batch: int, size: int, tags: int):

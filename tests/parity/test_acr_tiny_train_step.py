@@ -23,9 +23,8 @@ def test_train_step(vector):
     model = build_tiny(
         vector,
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[
-            dict(type='mmwsss.AllPairsConsistency', loss_weight=alpha)
-        ]).train()
+        regularizers=dict(
+            acr=dict(type='mmwsss.AllPairsConsistency', loss_weight=alpha))).train()
     params = dict(model.named_parameters())
     optimizer = torch.optim.SGD(
         params.values(), lr=float(vector['lr']), momentum=5e-4)

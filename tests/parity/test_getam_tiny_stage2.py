@@ -100,11 +100,10 @@ def test_labels(vector):
 def test_losses_and_gradients(vector, official, monkeypatch):
     model, inputs, samples = load(
         vector,
-        seg_losses=[
-            dict(type='mmwsss.BalancedCrossEntropy'),
-            dict(type='mmwsss.SaliencyLoss', official_bug=official),
-            dict(type='mmwsss.DenseEnergyLoss')
-        ])
+        seg_losses=dict(
+            ce=dict(type='mmwsss.BalancedCrossEntropy'),
+            saliency=dict(type='mmwsss.SaliencyLoss', official_bug=official),
+            energy=dict(type='mmwsss.DenseEnergyLoss')))
     # Of the labels given, because a pixel that differs changes the losses.
     monkeypatch.setattr(
         model, 'make_labels', lambda *args:

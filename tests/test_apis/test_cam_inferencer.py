@@ -443,7 +443,7 @@ def end_to_end(data, folder):
         label_refiner=dict(
             type='mmwsss.PAMR', num_iters=2, dilations=(1, 2)),
         label_maker=dict(type='mmwsss.LabelCompletion', opening=3),
-        seg_losses=[dict(type='mmwsss.BalancedCrossEntropy')])
+        seg_losses=dict(ce=dict(type='mmwsss.BalancedCrossEntropy')))
     # Saliency serves labels, which nobody asks for here.
     cfg['test_evaluator'] = dict(type='IoUMetric')
     return cfg

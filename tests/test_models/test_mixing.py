@@ -93,7 +93,7 @@ def test_seam_on_a_transformer(parts):
     model = build_segmentor(
         refiner=refiner(24),
         second_view=dict(type='mmwsss.Rescale', scale=0.6, size_divisor=16),
-        regularizers=[SEAM],
+        regularizers=dict(seam=SEAM),
         **parts)
     inputs, samples = batch()
     assert model.second_view.apply(inputs).shape[-2:] == (32, 48)
@@ -117,7 +117,7 @@ def test_acr_and_seam_in_one_config(parts):
     model = build_segmentor(
         refiner=refiner(24),
         second_view=FLIP,
-        regularizers=[ACR, SEAM],
+        regularizers=dict(acr=ACR, seam=SEAM),
         **parts)
     losses = model.loss(*batch())
     assert set(terms(losses)) == CLS_TERMS | ACR_TERMS | SEAM_TERMS
@@ -154,7 +154,7 @@ def test_tokens_in_order_give_what_mirrored_ones_do(use_image):
     model = build_segmentor(
         refiner=refiner(24, use_image=use_image),
         second_view=FLIP,
-        regularizers=[SEAM],
+        regularizers=dict(seam=SEAM),
         decode_head=cam_head(24),
         localizer=dict(type='mmwsss.CAM'))
     inputs, samples = batch()
@@ -190,7 +190,7 @@ def test_seam_on_a_resnet(second):
     model = build_segmentor(
         refiner=refiner(128),
         second_view=second,
-        regularizers=[SEAM],
+        regularizers=dict(seam=SEAM),
         **resnet_cfg())
     # The builder's weights are too wild for it to learn from.
     model.init_weights()
@@ -206,7 +206,7 @@ def test_batch_without_classes():
     model = build_segmentor(
         refiner=refiner(24),
         second_view=FLIP,
-        regularizers=[ACR, SEAM],
+        regularizers=dict(acr=ACR, seam=SEAM),
         decode_head=cam_head(24),
         localizer=dict(type='mmwsss.CAM'))
     inputs, _ = batch()
@@ -219,11 +219,11 @@ def test_batch_without_classes():
 
 
 def test_refined_maps_need_a_refiner():
-    parts = dict(second_view=FLIP, regularizers=[SEAM])
+    parts = dict(second_view=FLIP, regularizers=dict(seam=SEAM))
     with pytest.raises(ValueError, match='refiner=dict'):
         build_segmentor(**parts)
     with pytest.raises(ValueError, match='second_view=dict'):
-        build_segmentor(refiner=refiner(24), regularizers=[SEAM])
+        build_segmentor(refiner=refiner(24), regularizers=dict(seam=SEAM))
     parts['regularizers'] = [dict(SEAM, ecr_weight=0, rvmin_weight=0)]
     losses = build_segmentor(**parts).loss(*batch())
     assert set(terms(losses)) == CLS_TERMS | {'loss_er'}

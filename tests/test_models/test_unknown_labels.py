@@ -118,18 +118,19 @@ def contrast(**kwargs):
 PARTS = dict(
     plain=dict(second_view=FLIP, **resnet_cfg()),
     acr=dict(second_view=FLIP,
-             regularizers=[dict(type='mmwsss.AllPairsConsistency')]),
-    seam=dict(second_view=FLIP, refiner=REFINER, regularizers=[
-        dict(type='mmwsss.EquivariantRegularization')], **resnet_cfg()),
-    ppc=dict(second_view=FLIP, refiner=REFINER, regularizers=[
-        dict(type='mmwsss.PixelPrototypeContrast', in_channels=128,
-             num_classes=NUM_CLASSES)], **resnet_cfg()),
-    vwl=dict(regularizers=[
-        dict(type='mmwsss.VisualWordsLearning', in_channels=128,
-             num_classes=NUM_CLASSES, num_words=8)], **resnet_cfg()),
+             regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency'))),
+    seam=dict(second_view=FLIP, refiner=REFINER, regularizers=dict(
+        seam=dict(type='mmwsss.EquivariantRegularization')), **resnet_cfg()),
+    ppc=dict(second_view=FLIP, refiner=REFINER, regularizers=dict(
+        ppc=dict(type='mmwsss.PixelPrototypeContrast', in_channels=128,
+             num_classes=NUM_CLASSES)), **resnet_cfg()),
+    vwl=dict(regularizers=dict(
+        vwl=dict(type='mmwsss.VisualWordsLearning', in_channels=128,
+             num_classes=NUM_CLASSES, num_words=8)), **resnet_cfg()),
     fbr=dict(regularizers=contrast(), **resnet_cfg()),
-    eps=dict(regularizers=[
-        dict(type='mmwsss.ExplicitPseudoPixelSupervision')], **resnet_cfg()))
+    eps=dict(regularizers=dict(
+        eps=dict(type='mmwsss.ExplicitPseudoPixelSupervision')),
+             **resnet_cfg()))
 for _name in ('fbr', 'eps'):
     PARTS[_name]['decode_head']['with_background'] = True
 

@@ -203,8 +203,8 @@ def test_segmentor(localizer):
     else:
         parts.update(
             second_view=dict(type='mmwsss.HorizontalFlip'),
-            regularizers=[
-                dict(type='mmwsss.AllPairsConsistency', num_tokens=25)])
+            regularizers=dict(
+                acr=dict(type='mmwsss.AllPairsConsistency', num_tokens=25)))
     model = build_segmentor(backbone=dinov2_like(final_norm=True), **parts)
     model.train()
     inputs = torch.randn(2, 3, 70, 98)

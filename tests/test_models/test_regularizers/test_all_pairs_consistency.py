@@ -12,7 +12,8 @@ from tests.test_models.builders import build_segmentor, sample
 def acr(**kwargs):
     return dict(
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[dict(type='mmwsss.AllPairsConsistency', **kwargs)])
+        regularizers=dict(
+            acr=dict(type='mmwsss.AllPairsConsistency', **kwargs)))
 
 
 def test_mirror_attention_permutes_token_by_token():

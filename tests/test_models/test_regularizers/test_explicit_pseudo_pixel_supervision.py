@@ -139,7 +139,8 @@ def test_messages():
 def test_in_a_segmentor():
     """On two views, and never on a head without background."""
     parts = resnet_cfg(
-        regularizers=[dict(type='mmwsss.ExplicitPseudoPixelSupervision')])
+        regularizers=dict(
+            eps=dict(type='mmwsss.ExplicitPseudoPixelSupervision')))
     with pytest.raises(ValueError, match='with_background=True'):
         build_segmentor(**parts)
     parts['decode_head']['with_background'] = True

@@ -572,12 +572,11 @@ def test_the_plain_model_loads_its_weights_and_predicts_the_same():
 
 
 def test_a_head_that_does_not_score_the_background():
-    cfg = resnet_cfg(regularizers=[
-        dict(
+    cfg = resnet_cfg(regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=128,
-            num_classes=NUM_CLASSES)
-    ])
+            num_classes=NUM_CLASSES)))
     with pytest.raises(ValueError, match='with_background=True'):
         build_segmentor(**cfg)
 

@@ -255,12 +255,11 @@ def test_messages():
 
 def test_in_a_segmentor():
     parts = resnet_cfg(
-        regularizers=[
-            dict(
+        regularizers=dict(
+            ppc=dict(
                 type='mmwsss.PixelPrototypeContrast',
                 in_channels=128,
-                num_classes=5)
-        ],
+                num_classes=5)),
         refiner=dict(
             type='mmwsss.PixelCorrelationModule',
             in_channels=(128, ),

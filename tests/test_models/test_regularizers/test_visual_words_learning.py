@@ -369,15 +369,14 @@ def test_refuses_other_channels_and_classes():
 
 # ------------------------------------------------------------- whole model
 def classifier(codebook):
-    cfg = resnet_cfg(regularizers=[
-        dict(
+    cfg = resnet_cfg(regularizers=dict(
+        vwl=dict(
             type='mmwsss.VisualWordsLearning',
             in_channels=128,
             num_classes=NUM_CLASSES,
             num_words=12,
             momentum=0.1,
-            codebook=codebook)
-    ])
+            codebook=codebook)))
     cfg['decode_head'].update(pooling=dict(type='mmwsss.HybridPooling'))
     model = build_segmentor(**cfg)
     return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)

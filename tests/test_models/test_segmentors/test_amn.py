@@ -176,7 +176,7 @@ def test_fine_grained_background_on_top():
         in_channels=128,
         num_classes=NUM_CLASSES,
         embed_dims=8)
-    model, plain = build(regularizers=[extra]), build(seed=3)
+    model, plain = build(regularizers=dict(fbr=extra)), build(seed=3)
     inputs, samples = batch()
     losses = model.loss(inputs, samples)
     terms = {k for k in losses if k.startswith('loss_')} - {'loss_seed'}

@@ -272,7 +272,7 @@ def test_distilled_and_rectangular():
     model = build_segmentor(
         backbone=vit_cfg(distilled=True),
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[dict(type='mmwsss.AllPairsConsistency')])
+        regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency')))
     image = torch.randn(1, 3, 32, 80)
     model.loss(image, [sample([1])])['loss_affinity'].backward()
     out, = predict(model, image, [sample([1], (32, 80))])
@@ -369,7 +369,7 @@ def test_inputs_are_padded_to_what_the_pyramid_needs():
 def test_mirrored_view_of_a_pyramid():
     model = build_segmentor(**dpt_cfg(
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[dict(type='mmwsss.AllPairsConsistency')]))
+        regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency'))))
     losses = model.loss(torch.randn(2, 3, 32, 64), [sample([1])] * 2)
     sum(v for k, v in losses.items() if k.startswith('loss')).backward()
     assert model.neck.taps[3].readout.weight.grad.abs().sum() > 0

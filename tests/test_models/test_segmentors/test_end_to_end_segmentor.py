@@ -43,11 +43,10 @@ def build(**kwargs):
         seg_head=fcn(24),
         label_refiner=dict(type='mmwsss.PAMR', num_iters=3, dilations=(1, 2)),
         label_maker=dict(type='mmwsss.LabelCompletion', opening=3),
-        seg_losses=[
-            dict(type='mmwsss.BalancedCrossEntropy'),
-            dict(type='mmwsss.SaliencyLoss'),
-            dict(type='mmwsss.DenseEnergyLoss')
-        ])
+        seg_losses=dict(
+            ce=dict(type='mmwsss.BalancedCrossEntropy'),
+            saliency=dict(type='mmwsss.SaliencyLoss'),
+            energy=dict(type='mmwsss.DenseEnergyLoss')))
     cfg.update(kwargs)
     return build_segmentor(**cfg)
 
@@ -609,7 +608,7 @@ def test_second_view_and_regularizers():
     model = build(
         backbone=vit_cfg(),
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[dict(type='mmwsss.AllPairsConsistency')])
+        regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency')))
     losses = model.loss(*batch())
     assert {'loss_cls_view2', *SEG_LOSSES} <= set(losses)
     assert len(losses) > 7
