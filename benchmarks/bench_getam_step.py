@@ -113,7 +113,7 @@ def our_step(model, inputs, samples):
     model.zero_grad()
     torch.manual_seed(2)
     losses = model.loss(inputs, samples)
-    total = sum(v for k, v in losses.items() if k.startswith('loss'))
+    total = sum(v for k, v in losses.items() if 'loss' in k)
     total.backward()
     hook.remove()
     return list(kept[0]), total.detach()
@@ -177,7 +177,8 @@ def published_step(model, inputs, samples):
         valid=torch.ones_like(labels, dtype=torch.bool),
         saliency=saliency)
     total = model.decode_head.loss(view) + sum(
-        seg_loss(logits, labels, **aids) for seg_loss in model.seg_losses)
+        seg_loss(logits, labels, **aids)
+        for seg_loss in model.seg_losses.values())
     total.backward()
     return [m[t > 0] for m, t in zip(maps, tags)], total.detach()
 

@@ -14,7 +14,7 @@ from mmwsss.models.regularizers.fine_grained_background_contrast import (
     background_target, background_weight)
 from mmwsss.models.utils.pixel_selection import absent_classes
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewOutput, ViewPair
 from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
                                         resnet_cfg, sample)
 from tests.test_models.test_segmentors import (test_amn,
@@ -83,7 +83,7 @@ def test_histogram_of_visual_words():
     view = ViewOutput(torch.zeros(3, 3, 8, 8), labels,
                       fields=dict(feats=(feats, )))
     names = [sample([], img_id=i) for i in 'abc']
-    vwl(view, batch=dict(data_samples=names))['loss_histogram'].backward()
+    vwl(ViewPair(view, data_samples=names))['loss_histogram'].backward()
     grad = vwl.histogram_head.weight.grad
     assert not grad[1].any() and grad[0].any() and grad[2].any()
 
@@ -160,9 +160,9 @@ def test_every_method_trains(name):
         assert all(p.grad is None or p.grad.isfinite().all()
                    for p in model.parameters())
     assert losses[True].keys() == losses[False].keys()
-    tags = {'loss_cls', 'loss_cls_view2', 'loss_histogram', 'acc_tags'}
+    tags = {'loss_cls', 'loss_cls_view2', 'vwl.loss_histogram', 'acc_tags'}
     # FBR leaves out where the unknown class seems to be.
-    tags.add('loss_background_seg')
+    tags.add('fbr.loss_background_seg')
     for key, value in losses[True].items():
         assert value.isfinite().all(), key
         if key not in tags:

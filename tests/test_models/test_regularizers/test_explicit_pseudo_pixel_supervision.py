@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from mmwsss.models.regularizers.explicit_pseudo_pixel_supervision import (
     class_overlap, pseudo_pixel_loss)
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
                                         resnet_cfg, sample)
 
@@ -111,14 +111,14 @@ def test_both_views(field):
 
     name = 'loss_eps' + '_refined' * refined
     batch = dict(data_samples=samples(saliency))
-    alone = regularizer(first, batch=batch)
+    alone = regularizer(ViewPair(first, data_samples=batch))
     expected = [
         pseudo_pixel_loss(maps[0], saliency, labels),
         pseudo_pixel_loss(maps[1], shrink(saliency), labels)
     ]
     assert list(alone) == [name]
     assert_close(alone[name], 2 * expected[0])
-    found = regularizer(first, second, transform=shrink, batch=batch)
+    found = regularizer(ViewPair(first, second, batch, shrink))
     assert_close(found[name], sum(expected))
 
 
@@ -126,10 +126,11 @@ def test_messages():
     maps, labels = torch.zeros(1, 3, 4, 4), torch.ones(1, 2)
     view = views([maps], labels)[0]
     with pytest.raises(KeyError, match='Image im9 comes without a saliency'):
-        build()(view, batch=dict(data_samples=[sample([], img_id='im9')]))
+        build()(ViewPair(
+            view, data_samples=[sample([], img_id='im9')]))
     with pytest.raises(ValueError, match=r'im0 comes with \(12, 16\) pixels'):
-        build()(view,
-                batch=dict(data_samples=samples(torch.zeros(1, 1, 9, 9))))
+        build()(ViewPair(
+            view, data_samples=samples(torch.zeros(1, 1, 9, 9))))
     for wrong in (dict(weight=0), dict(weight=-1, refined_weight=1),
                   dict(foreground_share=1.5)):
         with pytest.raises(ValueError, match='needs'):
