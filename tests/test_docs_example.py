@@ -170,7 +170,7 @@ def test_config(example, batch):
 
 
 def test_config_with_another_paper(example, batch, tmp_path):
-    text, = [x for x in blocks('python') if 'AllPairsConsistency' in x]
+    text, = [x for x in blocks('python') if 'acr_vit_shapes' in x]
     # The guide's block stands beside the example.
     path = tmp_path / 'mixed.py'
     path.write_text(text.replace('../..', str(ROOT)))
