@@ -14,8 +14,9 @@ from ..localizers.fusion import normalize_maps, resize_maps
 from .cam_segmentor import CAMSegmentor, cams_to_mask
 
 LOAD_SEEDS = (
-    "Put dict(type='mmwsss.LoadPseudoMask', mask_dir=FOLDER{}) into the "
-    "pipeline, after dict(type='mmwsss.LoadImage').")
+    "Put dict(type='mmwsss.LoadPseudoMask'{}) into the pipeline, after "
+    "dict(type='mmwsss.LoadImage'), and their folder as mask_dir into the "
+    'dataset.')
 
 
 def resize_nearest(masks: Tensor, size: Sequence[int]) -> Tensor:
