@@ -110,9 +110,10 @@ def test_unknown_classes_may_be_where_the_background_seems_to_be():
 
 
 def contrast(**kwargs):
-    return [dict(type='mmwsss.FineGrainedBackgroundContrast',
+    return dict(
+        fbr=dict(type='mmwsss.FineGrainedBackgroundContrast',
                  in_channels=128, num_classes=NUM_CLASSES, embed_dims=8,
-                 num_negatives=4, bank_size=20, **kwargs)]
+                 num_negatives=4, bank_size=20, **kwargs))
 
 
 PARTS = dict(

@@ -87,6 +87,8 @@ class CappedCrossEntropy(nn.Module):
         start (float): Mean loss from which on losses are capped; it is that
             of a batch, so caps may come and go in between. Defaults to 1.2.
         loss_weight (float): Factor. Defaults to 1.0.
+        loss_name (str): Name in the log of an mmseg head. Defaults to
+            'loss_ce'.
 
     Raises:
         ValueError: If ``cell`` is not a positive integer or ``start`` not
@@ -96,7 +98,8 @@ class CappedCrossEntropy(nn.Module):
     def __init__(self,
                  cell: int = 120,
                  start: float = 1.2,
-                 loss_weight: float = 1.0) -> None:
+                 loss_weight: float = 1.0,
+                 loss_name: str = 'loss_ce') -> None:
         super().__init__()
         if cell != int(cell) or cell < 1:
             raise ValueError('CappedCrossEntropy needs a cell of 1 pixel or '
@@ -107,6 +110,7 @@ class CappedCrossEntropy(nn.Module):
         self.cell = int(cell)
         self.start = start
         self.loss_weight = loss_weight
+        self.loss_name = loss_name
 
     def forward(self,
                 cls_score: Tensor,

@@ -129,7 +129,7 @@ def work(rank, folder):
 def test_two_processes_average_over_the_global_batch(tmp_path):
     losses, grads = step(Heads(), slice(0, 4))
     naive = [step(Heads(), part)[0] for part in (slice(0, 2), slice(2, 4))]
-    for name in ('loss_ce', 'loss_capped'):
+    for name in ('BalancedCrossEntropy', 'CappedCrossEntropy'):
         mean = sum(part[name] for part in naive) / 2
         assert mean != pytest.approx(losses[name], rel=1e-3), name
     mp.spawn(work, (str(tmp_path), ), nprocs=2)

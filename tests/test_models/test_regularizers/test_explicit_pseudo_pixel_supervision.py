@@ -110,7 +110,7 @@ def test_both_views(field):
             x, (6, 8), mode='bilinear', align_corners=True)
 
     name = 'loss_eps' + '_refined' * refined
-    batch = dict(data_samples=samples(saliency))
+    batch = samples(saliency)
     alone = regularizer(ViewPair(first, data_samples=batch))
     expected = [
         pseudo_pixel_loss(maps[0], saliency, labels),
@@ -152,14 +152,14 @@ def test_in_a_segmentor():
         s.gt_saliency = PixelData(data=torch.rand(1, 64, 64))
     losses = model.loss(torch.randn(2, 3, 64, 64), batch)
     assert set(losses) == {
-        'loss_cls', 'loss_cls_view2', 'loss_eps', 'acc_tags'
+        'loss_cls', 'loss_cls_view2', 'eps.loss_eps', 'acc_tags'
     }
     # The tags alone say nothing about the background.
     weight = model.decode_head.conv.weight
     grads = {
         name: torch.autograd.grad(losses[name], weight, retain_graph=True)[0]
-        for name in ('loss_cls', 'loss_eps')
+        for name in ('loss_cls', 'eps.loss_eps')
     }
     assert not grads['loss_cls'][NUM_CLASSES].any()
-    assert grads['loss_eps'][NUM_CLASSES].any()
+    assert grads['eps.loss_eps'][NUM_CLASSES].any()
     assert grads['loss_cls'][:NUM_CLASSES].any()
