@@ -27,6 +27,7 @@ from mmwsss.utils.checkpoint import (add_trust_argument, compare_state,
                                      load_checkpoint_file, use_safe_loading)
 from mmwsss.utils.dataset_configs import inner_datasets
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.stage_folder import STAGE_FOLDERS
 from mmwsss.utils.weight_sources import command_for
 
 from .evaluation_data import (MASK_LOADERS, check_true_masks,
@@ -407,6 +408,11 @@ def use_train_images(cfg: Config) -> None:
         dataset.pop('with_masks', None)
         # Later stages want every image, also those that training left out.
         dataset.pop('class_less', None)
+        # What the steps of the test read, not those of the training.
+        for field in STAGE_FOLDERS:
+            dataset.pop(field, None)
+            if field in test_dataset:
+                dataset[field] = test_dataset[field]
         datasets.append(dataset)
     cfg.test_dataloader.dataset = datasets[0] if len(datasets) == 1 else \
         ConfigDict(type='ConcatDataset', datasets=datasets)

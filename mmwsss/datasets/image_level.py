@@ -13,6 +13,7 @@ from mmseg.datasets import BaseSegDataset
 from mmwsss.registry import DATASETS
 from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.io import read_lines
+from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
 from .image_labels import (Labels, labels_from_mask, labels_from_voc_xml,
                            read_image_labels, select_labels)
@@ -170,15 +171,13 @@ class ImageLevelDataset(BaseSegDataset):
         self.check_files = check_files
         self.allow_pickle = allow_pickle
         self.saliency_suffix = saliency_suffix
+        folders = (cam_dir, mask_dir, low_score_dir, high_score_dir,
+                   proposal_dir)
         # Each sample tells the steps that read them.
         self.stage_folders = {
             field: str(folder)
-            for field, folder in dict(
-                cam_dir=cam_dir,
-                mask_dir=mask_dir,
-                low_score_dir=low_score_dir,
-                high_score_dir=high_score_dir,
-                proposal_dir=proposal_dir).items() if folder is not None
+            for field, folder in zip(STAGE_FOLDERS, folders)
+            if folder is not None
         }
         self.image_folder = {
             **self.PREFIX,
