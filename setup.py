@@ -57,7 +57,10 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmwsss', 'mmwsss.*']),
-    package_data={'mmwsss.visualization': ['*.html']},
+    package_data={
+        'mmwsss.datasets': ['*.txt'],
+        'mmwsss.visualization': ['*.html']
+    },
     install_requires=requirements(),
     extras_require={
         # Has to be compiled; without it a torch implementation runs.

@@ -1,6 +1,6 @@
 # FBR on ACR at the size of the paper, whose batch is one image: prototypes
 # and foreign classes come from the images of all processes.
-_base_ = '../acr/acr_vit_4xb1_voc.py'
+_base_ = '../acr/acr_vit_voc.py'
 model = dict(
     regularizers=dict(
         fbr=dict(

@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from scipy.special import softmax
 
 from mmwsss.registry import TRANSFORMS
 from mmwsss.structures.mask_file import IGNORE, class_lut
@@ -23,19 +24,6 @@ def add_threshold(cams: np.ndarray, threshold: float) -> np.ndarray:
     """
     background = np.full((1, *cams.shape[1:]), threshold, np.float32)
     return np.concatenate((background, cams))
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Softmax over the first axis.
-
-    Args:
-        scores (ndarray): float32 (k, H, W).
-
-    Returns:
-        ndarray: float32 (k, H, W).
-    """
-    powers = np.exp(scores - scores.max(axis=0, keepdims=True))
-    return powers / powers.sum(axis=0, keepdims=True)
 
 
 def confident_label(strict: np.ndarray, loose: np.ndarray) -> np.ndarray:
@@ -162,7 +150,7 @@ class CRFMask(CRFTransform):
         else:
             probs = add_background(results['cams'], self.alpha)
         if self.softmax:
-            probs = softmax(probs)
+            probs = softmax(probs, axis=0)
         best = self.refine(image, [probs])[0].argmax(axis=0)
         results['pseudo_mask'] = class_lut(results['class_ids'])[best]
         return results
