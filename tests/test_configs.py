@@ -308,7 +308,8 @@ def test_model_builds(path):
     # images are not known here.
     if KINDS[path] != 'walk' and classes is not None:
         model_cfg = cfg.model.get('segmentor', cfg.model)
-        assert model_cfg.decode_head.num_classes == (
+        head = model_cfg.get('cls_head') or model_cfg.decode_head
+        assert head.num_classes == (
             len(classes) - (KINDS[path] in ('cam', 'seed')))
     if cfg.get('tta_model'):
         tta = dict(cfg.tta_model, module=cfg.model)
@@ -368,7 +369,8 @@ def test_frozen_networks_of_configs():
         ]
         for part in parts:
             channels = sum(n['channels'] for n in part['networks'])
-            head = model.get('segmentor', model)['decode_head']
+            inner = model.get('segmentor', model)
+            head = inner.get('cls_head') or inner['decode_head']
             assert head['in_channels'] == channels, path
             processor = model['data_preprocessor']
             assert processor['mean'] == [0, 0, 0], path

@@ -128,7 +128,7 @@ def test_options(home, tmp_path, monkeypatch, capsys):
 def test_a_model_with_other_classes(home, tmp_path, monkeypatch):
     folder, images, config, weights = home
     cfg = Config.fromfile(config)
-    cfg.model.decode_head.num_classes = 3
+    cfg.model.cls_head.num_classes = 3
     cfg.dump(tmp_path / 'other.py')
     with pytest.raises(SystemExit, match='another architecture'):
         main(tmp_path / 'other.py', weights, images, '--out', tmp_path / 'o',

@@ -171,7 +171,7 @@ class CAMInferencer(BaseInferencer):
             raise ValueError(
                 f'{name}: the model has {expected} classes, its test data '
                 f'{len(self.classes) - 1} without background. Set '
-                'model.decode_head.num_classes to the latter.')
+                'model.cls_head.num_classes to the latter.')
         if torch.device(device).type == 'cpu':
             model = revert_sync_batchnorm(model)
         return model.to(device).eval()

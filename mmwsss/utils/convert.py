@@ -32,7 +32,7 @@ _RULES = (
      r'layers.\1.ffn.layers.0.0.\2'),
     (r'blocks\.(\d+)\.mlp\.fc2\.(weight|bias)', r'layers.\1.ffn.layers.1.\2'),
     (r'norm\.(weight|bias)', r'ln1.\1'),
-    (r'cls_head\.(weight|bias)', r'decode_head.fc.\1'),
+    (r'cls_head\.(weight|bias)', r'cls_head.fc.\1'),
     (r'(?:head|head_dist|pre_logits\.fc)\.(?:weight|bias)', None),
 )
 _RULES = tuple((re.compile(pattern), name) for pattern, name in _RULES)
@@ -45,7 +45,7 @@ def timm_to_mmwsss_key(name: str) -> str | None:
 
     Args:
         name (str): timm's name, without any prefix. ``cls_head.*``, the class
-            head ACR and GETAM add, becomes ``decode_head.fc.*``.
+            head ACR and GETAM add, becomes ``cls_head.fc.*``.
 
     Returns:
         str | None: The name inside :class:`~mmwsss.models.AttentionViT` or
@@ -103,7 +103,7 @@ def convert_timm_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         except KeyError:
             foreign.append(name)
             continue
-        if key is None or key.startswith('decode_head.'):
+        if key is None or key.startswith('cls_head.'):
             dropped.append(name)
         else:
             converted[key] = value

@@ -80,7 +80,7 @@ def convert_dinov2(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         except KeyError:
             foreign.append(name)
             continue
-        if key is None or key.startswith('decode_head.'):
+        if key is None or key.startswith('cls_head.'):
             dropped.append(name)
         else:
             converted[key] = value

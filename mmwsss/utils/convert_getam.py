@@ -24,21 +24,22 @@ _RULES = (
      'neck.taps.{}.project.{}'),
     (r'pretrained\.act_postprocess([124])\.4\.(weight|bias)',
      'neck.taps.{}.resize.{}'),
-    (r'scratch\.layer([1-4])_rn\.(weight)', 'seg_head.convs.{}.{}'),
+    (r'scratch\.layer([1-4])_rn\.(weight)', 'decode_head.convs.{}.{}'),
     (r'scratch\.refinenet4\.resConfUnit1\..+', None),
     (rf'{_UNIT}conv([12])\.(weight)',
-     'seg_head.fusions.{}.res_conv_unit{}.conv{}.conv.{}'),
+     'decode_head.fusions.{}.res_conv_unit{}.conv{}.conv.{}'),
     (rf'{_UNIT}bn([12])\.(\w+)',
-     'seg_head.fusions.{}.res_conv_unit{}.conv{}.bn.{}'),
+     'decode_head.fusions.{}.res_conv_unit{}.conv{}.bn.{}'),
     (r'scratch\.refinenet([1-4])\.out_conv\.(weight|bias)',
-     'seg_head.fusions.{}.project.conv.{}'),
-    (r'cam_module\.fc\.([02])\.(weight)', 'seg_head.recalibration.gate.{}.{}'),
+     'decode_head.fusions.{}.project.conv.{}'),
+    (r'cam_module\.fc\.([02])\.(weight)',
+     'decode_head.recalibration.gate.{}.{}'),
     (r'cam_module\.body\.([02])\.(weight|bias)',
-     'seg_head.recalibration.body.{}.{}'),
-    (r'scratch\.output_conv\.0\.(weight)', 'seg_head.project.conv.{}'),
-    (r'scratch\.output_conv\.1\.(\w+)', 'seg_head.project.bn.{}'),
-    (r'scratch\.output_conv\.4\.(weight|bias)', 'seg_head.conv_seg.{}'),
-    (r'cls_head\.(weight|bias)', 'decode_head.conv.{}'),
+     'decode_head.recalibration.body.{}.{}'),
+    (r'scratch\.output_conv\.0\.(weight)', 'decode_head.project.conv.{}'),
+    (r'scratch\.output_conv\.1\.(\w+)', 'decode_head.project.bn.{}'),
+    (r'scratch\.output_conv\.4\.(weight|bias)', 'decode_head.conv_seg.{}'),
+    (r'cls_head\.(weight|bias)', 'cls_head.conv.{}'),
 )
 _RULES = tuple((re.compile(pattern), name) for pattern, name in _RULES)
 _LEVELLED = ('pretrained.act_postprocess', 'scratch.layer',
@@ -130,7 +131,7 @@ def convert_getam(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if missing:
         raise ValueError('The checkpoint is no complete network of GETAM; it '
                          f'lacks (in our names) {_shown(missing)}.')
-    head = 'decode_head.conv.weight'
+    head = 'cls_head.conv.weight'
     converted[head] = converted[head].flatten(1)[..., None, None]
     # Checkpoints may lack these counters, which nothing uses, but the test
     # tool takes complete checkpoints only.
@@ -144,8 +145,8 @@ def _expected(hybrid: bool) -> list[str]:
     """Our names of all parameters outside the encoder, counters left out."""
     parts = dict(
         neck=DPTReassemble(2, (2, ) * 4, num_stem_maps=2 if hybrid else 0),
-        decode_head=CAMHead(1, 2, bias=True),
-        seg_head=DPTDecoderHead((2, ) * 4, 2, reduction=1, num_classes=3))
+        cls_head=CAMHead(1, 2, bias=True),
+        decode_head=DPTDecoderHead((2, ) * 4, 2, reduction=1, num_classes=3))
     return [
         f'{part}.{name}' for part, module in parts.items()
         for name in module.state_dict()

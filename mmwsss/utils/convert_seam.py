@@ -11,7 +11,7 @@ from .convert_resnet38 import convert_resnet38
 
 # Layers beside the backbone, and whose parameters they are in our model.
 _LAYERS = {
-    'fc8.weight': 'decode_head.conv.weight',
+    'fc8.weight': 'cls_head.conv.weight',
     'f8_3.weight': 'refiner.projections.0.weight',
     'f8_4.weight': 'refiner.projections.1.weight',
     'f9.weight': 'refiner.query.weight',

@@ -14,7 +14,7 @@ FAMILIES = ('acr_tiny_train_step', )
 
 def our_name(name: str) -> str:
     if name.startswith('cls_head.'):
-        return name.replace('cls_head.', 'decode_head.fc.')
+        return name.replace('cls_head.', 'cls_head.fc.')
     return 'backbone.' + timm_to_mmwsss_key(name)
 
 

@@ -109,7 +109,7 @@ def test_losses_and_gradients(vector, official, monkeypatch):
         model, 'make_labels', lambda *args:
         (tensor(vector['seg_label']).long(), tensor(vector['saliency_after'])))
     seen = []
-    head = model.seg_head.register_forward_hook(
+    head = model.decode_head.register_forward_hook(
         lambda module, args, out: seen.append(out))
     losses = model.loss(inputs, samples)
     head.remove()

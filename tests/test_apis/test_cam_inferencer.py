@@ -436,7 +436,7 @@ def end_to_end(data, folder):
     model = cfg['model']
     model.update(
         type='mmwsss.EndToEndSegmentor',
-        seg_head=dict(
+        decode_head=dict(
             type='FCNHead', in_channels=24, in_index=-1, channels=8,
             num_convs=1, concat_input=False, dropout_ratio=0.,
             norm_cfg=dict(type='GN', num_groups=2), num_classes=3),
@@ -597,7 +597,7 @@ def test_refined_models_with_other_tags(home, refined, tmp_path):
         backbone=dict(
             type='ResNet', depth=18, num_stages=2, out_indices=(1, ),
             strides=(1, 2), dilations=(1, 1)),
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.LabelConditionedHead', num_classes=2,
             in_channels=128, dilations=(1, 2))), 'seed masks'),
     ('configs/affinity/affinitynet_small_shapes.py', 'class maps'),

@@ -73,7 +73,7 @@ def write_tiny(folder, steps=6):
     texts = dict(
         cam_tiny_custom=('cam_lite2_custom', f'''
 model = dict(
-    backbone=dict(networks=[{first}]), decode_head=dict(in_channels=12))
+    backbone=dict(networks=[{first}]), cls_head=dict(in_channels=12))
 {loader}'''),
         affinity_tiny_custom=('affinity_vit-tiny_custom', f'''
 model = dict(affinity=dict(network=dict(_delete_=True, **{second})))

@@ -113,7 +113,7 @@ def test_start_from_a_head(home, rename, tmp_path):
     rename(('cat', 'dog', 'emu'))
     start['work_dir'] = str(tmp_path / 'more')
     start['cfg_options'] = {'load_from': checkpoint,
-                            'model.decode_head.num_classes': 3,
+                            'model.cls_head.num_classes': 3,
                             'val_dataloader': None, 'val_evaluator': None,
                             'val_cfg': None}
     run.train(**arguments(config, **start))

@@ -55,7 +55,7 @@ def test_statistics_of_all_positions(data, tmp_path):
     assert set(saved) == {
         'backbone.mean', 'backbone.std', 'backbone.num_positions',
         'backbone.networks.0.digest', 'backbone.networks.1.digest',
-        'decode_head.conv.weight', 'decode_head.conv.bias'
+        'cls_head.conv.weight', 'cls_head.conv.bias'
     }
     assert saved['backbone.networks.0.digest'].any()
 

@@ -77,7 +77,7 @@ def make_cfg(data, work_dir, hooks, steps=4, masks=True, **kwargs) -> dict:
                     feedforward_channels=48),
                 img_size=32,
                 patch_size=8),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.ClassTokenHead', num_classes=2, in_channels=24),
             localizer=dict(type='mmwsss.GETAM', start_layer=1)),
         train_dataloader=loader(True),

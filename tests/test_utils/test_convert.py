@@ -86,7 +86,7 @@ def timm_state(kind):
     ('blocks.3.mlp.fc1.weight', 'layers.3.ffn.layers.0.0.weight'),
     ('blocks.3.mlp.fc2.weight', 'layers.3.ffn.layers.1.weight'),
     ('norm.weight', 'ln1.weight'),
-    ('cls_head.bias', 'decode_head.fc.bias'),
+    ('cls_head.bias', 'cls_head.fc.bias'),
     ('head.weight', None),
     ('pre_logits.fc.bias', None),
 ])

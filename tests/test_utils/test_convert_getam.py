@@ -130,13 +130,13 @@ def build(hybrid=False, distilled=False):
                 in_channels=WIDTH,
                 out_channels=FEATURES,
                 num_stem_maps=2 if hybrid else 0)),
-        decode_head=MODELS.build(
+        cls_head=MODELS.build(
             dict(
                 type='mmwsss.CAMHead',
                 num_classes=CLASSES,
                 in_channels=FEATURES[3],
                 bias=True)),
-        seg_head=MODELS.build(
+        decode_head=MODELS.build(
             dict(
                 type='mmwsss.DPTDecoderHead',
                 in_channels=FEATURES,
@@ -172,13 +172,13 @@ def test_file_to_model(tmp_path, kind, prefix):
         float(v.double().sum()) for k, v in ours.items()
         if k not in counters)
     for name, key in {
-            'cls_head.weight': 'decode_head.conv.weight',
+            'cls_head.weight': 'cls_head.conv.weight',
             'pretrained.act_postprocess4.3.bias': 'neck.taps.3.project.bias',
             'pretrained.act_postprocess4.4.bias': 'neck.taps.3.resize.bias',
-            'scratch.layer1_rn.weight': 'seg_head.convs.0.weight',
+            'scratch.layer1_rn.weight': 'decode_head.convs.0.weight',
             'scratch.refinenet2.resConfUnit1.bn2.running_var':
-            'seg_head.fusions.1.res_conv_unit1.conv2.bn.running_var',
-            'scratch.output_conv.4.bias': 'seg_head.conv_seg.bias',
+            'decode_head.fusions.1.res_conv_unit1.conv2.bn.running_var',
+            'scratch.output_conv.4.bias': 'decode_head.conv_seg.bias',
             'pretrained.model.blocks.2.mlp.fc2.bias':
             'backbone.layers.2.ffn.layers.1.bias'
     }.items():
@@ -189,7 +189,7 @@ def test_counters_of_the_checkpoint_are_kept():
     state = published()
     state['scratch.output_conv.1.num_batches_tracked'] = torch.tensor(7)
     converted = convert_getam(state)
-    assert converted['seg_head.project.bn.num_batches_tracked'] == 7
+    assert converted['decode_head.project.bn.num_batches_tracked'] == 7
 
 
 def test_wrong_checkpoints(tmp_path):
@@ -199,7 +199,7 @@ def test_wrong_checkpoints(tmp_path):
         ({'scratch.refinenet5.out_conv.bias': one}, [],
          r'network has no scratch.refinenet5.out_conv.bias\.'),
         ({'auxlayer.0.weight': one}, [], r'network has no auxlayer'),
-        ({}, ['cls_head.bias'], r'lacks .* decode_head.conv.bias'),
+        ({}, ['cls_head.bias'], r'lacks .* cls_head.conv.bias'),
         ({}, ['pretrained.act_postprocess1.4.weight'],
          r'lacks .* neck.taps.0.resize.weight'),
         ({}, ['pretrained.model.blocks.1.norm1.bias'],

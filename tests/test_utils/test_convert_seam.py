@@ -50,7 +50,7 @@ def build():
     """The model of the config, as narrow."""
     cfg = Config.fromfile(ROOT / 'configs/seam/seam_resnet38_voc.py').model
     cfg.backbone.update(base_channels=BASE, init_cfg=None)
-    cfg.decode_head.in_channels = 64 * BASE
+    cfg.cls_head.in_channels = 64 * BASE
     cfg.refiner.update(
         in_channels=(8 * BASE, 16 * BASE), channels=(4, 5), query_channels=6)
     return MODELS.build(cfg).eval()
@@ -97,7 +97,7 @@ def test_file_to_model(tmp_path, published, prefix):
     assert not comparison.missing and not comparison.unexpected
     model.load_state_dict(content['state_dict'], strict=True)
     # Not the background's row of 21.
-    assert content['state_dict']['decode_head.conv.weight'].shape[0] == 20
+    assert content['state_dict']['cls_head.conv.weight'].shape[0] == 20
     with torch.no_grad():
         image = torch.randn(2, 3, 70, 45)
         cam, refined = published_forward(published, image)

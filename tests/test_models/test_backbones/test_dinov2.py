@@ -198,7 +198,7 @@ def test_segmentor(localizer):
     if localizer == 'CAM':
         parts = dict(
             localizer=dict(type='mmwsss.CAM'),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.CAMHead', num_classes=5, in_channels=24))
     else:
         parts.update(
