@@ -135,7 +135,8 @@ def test_good_outlines_complete_partial_maps(tmp_path):
 def test_files_may_be_written_by_hand(tmp_path):
     content = [dict(segmentation=dict(size=list(SIZE), counts=[0, 108]))]
     (tmp_path / 'a.json').write_text(json.dumps(content))
-    out = RefineWithProposals(str(tmp_path), threshold=0.)(sample())
+    out = RefineWithProposals(threshold=0.)(
+        sample(proposal_dir=tmp_path))
     means = sample()['cams'].mean(axis=(1, 2), dtype=float)
     assert not out['cams'][means.argmin()].any()
     np.testing.assert_allclose(out['cams'][means.argmax()], means.max(),
