@@ -2,8 +2,8 @@
 import argparse
 from pathlib import Path
 
-from mmwsss.structures.cam_exchange import FORMATS, convert_file, find_files
-from mmwsss.structures.cam_file import MANIFEST, write_manifest
+from mmwsss.pseudo_labels.cam_exchange import FORMATS, convert_file, find_files
+from mmwsss.pseudo_labels.cam_file import MANIFEST, write_manifest
 from mmwsss.utils.io import make_folder, remove_temporary
 
 

@@ -3,8 +3,9 @@ import argparse
 
 from mmengine.config import DictAction
 
-from mmwsss.apis.refine import RefineError, refine
+from mmwsss.apis.refine import refine
 from mmwsss.apis.shards import add_shard_argument
+from mmwsss.pseudo_labels.pool import RefineError
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -3,7 +3,8 @@ import argparse
 
 from mmengine.config import DictAction
 
-from mmwsss.apis.pipeline import StageError, run_pipeline
+from mmwsss.apis.pipeline import StageError
+from mmwsss.apis.run_pipeline import run_pipeline
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -20,8 +20,8 @@ from mmwsss.utils.io import (atomic_write, find_file, make_folder,
 from mmwsss.utils.weight_sources import command_for
 
 from .custom_config import check_config, configs_for
-from .pipeline import run_pipeline
 from .run import pretrained_paths
+from .run_pipeline import run_pipeline
 
 PathLike = Union[str, Path]
 #: Pipeline of configs/frozen that is run.

@@ -10,16 +10,16 @@ import torch
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
+from mmwsss.datasets.transforms.load_images import read_true_mask
+from mmwsss.pseudo_labels.mask_file import labels_from_mask, voc_palette
 from mmwsss.registry import DATASETS
-from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.io import read_lines
 
-from .image_labels import (Labels, labels_from_mask, labels_from_voc_xml,
-                           read_image_labels, select_labels)
+from .image_labels import (Labels, labels_from_voc_xml, read_image_labels,
+                           select_labels)
 from .mask_values import parse_mask_values
 from .tags import (TagFile, find_format, find_images, image_id,
                    missing_images, nfc, read_tags)
-from .transforms.loading import read_true_mask
 
 _PREPARE_VOC = 'python tools/dataset_converters/voc.py PATH/TO/VOC2012'
 
@@ -88,7 +88,7 @@ class ImageLevelDataset(BaseSegDataset):
             :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
         window (Sequence[float], optional): Which values become black and
             white in images of more than 8 bits, see
-            :func:`~mmwsss.datasets.transforms.loading.read_image`.
+            :func:`~mmwsss.utils.read_images.read_image`.
         img_suffix (str): Ending of the images' names. 'any' looks what files
             there are. Defaults to '.jpg'.
         **kwargs: For mmseg's ``BaseSegDataset``.

@@ -5,6 +5,8 @@ from typing import Any, Callable, List, Union
 import numpy as np
 from mmengine.dataset import Compose
 
+from mmwsss.registry import TRANSFORMS
+
 #: Steps that read what images from anywhere do not have.
 _LEFT_OUT = ('LoadMask', 'LoadAnnotations', 'LoadInstances', 'LoadSaliency')
 
@@ -56,7 +58,6 @@ def support_inferencer() -> None:
 
     @functools.wraps(original)
     def _init_pipeline(self: Any, cfg: Any) -> Compose:
-        from mmwsss.registry import TRANSFORMS
         dataset = cfg.test_dataloader.dataset
         while not dataset.get('pipeline') and ('dataset' in dataset
                                                or 'datasets' in dataset):

@@ -1,8 +1,8 @@
 """Convert a Caffe-style ResNet of DeepLab into a backbone of mmseg."""
 import argparse
 
+from mmwsss.models.converters.deeplab import convert_deeplab_file
 from mmwsss.utils.checkpoint import add_trust_argument
-from mmwsss.utils.convert_deeplab import convert_deeplab_file
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(

@@ -1,5 +1,5 @@
 """Convert a DeiT checkpoint into a backbone of ours."""
-from mmwsss.utils.convert import convert_from_command_line
+from mmwsss.models.converters.timm_vit import convert_from_command_line
 
 if __name__ == '__main__':
     convert_from_command_line(

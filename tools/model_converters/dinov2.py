@@ -1,8 +1,8 @@
 """Convert a DINOv2 checkpoint, the official or timm's, into a backbone."""
 import argparse
 
+from mmwsss.models.converters.dinov2 import convert_dinov2_file
 from mmwsss.utils.checkpoint import add_trust_argument
-from mmwsss.utils.convert_dinov2 import convert_dinov2_file
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(

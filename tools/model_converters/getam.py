@@ -1,8 +1,8 @@
 """Convert a network trained with GETAM's code into an EndToEndSegmentor."""
 import argparse
 
+from mmwsss.models.converters.getam import convert_getam_file
 from mmwsss.utils.checkpoint import add_trust_argument
-from mmwsss.utils.convert_getam import convert_getam_file
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(

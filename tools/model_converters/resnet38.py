@@ -1,8 +1,8 @@
 """Convert a ResNet-38 checkpoint of MXNet, PSA or SEAM into a backbone."""
 import argparse
 
+from mmwsss.models.converters.resnet38 import convert_resnet38_file
 from mmwsss.utils.checkpoint import add_trust_argument
-from mmwsss.utils.convert_resnet38 import convert_resnet38_file
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(

@@ -1,8 +1,8 @@
 """Convert a network trained with SEAM's code into a CAMSegmentor."""
 import argparse
 
+from mmwsss.models.converters.seam import convert_seam_file
 from mmwsss.utils.checkpoint import add_trust_argument
-from mmwsss.utils.convert_seam import convert_seam_file
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(
