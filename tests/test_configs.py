@@ -84,7 +84,7 @@ def load(path):
 def our_names():
     found = set()
     for name in ('MODELS', 'DATASETS', 'DATA_SAMPLERS', 'TRANSFORMS',
-                 'METRICS', 'HOOKS', 'VISUALIZERS', 'OPTIM_WRAPPERS',
+                 'METRICS', 'HOOKS', 'INFERENCERS', 'OPTIM_WRAPPERS',
                  'OPTIM_WRAPPER_CONSTRUCTORS'):
         ours = getattr(registry, name)
         ours.import_from_location()

@@ -16,23 +16,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import (Any, Dict, List, Optional, Sequence, Set,
-                    Tuple)
+                    Tuple, Union)
 
 import torch
 from mmengine.config import Config
 from prettytable import PrettyTable
 
-from mmwsss.utils.io import (atomic_write, find_file)
+from mmwsss.utils.errors import WorkError
+from mmwsss.utils.io import atomic_write, find_file
 from mmwsss.version import __version__
 
 from .run_checks import file_classes
 
-
+PathLike = Union[str, Path]
 STAGE_KEYS = {'command', 'score', 'outputs', 'metrics', 'rows'}
 LOG_LINES = 15
 
 
-class StageError(RuntimeError):
+class StageError(WorkError):
     """A stage that failed; the message names it and its log."""
 
 
@@ -325,6 +326,9 @@ class Pipeline:
         scores (bool): Whether results are measured; that takes true masks.
             Defaults to True.
 
+    Attributes:
+        page (Path, optional): The gallery, once it is written.
+
     Raises:
         ValueError: If the config is malformed.
     """
@@ -339,6 +343,7 @@ class Pipeline:
         self.work_dir = work_dir
         self.processes = processes
         self.scores = scores
+        self.page: Optional[Path] = None
         self.stages = load_stages(cfg, work_dir, workers)
         self.file = work_dir / 'results.json'
         self.results: Dict[str, dict] = {}
@@ -628,6 +633,21 @@ class Pipeline:
                     '' if i else spent
                 ])
         return table
+
+
+    def report(self) -> str:
+        """The table of results, and where everything is.
+
+        Returns:
+            str: Lines for a person.
+        """
+        lines = [str(self.table())]
+        if self.scores and any(
+                '*' in row for s in self.stages for row in s.rows):
+            lines.append('* tuned on the masks it is scored with')
+        if self.page is not None:
+            lines.append(f'Gallery: {self.page}')
+        return '\n'.join([*lines, f'Results: {self.file}'])
 
 
 def _config_of(command: str) -> str:

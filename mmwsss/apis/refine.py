@@ -5,7 +5,6 @@ writers. The pipeline runs over all images in a pool of processes. Images are
 independent and their files appear whole, so a run may end at any moment, and
 the same command continues it.
 """
-import argparse
 import contextlib
 import json
 import logging
@@ -15,7 +14,8 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import (Any, Dict, Iterator, List, Mapping, NamedTuple,
+                    Optional, Sequence)
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -30,7 +30,7 @@ from mmwsss.registry import DATASETS, TRANSFORMS
 from mmwsss.utils.io import atomic_write, remove_temporary
 from mmwsss.version import __version__
 
-from .run import load_config
+from .run import ConfigLike, PathLike, load_config
 from .shards import (Shard, exclusive, parse_shard,
                      remove_temporary_of)
 
@@ -261,18 +261,53 @@ def _source(folder: str) -> dict:
         folder=str(Path(folder).resolve()), checkpoint_sha256=checkpoint)
 
 
-def refine(args: argparse.Namespace) -> dict:
-    """Refine the class maps of all images of a config's ``refine_dataset``.
+class RefineResult(NamedTuple):
+    """What :func:`refine_cams` did.
+
+    Attributes:
+        out (Path): The folder.
+        num_images (int): Images of this shard.
+        num_written (int): Those that were done by this call.
+        num_missing (int): Images of other shards that are not done yet.
+        seconds (float): Of this call.
+    """
+    out: Path
+    num_images: int
+    num_written: int
+    num_missing: int
+    seconds: float
+
+
+def refine_cams(config: ConfigLike,
+                cams: Optional[PathLike] = None,
+                out: Optional[PathLike] = None,
+                *,
+                workers: Optional[int] = None,
+                shard: Optional[str] = None,
+                overwrite: bool = False,
+                cfg_options: Optional[Mapping[str, Any]] = None
+                ) -> RefineResult:
+    """Refine the CAMs of all images of a config's ``refine_dataset``.
 
     Images whose files are all there are skipped.
 
     Args:
-        args (Namespace): Of ``tools/refine_cams.py``.
+        config (str | Path | Config): With ``refine_dataset``.
+        cams (str | Path, optional): Folder of CAMs. Defaults to what the
+            config says.
+        out (str | Path, optional): Folder for the results. Defaults to
+            ``work_dirs/<config name>``.
+        workers (int, optional): Number of processes. Defaults to one per
+            core.
+        shard (str, optional): ``'i/n'``, see
+            :func:`~mmwsss.apis.shards.parse_shard`.
+        overwrite (bool): Whether to replace results, also those of other
+            settings. Defaults to False.
+        cfg_options (Mapping[str, Any], optional): See
+            :func:`~mmwsss.apis.load_config`.
 
     Returns:
-        dict: ``out`` (folder), ``num_images`` (of this shard),
-        ``num_missing`` (of other shards, not done yet), ``num_written`` and
-        ``seconds``.
+        RefineResult: Counts.
 
     Raises:
         FileNotFoundError: If the config, images, tags or class maps are
@@ -282,20 +317,20 @@ def refine(args: argparse.Namespace) -> dict:
             for other classes.
         RefineError: If an image fails.
     """
-    cfg = load_config(args)
-    out = Path(args.out or cfg.work_dir)
-    if args.workers is not None and args.workers < 1:
-        raise ValueError(f'--workers must be at least 1, is {args.workers}.')
+    cfg = load_config(config, cfg_options)
+    out = Path(out or cfg.work_dir)
+    if workers is not None and workers < 1:
+        raise ValueError(f'--workers must be at least 1, is {workers}.')
     # torchrun starts several such programs on one machine.
     beside = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    workers = args.workers or max(num_cores() // beside, 1)
+    workers = workers or max(num_cores() // beside, 1)
     scope = cfg.get('default_scope', 'mmseg')
     init_default_scope(scope)
     settings = _plain(
         dict(pipeline=(cfg.get('refine_dataset') or {}).get('pipeline')))
     for step in settings['pipeline'] or ():
         step.pop('cam_dir', None)
-    folder = _place(cfg, args.cams, out)
+    folder = _place(cfg, None if cams is None else str(cams), out)
     dataset = DATASETS.build(cfg.refine_dataset)
     writers = _writers(cfg, dataset.pipeline.transforms, out)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
@@ -303,7 +338,7 @@ def refine(args: argparse.Namespace) -> dict:
     settings.update(
         classes=list(dataset.metainfo['classes']), cams=_source(folder))
     pipeline = _plain_pipeline(cfg, dataset)
-    shard = parse_shard(getattr(args, 'shard', None))
+    shard = parse_shard(shard)
     ours = shard.of(infos)
     ids = [info['img_id'] for info in infos]
     paths = {i: [p for w in writers for p in w.paths(i)] for i in ids}
@@ -318,7 +353,7 @@ def refine(args: argparse.Namespace) -> dict:
 
     def prepare() -> List[dict]:
         clean()
-        _check_settings(out, settings, paths, args.overwrite, shard)
+        _check_settings(out, settings, paths, overwrite, shard)
         todo = [
             info for info in ours
             if not all(p.exists() for p in paths[info['img_id']])
@@ -360,12 +395,8 @@ def refine(args: argparse.Namespace) -> dict:
                 data_root=getattr(dataset, 'data_root', None),
                 num_images=len(infos),
                 **settings)
-    return dict(
-        out=str(out),
-        num_images=len(ours),
-        num_missing=len(missing),
-        num_written=len(todo),
-        seconds=time.perf_counter() - start)
+    return RefineResult(out, len(ours), len(todo), len(missing),
+                        time.perf_counter() - start)
 
 
 def _plain_pipeline(cfg: Config, dataset: Any) -> List[dict]:

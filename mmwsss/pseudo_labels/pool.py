@@ -15,12 +15,13 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 
 from mmwsss.registry import TRANSFORM_PACKAGES
+from mmwsss.utils.errors import WorkError
 
 #: Images that a worker gets at once.
 CHUNK = 8
 
 
-class RefineError(RuntimeError):
+class RefineError(WorkError):
     """An image could not be processed; the message names it."""
 
 

@@ -76,7 +76,7 @@ def inferencer(home):
 def test_files(config, weights, out, folder, **options):
     """What tools/test.py writes."""
     run.test(
-        arguments(
+        **arguments(
             config,
             checkpoint=weights,
             out=str(out),

@@ -1,17 +1,17 @@
 """Run the stages of a pipeline config: the work of tools/run_pipeline.py."""
-import argparse
 import os
 import signal
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Optional
 
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 
+from mmwsss.utils.errors import WorkError
 from mmwsss.utils.io import make_folder, remove_temporary
 
-from .pipeline import Pipeline
+from .pipeline import PathLike, Pipeline
 
 
 @contextmanager
@@ -46,52 +46,61 @@ def _check_options(cfg: Config, options: Dict[str, Any]) -> None:
                              f'{", ".join(variables) or "none"}.')
 
 
-def run_pipeline(args: argparse.Namespace) -> Pipeline:
-    """Run a pipeline as the command line says.
+def run_pipeline(config: PathLike,
+                 *,
+                 work_dir: Optional[PathLike] = None,
+                 processes: int = 1,
+                 workers: Optional[int] = None,
+                 until: Optional[str] = None,
+                 redo: Optional[str] = None,
+                 scores: bool = True,
+                 cfg_options: Optional[Dict[str, Any]] = None) -> Pipeline:
+    """Run all stages of a pipeline; skips those that are finished.
 
     Args:
-        args (Namespace): Of ``tools/run_pipeline.py``.
+        config (str | Path): The pipeline config.
+        work_dir (str | Path, optional): Folder for the stages. Defaults to
+            ``work_dirs/<folder>_<name>`` of the config.
+        processes (int): Processes of trainings and tests. Defaults to 1.
+        workers (int, optional): Processes of stages on CPU cores. Defaults
+            to one per core.
+        until (str, optional): The last stage to run.
+        redo (str, optional): A stage to run anew, with all that follows.
+        scores (bool): Whether to score with true masks. Defaults to True.
+        cfg_options (dict[str, Any], optional): Dotted key -> value.
 
     Returns:
-        Pipeline: With its results.
+        Pipeline: With its results; ``page`` is its gallery.
 
     Raises:
         FileNotFoundError: If there is no such config.
         ValueError: If it is malformed or its results are of another one.
         StageError: If a stage fails.
-        RuntimeError: If the pipeline is running already.
+        WorkError: If the pipeline is running already.
     """
-    path = Path(args.config)
+    path = Path(config)
     if not path.is_file():
         raise FileNotFoundError(f'There is no pipeline config {path}.')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        _check_options(cfg, args.cfg_options)
-        cfg.merge_from_dict(args.cfg_options)
-    work_dir = Path(args.work_dir or
+    cfg = Config.fromfile(path)
+    if cfg_options:
+        _check_options(cfg, cfg_options)
+        cfg.merge_from_dict(cfg_options)
+    work_dir = Path(work_dir or
                     f'work_dirs/{path.resolve().parent.name}_{path.stem}')
     make_folder(work_dir)
-    workers = args.workers or os.cpu_count() or 1
+    workers = workers or os.cpu_count() or 1
     lock = FileLock(str(work_dir / '.lock'), timeout=0)
     try:
         with lock, _terminate_as_interrupt():
             remove_temporary(work_dir)  # What a killed run left.
-            pipeline = Pipeline(cfg, work_dir, args.processes, workers,
-                                not args.no_scores)
-            if args.redo:
-                pipeline.redo(args.redo)
-            pipeline.run(args.until)
-            print(pipeline.table())
-            if pipeline.scores and any(
-                    '*' in row for s in pipeline.stages for row in s.rows):
-                print('* tuned on the masks it is scored with')
+            pipeline = Pipeline(cfg, work_dir, processes, workers, scores)
+            if redo:
+                pipeline.redo(redo)
+            pipeline.run(until)
             # Here, because it imports what takes seconds.
             from .pipeline_gallery import write_pipeline_gallery
-            page = write_pipeline_gallery(pipeline)
-            if page is not None:
-                print(f'Gallery: {page}')
-            print(f'Results: {pipeline.file}')
+            pipeline.page = write_pipeline_gallery(pipeline)
     except Timeout as error:
-        raise RuntimeError(f'Another run of this pipeline is at work in '
+        raise WorkError(f'Another run of this pipeline is at work in '
                            f'{work_dir}.') from error
     return pipeline
