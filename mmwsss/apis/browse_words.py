@@ -194,28 +194,31 @@ def cut_patch(image: np.ndarray, patch: Patch) -> np.ndarray:
     return cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC)
 
 
-def read_usage(work_dir: Path) -> List[Tuple[int, float, float]]:
+def read_usage(work_dir: Path,
+               name: str) -> List[Tuple[int, float, float]]:
     """The use of the codebook that a training logged.
 
     Args:
         work_dir (Path): Its work folder. Of a step that two parts of a
             resumed run logged, the later one counts.
+        name (str): What the config calls the regularizer with the words.
 
     Returns:
         list[tuple[int, float, float]]: Step, ``words_alive`` and
         ``words_entropy``, by step; empty if nothing was logged.
     """
+    alive, entropy = f'{name}.words_alive', f'{name}.words_entropy'
     usage: Dict[int, Tuple[float, float]] = {}
     # Folders are named by their time.
     for scalars in read_scalars(
             sorted(work_dir.glob('*/vis_data/scalars.json'))):
-        if 'words_alive' in scalars and 'words_entropy' in scalars:
-            usage[scalars['step']] = (scalars['words_alive'],
-                                      scalars['words_entropy'])
+        if alive in scalars and entropy in scalars:
+            usage[scalars['step']] = (scalars[alive], scalars[entropy])
     return [(step, *usage[step]) for step in sorted(usage)]
 
 
-def find_words(model: torch.nn.Module, config: str) -> VisualWordsLearning:
+def find_words(model: torch.nn.Module,
+               config: str) -> Tuple[str, VisualWordsLearning]:
     """The part of a model that has words.
 
     Args:
@@ -223,14 +226,15 @@ def find_words(model: torch.nn.Module, config: str) -> VisualWordsLearning:
         config (str): Path of its config, for the message.
 
     Returns:
-        VisualWordsLearning: The first of its regularizers that is one.
+        tuple[str, VisualWordsLearning]: The first of its regularizers that
+        is one, and its name.
 
     Raises:
         ValueError: If there is none.
     """
-    for regularizer in getattr(model, 'regularizers', ()):
+    for name, regularizer in getattr(model, 'regularizers', {}).items():
         if isinstance(regularizer, VisualWordsLearning):
-            return regularizer
+            return name, regularizer
     raise ValueError(f'The model of {config} has no visual words; give a '
                      'config with an mmwsss.VisualWordsLearning among its '
                      'regularizers, e.g. configs/vwl/vwl-l_r18_shapes.py.')
@@ -345,7 +349,7 @@ def browse_words(config: ConfigLike,
     path = last_of_run(str(checkpoint))
     content = load_checkpoint_file(path, trusted=trust_checkpoint)
     model = MODELS.build(cfg.model)
-    codebook = find_words(model, cfg.filename)
+    name, codebook = find_words(model, cfg.filename)
     check_fit(model, content, path, cfg.filename, purpose='test')
     model.load_state_dict(state_dict_of(content), strict=False)
     model.to(get_device()).eval()
@@ -355,11 +359,12 @@ def browse_words(config: ConfigLike,
     loader = Runner.build_dataloader(cfg.test_dataloader)
     index = index_words(loader, model, codebook, patches)
     work_dir = Path(path).parent
-    usage = read_usage(work_dir)
+    usage = read_usage(work_dir, name)
     if not usage:
         print_log(
             f'No plot of the usage over the training: {work_dir} has no log '
-            '(*/vis_data/scalars.json) with words_alive.',
+            '(*/vis_data/scalars.json) '
+            f'with {name}.words_alive.',
             logger='current')
     page = write_page(index, Path(out or work_dir / 'words'),
                       loader.dataset.metainfo,

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmwsss.utils.dataset_configs import (first_pipeline, inner_datasets,
                                           without_steps)
+from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
 from .evaluation_data import build_dataset
 
@@ -30,6 +31,7 @@ def use_train_images(cfg: Config) -> None:
     if cfg.get('train_dataloader') is None:
         raise ValueError('--train-images needs a train_dataloader in the '
                          'config.')
+    test_dataset = inner_datasets(cfg.test_dataloader.dataset)[0]
     pipeline = without_steps(first_pipeline(cfg.test_dataloader.dataset))
     datasets = []
     for dataset in inner_datasets(cfg.train_dataloader.dataset):
@@ -37,6 +39,11 @@ def use_train_images(cfg: Config) -> None:
         dataset.pop('with_masks', None)
         # Later stages want every image, also those that training left out.
         dataset.pop('class_less', None)
+        # What the steps of the test read, not those of the training.
+        for field in STAGE_FOLDERS:
+            dataset.pop(field, None)
+            if field in test_dataset:
+                dataset[field] = test_dataset[field]
         datasets.append(dataset)
     cfg.test_dataloader.dataset = datasets[0] if len(datasets) == 1 else \
         ConfigDict(type='ConcatDataset', datasets=datasets)

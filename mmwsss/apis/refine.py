@@ -196,16 +196,15 @@ class Progress:
 
 
 # ---------------------------------------------------------------------- tool
-def _writers(cfg: Config, pipeline: Sequence[Any], out: Path) -> List[Writer]:
+def _writers(cfg: Config, pipeline: Sequence[Any],
+             cams: str) -> List[Writer]:
     """The writers of a built pipeline, with distinct folders."""
     writers = [t for t in pipeline if isinstance(t, Writer)]
     if not writers:
         raise ValueError(
             f'The pipeline of refine_dataset in {cfg.filename} writes '
             "nothing. End it with e.g. dict(type='mmwsss.SaveMask').")
-    taken = [
-        Path(t.cam_dir).resolve() for t in pipeline if isinstance(t, LoadCAMs)
-    ]
+    taken = [Path(cams).resolve()]
     for folder in (f.resolve() for w in writers for f in w.folders()):
         if folder in taken:
             raise ValueError(
@@ -224,7 +223,7 @@ def _class_of(step: dict) -> type:
 
 
 def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
-    """Set the folders in the pipeline; returns that of the class maps."""
+    """Set the folders in the dataset; returns that of the class maps."""
     if cfg.get('refine_dataset') is None:
         raise ValueError(
             f'{cfg.filename} has no refine_dataset: a dataset with tags whose '
@@ -236,7 +235,7 @@ def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
     for step in cfg.refine_dataset.pipeline:
         kind = _class_of(step)
         if issubclass(kind, LoadCAMs):
-            step.cam_dir = found = cams or step.get('cam_dir')
+            found = cams or cfg.refine_dataset.get('cam_dir')
         elif issubclass(kind, Writer):
             step.out_dir = str(out / step.get('out_dir', '.'))
     if found is None:
@@ -249,6 +248,7 @@ def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
         raise FileNotFoundError(
             f'There is no folder of class maps {found}. Write them with: '
             f'python tools/test.py CONFIG CHECKPOINT --out {found}')
+    cfg.refine_dataset.cam_dir = found
     return found
 
 
@@ -326,13 +326,14 @@ def refine_cams(config: ConfigLike,
     workers = workers or max(num_cores() // beside, 1)
     scope = cfg.get('default_scope', 'mmseg')
     init_default_scope(scope)
-    settings = _plain(
-        dict(pipeline=(cfg.get('refine_dataset') or {}).get('pipeline')))
-    for step in settings['pipeline'] or ():
-        step.pop('cam_dir', None)
+    described = cfg.get('refine_dataset') or {}
+    settings = _plain({
+        key: described[key]
+        for key in ('pipeline', 'proposal_dir') if key in described
+    })
     folder = _place(cfg, None if cams is None else str(cams), out)
     dataset = DATASETS.build(cfg.refine_dataset)
-    writers = _writers(cfg, dataset.pipeline.transforms, out)
+    writers = _writers(cfg, dataset.pipeline.transforms, folder)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     check_stage_classes(folder, dataset.metainfo['classes'])
     settings.update(

@@ -28,7 +28,8 @@ default_scope = 'mmseg'
 train_dataloader = dict(dataset=dict(
     type='mmwsss.ImageLevelDataset', data_root={root!r},
     ann_file='ImageSets/Segmentation/train.txt', labels_file='labels.json',
-    metainfo={metainfo!r}, pipeline=[
+    metainfo={metainfo!r}, cam_dir={root!r} + '/../cams',
+    mask_dir={root!r} + '/../seeds', pipeline=[
         dict(type='mmwsss.LoadImage', to_float32=True), {steps}
         dict(type='RandomFlip', prob=0.5),
         dict(type='mmwsss.PackWSSSInputs')]))
@@ -201,10 +202,8 @@ def test_what_earlier_stages_made(config, tmp_path):
         write_mask(tmp_path / 'seeds', img_id, np.ones((20, 30), np.uint8))
         write_cam(tmp_path / 'cams', img_id, classes,
                   np.full((len(classes), 20, 30), 0.25, np.float32), (20, 30))
-    steps = (f"dict(type='mmwsss.LoadPseudoMask', "
-             f"mask_dir={str(tmp_path / 'seeds')!r}),"
-             f"dict(type='mmwsss.LoadCAMs', "
-             f"cam_dir={str(tmp_path / 'cams')!r}),")
+    steps = ("dict(type='mmwsss.LoadPseudoMask'),"
+             "dict(type='mmwsss.LoadCAMs'),")
     browse_dataset(**arguments(config(steps), '--out', tmp_path / 'page',
                              '--views', 1))
     texts = Page((tmp_path / 'page/index.html').read_text()).texts

@@ -160,9 +160,8 @@ def test_results_for_any_number_of_workers(setup, tmp_path):
     # The same as the transforms in this process.
     from mmengine.config import Config
     cfg = Config.fromfile(config).refine_dataset
+    cfg.cam_dir = str(setup.cams)
     for step in cfg.pipeline:
-        if step.type == 'mmwsss.LoadCAMs':
-            step.cam_dir = str(setup.cams)
         if step.type.startswith('mmwsss.Save'):
             step.out_dir = str(tmp_path / 'plain' / step.get('out_dir', '.'))
     cfg.pop('type')

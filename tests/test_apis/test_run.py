@@ -310,7 +310,8 @@ def test_train_images():
         dict(type='mmwsss.LoadMask'),
         dict(type='mmwsss.LoadInstances')
     ]
-    inner = dict(type='A', ann_file='train.txt', class_less='skip')
+    inner = dict(type='A', ann_file='train.txt', class_less='skip',
+                 mask_dir='learnt', low_score_dir='scores')
     cfg = Config(
         dict(
             train_dataloader=dict(
@@ -321,6 +322,8 @@ def test_train_images():
                     type='B',
                     ann_file='val.txt',
                     with_masks=True,
+                    mask_dir='seeds',
+                    cam_dir='cams',
                     pipeline=[*load, dict(type='PackSegInputs')])),
             test_evaluator=dict(type='IoUMetric')))
     use_train_images(cfg)
@@ -328,6 +331,9 @@ def test_train_images():
     dataset = cfg.test_dataloader.dataset
     assert (dataset.type, dataset.ann_file) == ('A', 'train.txt')
     assert 'with_masks' not in dataset and 'class_less' not in dataset
+    # Its steps are those of the test, and so are the folders they read.
+    assert (dataset.mask_dir, dataset.cam_dir) == ('seeds', 'cams')
+    assert 'low_score_dir' not in dataset
     assert [s.type for s in dataset.pipeline
             ] == ['mmwsss.LoadImage', 'PackSegInputs']
     assert dataset.test_mode and cfg.test_evaluator == []

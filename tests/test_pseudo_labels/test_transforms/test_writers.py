@@ -9,10 +9,10 @@ from mmengine.dataset import Compose
 from PIL import Image
 
 from mmwsss.datasets import ImageLevelDataset
-from mmwsss.pseudo_labels.transforms import SaveCAMs, SaveMask, SaveScores
 from mmwsss.pseudo_labels import read_cam, read_manifest, write_cam
-
+from mmwsss.pseudo_labels.transforms import SaveCAMs, SaveMask, SaveScores
 from tests.test_datasets.builders import METAINFO, make_voc
+
 from .test_crf import SIZE, sample
 
 
@@ -115,9 +115,10 @@ def test_in_a_usual_pipeline(tmp_path):
         ann_file='ImageSets/Segmentation/train.txt',
         labels_file='labels.json',
         metainfo=METAINFO,
+        cam_dir=str(tmp_path / 'cams'),
         pipeline=[
             dict(type='mmwsss.LoadImage'),
-            dict(type='mmwsss.LoadCAMs', cam_dir=str(tmp_path / 'cams')),
+            dict(type='mmwsss.LoadCAMs'),
             dict(type='mmwsss.CRFScores'),
             dict(type='mmwsss.SaveScores', out_dir=str(tmp_path / 'out')),
             dict(type='mmwsss.IRNLabel'),
