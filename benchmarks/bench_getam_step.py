@@ -27,7 +27,7 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
 from mmwsss.models.localizers.getam import getam
-from mmwsss.models.refiners.pamr import pamr_affinity
+from mmwsss.pseudo_labels.pamr import pamr_affinity
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
 

@@ -16,10 +16,10 @@ from mmwsss import registry
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.run import check_options, pretrained_paths
 from mmwsss.datasets import ShapesDataset, write_image_labels
-from mmwsss.datasets.transforms.load_cams import LoadCAMs
-from mmwsss.datasets.transforms.loading import read_image
-from mmwsss.datasets.transforms.writers import Writer
-from mmwsss.structures.mask_file import write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask
+from mmwsss.pseudo_labels.transforms.load_cams import LoadCAMs
+from mmwsss.pseudo_labels.transforms.writers import Writer
+from mmwsss.utils.read_images import read_image
 
 from .test_datasets.builders import make_voc
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 from mmwsss.datasets import write_image_labels
-from mmwsss.structures import read_cam
+from mmwsss.pseudo_labels import read_cam
 
 from .test_apis.test_cam_inferencer import HOOKS, save
 from .test_datasets.builders import CLASSES, make_voc

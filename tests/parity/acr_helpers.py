@@ -4,8 +4,8 @@ from typing import Dict, Optional
 import numpy as np
 import torch
 
+from mmwsss.models.converters.timm_vit import convert_timm_vit
 from mmwsss.registry import MODELS
-from mmwsss.utils.convert import convert_timm_vit
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:

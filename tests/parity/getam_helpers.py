@@ -3,8 +3,8 @@ from typing import Dict
 
 import torch
 
+from mmwsss.models.converters.getam import convert_getam
 from mmwsss.registry import MODELS
-from mmwsss.utils.convert_getam import convert_getam
 
 from .acr_helpers import tensor
 

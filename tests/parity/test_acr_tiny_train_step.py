@@ -5,7 +5,7 @@ from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.utils.convert import timm_to_mmwsss_key
+from mmwsss.models.converters.timm_vit import timm_to_mmwsss_key
 
 from .acr_helpers import build_tiny, tensor
 

@@ -8,8 +8,8 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.utils.convert import timm_to_mmwsss_key
-from mmwsss.utils.convert_getam import getam_to_mmwsss_key
+from mmwsss.models.converters.getam import getam_to_mmwsss_key
+from mmwsss.models.converters.timm_vit import timm_to_mmwsss_key
 
 from .acr_helpers import tensor
 from .getam_helpers import build_tiny

@@ -18,7 +18,7 @@ from mmwsss.apis import masks_from_tags as module
 from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.masks_from_tags import masks_from_tags
 from mmwsss.apis.pipeline import StageError
-from mmwsss.datasets.transforms.loading import read_mask
+from mmwsss.utils.read_images import read_mask
 
 from ..test_models.frozen_builders import vit_network
 from ..toy import ROOT

@@ -16,8 +16,8 @@ from mmwsss.apis.refine import refine_cams
 from mmwsss.apis.run_checks import parse_config, report_changes
 from mmwsss.datasets import (ImageLevelDataset, PseudoMaskDataset,
                              write_image_labels)
-from mmwsss.structures import write_cam, write_manifest, write_mask
-from mmwsss.structures.mask_file import write_mask_manifest
+from mmwsss.pseudo_labels import write_cam, write_manifest, write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask_manifest
 
 from ..test_datasets.builders import METAINFO, make_voc, save_mask
 from ..test_engine.test_output_hooks import make_cfg

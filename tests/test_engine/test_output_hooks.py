@@ -15,8 +15,8 @@ from torch import nn
 from mmwsss.engine import GalleryHook, SaveCAMsHook
 from mmwsss.engine.hooks.gallery_hook import (LOG_FOLDERS, UNTRAINED,
                                               choice_settings, undisturbed)
+from mmwsss.pseudo_labels import read_cam, read_manifest
 from mmwsss.registry import HOOKS
-from mmwsss.structures import read_cam, read_manifest
 
 from ..test_datasets.builders import METAINFO, make_voc
 from ..test_visualization.test_run_page import data_of

@@ -6,9 +6,9 @@ from torch.testing import assert_close
 
 from mmwsss.models.backbones.attention_vit import (AttentionViT,
                                                    resize_positions)
+from mmwsss.models.converters.dinov2 import convert_dinov2, describe_dinov2
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
-from mmwsss.utils.convert_dinov2 import convert_dinov2, describe_dinov2
 from tests.test_models.builders import ARCH, build_segmentor, sample, vit_cfg
 
 SIZES = [(518, 518), (280, 420), (560, 70)]

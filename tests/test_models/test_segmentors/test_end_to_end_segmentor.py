@@ -10,9 +10,9 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.models.refiners.label_completion import (complete_labels,
-                                                     threshold_labels)
-from mmwsss.models.refiners.pamr import PAMR
+from mmwsss.pseudo_labels.label_completion import (complete_labels,
+                                                   threshold_labels)
+from mmwsss.pseudo_labels.pamr import PAMR
 from mmwsss.registry import MODELS, OPTIM_WRAPPERS
 from tests.test_models.builders import (NUM_CLASSES, build_segmentor, dpt_cfg,
                                         resnet_cfg, sample, vit_cfg)
