@@ -27,6 +27,7 @@ from mmwsss.utils.checkpoint import (add_trust_argument, compare_state,
                                      load_checkpoint_file, use_safe_loading)
 from mmwsss.utils.dataset_configs import inner_datasets
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.model_index import find_config
 from mmwsss.utils.weight_sources import command_for
 
 from .evaluation_data import (MASK_LOADERS, check_true_masks,
@@ -84,12 +85,12 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: If there is no such config, with similar ones.
         ValueError: If an option names a key that the config lacks.
     """
-    path = Path(args.config)
+    path = find_config(args.config)
     if not path.is_file():
         raise FileNotFoundError(f'There is no config {path}.' +
                                 _similar_configs(path))
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(path)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         check_options(cfg, args.cfg_options)
