@@ -47,9 +47,9 @@ def find_config(name: Union[str, Path]) -> Path:
     """A config by its path or by its name.
 
     Args:
-        name (str | Path): E.g. ``my_config.py``, ``configs/acr/acr_vit_voc.py``
-            (of the installed package, where the working folder has none) or
-            ``acr_vit_voc``.
+        name (str | Path): E.g. ``my_config.py``, ``acr_vit_voc`` or
+            ``configs/acr/acr_vit_voc.py``, which is that of the installed
+            package where the working folder has none.
 
     Returns:
         Path: Where it is; ``name`` itself if there is none.
