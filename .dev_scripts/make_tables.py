@@ -11,6 +11,7 @@ A model of a metafile may hold, beside what OpenMMLab's format knows,
 - ``Paper Results``: numbers of a paper, which are never mixed with ours.
 """
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Dict, Iterator, List
@@ -63,7 +64,8 @@ def rows(model: dict) -> Iterator[List[str]]:
 def wrapped(command: str) -> List[str]:
     """A command in lines of at most WIDTH characters."""
     lines = ['']
-    for word in command.split():
+    # An option and its first value stay together.
+    for word in re.findall(r'--\S+ \S+|\S+', command):
         # Two places are for the backslash.
         if lines[-1] and len(lines[-1]) + 1 + len(word) > WIDTH - 2:
             lines.append('    ' + word)

@@ -19,8 +19,8 @@ def class_overlap(cams: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
 
     CAMs are rectified and divided by their maximum. A pixel's overlap is the
     sum of all its values but the highest: 0 where one class stands alone, at
-    most the number of labelled classes minus 1. The maxima have no gradient, or a single
-    high peak would be a way to make all the rest of a map small.
+    most the number of labelled classes minus 1. The maxima have no gradient,
+    or a single high peak would be a way to make all the rest of a CAM small.
 
     Args:
         cams (Tensor): Raw CAMs (N, K, h, w).
