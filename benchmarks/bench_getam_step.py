@@ -73,11 +73,10 @@ def make(backbone: str, size: int, start_layer: int):
                 num_classes=CLASSES + 1),
             label_refiner=dict(type='mmwsss.PAMR'),
             label_maker=dict(type='mmwsss.LabelCompletion'),
-            seg_losses=[
-                dict(type='mmwsss.BalancedCrossEntropy'),
-                dict(type='mmwsss.SaliencyLoss'),
-                dict(type='mmwsss.DenseEnergyLoss')
-            ])).train()
+            seg_losses=dict(
+                ce=dict(type='mmwsss.BalancedCrossEntropy'),
+                saliency=dict(type='mmwsss.SaliencyLoss'),
+                energy=dict(type='mmwsss.DenseEnergyLoss')))).train()
 
 
 def make_batch(batch: int, size: int, tags: int):
@@ -114,7 +113,7 @@ def our_step(model, inputs, samples):
     model.zero_grad()
     torch.manual_seed(2)
     losses = model.loss(inputs, samples)
-    total = sum(v for k, v in losses.items() if k.startswith('loss'))
+    total = sum(v for k, v in losses.items() if 'loss' in k)
     total.backward()
     hook.remove()
     return list(kept[0]), total.detach()
@@ -178,7 +177,8 @@ def published_step(model, inputs, samples):
         valid=torch.ones_like(labels, dtype=torch.bool),
         saliency=saliency)
     total = model.decode_head.loss(view) + sum(
-        seg_loss(logits, labels, **aids) for seg_loss in model.seg_losses)
+        seg_loss(logits, labels, **aids)
+        for seg_loss in model.seg_losses.values())
     total.backward()
     return [m[t > 0] for m, t in zip(maps, tags)], total.detach()
 

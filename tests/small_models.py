@@ -36,7 +36,7 @@ def load(name: str, **options) -> Config:
     for where, _ in pretrained_paths(cfg.model):
         cfg.merge_from_dict({where: None})
     cfg.merge_from_dict({k.replace('__', '.'): v for k, v in options.items()})
-    for regularizer in cfg.model.get('regularizers') or ():
+    for regularizer in (cfg.model.get('regularizers') or {}).values():
         # All terms from the first step on.
         regularizer.pop('start_iter', None)
     return cfg

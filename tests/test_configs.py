@@ -84,7 +84,7 @@ def load(path):
 def our_names():
     found = set()
     for name in ('MODELS', 'DATASETS', 'DATA_SAMPLERS', 'TRANSFORMS',
-                 'METRICS', 'HOOKS', 'VISUALIZERS', 'OPTIM_WRAPPERS',
+                 'METRICS', 'HOOKS', 'INFERENCERS', 'OPTIM_WRAPPERS',
                  'OPTIM_WRAPPER_CONSTRUCTORS'):
         ours = getattr(registry, name)
         ours.import_from_location()
@@ -154,7 +154,7 @@ def test_pipeline_fits_together(path, monkeypatch):
             if getattr(args, 'cfg_options', None):
                 check_options(config, args.cfg_options)
                 for option in args.cfg_options:
-                    # E.g. pipeline.1.low_dir must be an argument there.
+                    # A field that no config sets is read by nobody.
                     parent, _, leaf = option.rpartition('.')
                     node = config
                     for part in parent.split('.'):
@@ -243,9 +243,8 @@ def test_seed_networks_read_seeds(path, tmp_path):
     cfg = load(path)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         data = cfg[key].dataset.copy()
-        # Where the option pipeline.1.mask_dir says.
-        assert data.pipeline[1].type == 'mmwsss.LoadPseudoMask'
-        data.pipeline[1].mask_dir = str(tmp_path / 'seeds')
+        assert 'mask_dir' in data  # Where pipelines say.
+        data.mask_dir = str(tmp_path / 'seeds')
         cls = DATASETS.get(data.type)
         if issubclass(cls, ShapesDataset):
             assert data.ann_file.endswith('/train.txt')
@@ -327,8 +326,8 @@ def test_stages_without_training(path):
         assert cfg.get(key) is None
     data = cfg.test_dataloader.dataset
     assert data.with_masks
-    # Where the option pipeline.1.cam_dir says.
-    assert data.pipeline[1].type == 'mmwsss.LoadCAMs'
+    assert any(s.type == 'mmwsss.LoadCAMs' for s in data.pipeline)
+    assert 'cam_dir' in data  # Where pipelines say.
     for step in data.pipeline:
         TRANSFORMS.build(step)
     VISUALIZERS.build(cfg.visualizer)

@@ -301,8 +301,8 @@ def pseudo_samples(loader='LoadAnnotations'):
 
 def load_cams():
     for img_id, labels in LABELS.items():
-        LoadCAMs('cams')(dict(
-            img_id=img_id, ori_shape=SIZE, num_classes=2,
+        LoadCAMs()(dict(
+            img_id=img_id, cam_dir='cams', ori_shape=SIZE, num_classes=2,
             gt_label=np.array(labels)))
 
 

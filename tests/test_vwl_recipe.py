@@ -45,7 +45,7 @@ def test_what_is_trained_and_how_fast(variant):
         else:
             assert rates[name] == pytest.approx(0.1)
     heads = {n for n in rates if not n.startswith('backbone.')}
-    words = 'regularizers.0.'
+    words = 'regularizers.vwl.'
     assert heads == {
         'decode_head.conv.weight', f'{words}word_head.weight',
         *((f'{words}codebook', f'{words}histogram_head.weight')

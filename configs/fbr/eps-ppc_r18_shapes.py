@@ -22,17 +22,16 @@ model = dict(
     localizer=dict(type='mmwsss.SoftmaxCAM'),
     # As in seam_r18_shapes.py.
     second_view=dict(type='mmwsss.Rescale', scale=0.5),
-    regularizers=[
-        dict(
+    regularizers=dict(
+        eps=dict(
             type='mmwsss.ExplicitPseudoPixelSupervision', refined_weight=1.),
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
+        seam=dict(type='mmwsss.EquivariantRegularization'),
+        ppc=dict(
             type='mmwsss.PixelPrototypeContrast',
             in_channels=256,
             num_classes=6,
             background_score=0.1,
-            area_divisor=16)
-    ],
+            area_divisor=16)),
     test_cfg=dict(normalize='max', threshold=0.22))
 val_evaluator = dict(fixed_threshold=0.22)
 test_evaluator = val_evaluator

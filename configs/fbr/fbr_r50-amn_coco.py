@@ -11,11 +11,10 @@ model = dict(
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet50.pth')),
     decode_head=dict(num_classes=80),
-    regularizers=[
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=2048,
-            num_classes=80)
-    ])
+            num_classes=80)))
 val_evaluator = dict(fixed_threshold=0.25)
 test_evaluator = val_evaluator

@@ -45,11 +45,7 @@ model = dict(
     # pixels, not 256.
     label_refiner=dict(dilations=(1, 2, 4, 8)),
     label_maker=dict(opening=4),
-    seg_losses=[
-        dict(type='mmwsss.BalancedCrossEntropy'),
-        dict(type='mmwsss.SaliencyLoss'),
-        dict(type='mmwsss.DenseEnergyLoss', sigma_xy=40)
-    ])
+    seg_losses=dict(energy=dict(sigma_xy=40)))
 optim_wrapper = dict(
     # Phase 2 lowers the learning rate to a tenth; the decoder, which only
     # then begins, learns at the full one.

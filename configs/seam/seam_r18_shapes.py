@@ -10,4 +10,4 @@ model = dict(
         channels=(32, 64)),
     localizer=dict(type='mmwsss.RefinedCAM'),
     second_view=dict(type='mmwsss.Rescale', scale=0.5),
-    regularizers=[dict(type='mmwsss.EquivariantRegularization')])
+    regularizers=dict(seam=dict(type='mmwsss.EquivariantRegularization')))

@@ -1,5 +1,4 @@
 """All stages of a paper, one after the other."""
-import argparse
 import ctypes
 import hashlib
 import json
@@ -18,25 +17,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import (Any, Dict, Iterator, List, Optional, Sequence, Set,
-                    Tuple)
+                    Tuple, Union)
 
 import torch
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 from prettytable import PrettyTable
 
+from mmwsss.utils.errors import WorkError
 from mmwsss.utils.io import (atomic_write, find_file, make_folder,
                              remove_temporary)
 from mmwsss.version import __version__
 
 from .run_checks import file_classes
 
-
+PathLike = Union[str, Path]
 STAGE_KEYS = {'command', 'score', 'outputs', 'metrics', 'rows'}
 LOG_LINES = 15
 
 
-class StageError(RuntimeError):
+class StageError(WorkError):
     """A stage that failed; the message names it and its log."""
 
 
@@ -343,6 +343,9 @@ class Pipeline:
         scores (bool): Whether results are measured; that takes true masks.
             Defaults to True.
 
+    Attributes:
+        page (Path, optional): The gallery, once it is written.
+
     Raises:
         ValueError: If the config is malformed.
     """
@@ -357,6 +360,7 @@ class Pipeline:
         self.work_dir = work_dir
         self.processes = processes
         self.scores = scores
+        self.page: Optional[Path] = None
         self.stages = load_stages(cfg, work_dir, workers)
         self.file = work_dir / 'results.json'
         self.results: Dict[str, dict] = {}
@@ -648,6 +652,21 @@ class Pipeline:
         return table
 
 
+    def report(self) -> str:
+        """The table of results, and where everything is.
+
+        Returns:
+            str: Lines for a person.
+        """
+        lines = [str(self.table())]
+        if self.scores and any(
+                '*' in row for s in self.stages for row in s.rows):
+            lines.append('* tuned on the masks it is scored with')
+        if self.page is not None:
+            lines.append(f'Gallery: {self.page}')
+        return '\n'.join([*lines, f'Results: {self.file}'])
+
+
 def _config_of(command: str) -> str:
     """The config that a command of a stage runs."""
     return next((t for t in shlex.split(command)[1:] if t.endswith('.py')),
@@ -690,52 +709,61 @@ def _duration(seconds: float) -> str:
         f'{minutes}:{rest:02d}'
 
 
-def run_pipeline(args: argparse.Namespace) -> Pipeline:
-    """Run a pipeline as the command line says.
+def run_pipeline(config: PathLike,
+                 *,
+                 work_dir: Optional[PathLike] = None,
+                 processes: int = 1,
+                 workers: Optional[int] = None,
+                 until: Optional[str] = None,
+                 redo: Optional[str] = None,
+                 scores: bool = True,
+                 cfg_options: Optional[Dict[str, Any]] = None) -> Pipeline:
+    """Run all stages of a pipeline; skips those that are finished.
 
     Args:
-        args (Namespace): Of ``tools/run_pipeline.py``.
+        config (str | Path): The pipeline config.
+        work_dir (str | Path, optional): Folder for the stages. Defaults to
+            ``work_dirs/<folder>_<name>`` of the config.
+        processes (int): Processes of trainings and tests. Defaults to 1.
+        workers (int, optional): Processes of stages on CPU cores. Defaults
+            to one per core.
+        until (str, optional): The last stage to run.
+        redo (str, optional): A stage to run anew, with all that follows.
+        scores (bool): Whether to score with true masks. Defaults to True.
+        cfg_options (dict[str, Any], optional): Dotted key -> value.
 
     Returns:
-        Pipeline: With its results.
+        Pipeline: With its results; ``page`` is its gallery.
 
     Raises:
         FileNotFoundError: If there is no such config.
         ValueError: If it is malformed or its results are of another one.
         StageError: If a stage fails.
-        RuntimeError: If the pipeline is running already.
+        WorkError: If the pipeline is running already.
     """
-    path = Path(args.config)
+    path = Path(config)
     if not path.is_file():
         raise FileNotFoundError(f'There is no pipeline config {path}.')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        _check_options(cfg, args.cfg_options)
-        cfg.merge_from_dict(args.cfg_options)
-    work_dir = Path(args.work_dir or
+    cfg = Config.fromfile(path)
+    if cfg_options:
+        _check_options(cfg, cfg_options)
+        cfg.merge_from_dict(cfg_options)
+    work_dir = Path(work_dir or
                     f'work_dirs/{path.resolve().parent.name}_{path.stem}')
     make_folder(work_dir)
-    workers = args.workers or os.cpu_count() or 1
+    workers = workers or os.cpu_count() or 1
     lock = FileLock(str(work_dir / '.lock'), timeout=0)
     try:
         with lock, _terminate_as_interrupt():
             remove_temporary(work_dir)  # What a killed run left.
-            pipeline = Pipeline(cfg, work_dir, args.processes, workers,
-                                not args.no_scores)
-            if args.redo:
-                pipeline.redo(args.redo)
-            pipeline.run(args.until)
-            print(pipeline.table())
-            if pipeline.scores and any(
-                    '*' in row for s in pipeline.stages for row in s.rows):
-                print('* tuned on the masks it is scored with')
+            pipeline = Pipeline(cfg, work_dir, processes, workers, scores)
+            if redo:
+                pipeline.redo(redo)
+            pipeline.run(until)
             # Here, because it imports what takes seconds.
             from .pipeline_gallery import write_pipeline_gallery
-            page = write_pipeline_gallery(pipeline)
-            if page is not None:
-                print(f'Gallery: {page}')
-            print(f'Results: {pipeline.file}')
+            pipeline.page = write_pipeline_gallery(pipeline)
     except Timeout as error:
-        raise RuntimeError(f'Another run of this pipeline is at work in '
+        raise WorkError(f'Another run of this pipeline is at work in '
                            f'{work_dir}.') from error
     return pipeline

@@ -5,7 +5,6 @@ writers. The pipeline runs over all images in a pool of processes. Images are
 independent and their files appear whole, so a run may end at any moment, and
 the same command continues it.
 """
-import argparse
 import contextlib
 import errno
 import json
@@ -20,7 +19,8 @@ import time
 import traceback
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import (Any, Callable, Dict, Iterator, List, Mapping, NamedTuple,
+                    Optional, Sequence)
 
 import cv2
 import torch
@@ -35,10 +35,11 @@ from mmwsss.datasets.transforms.writers import SaveMask, Writer
 from mmwsss.registry import DATASETS, TRANSFORMS
 from mmwsss.structures.cam_file import MANIFEST, cam_path, read_manifest
 from mmwsss.structures.class_names import check_stage_classes
+from mmwsss.utils.errors import WorkError
 from mmwsss.utils.io import atomic_write, remove_temporary
 from mmwsss.version import __version__
 
-from .run import load_config
+from .run import ConfigLike, PathLike, load_config
 from .shards import (Shard, exclusive, parse_shard,
                      remove_temporary_of)
 
@@ -49,7 +50,7 @@ CHUNK = 8
 SUFFIXES = ('.npz', '.png')
 
 
-class RefineError(RuntimeError):
+class RefineError(WorkError):
     """An image could not be processed; the message names it."""
 
 
@@ -379,16 +380,15 @@ class Progress:
 
 
 # ---------------------------------------------------------------------- tool
-def _writers(cfg: Config, pipeline: Sequence[Any], out: Path) -> List[Writer]:
+def _writers(cfg: Config, pipeline: Sequence[Any],
+             cams: str) -> List[Writer]:
     """The writers of a built pipeline, with distinct folders."""
     writers = [t for t in pipeline if isinstance(t, Writer)]
     if not writers:
         raise ValueError(
             f'The pipeline of refine_dataset in {cfg.filename} writes '
             "nothing. End it with e.g. dict(type='mmwsss.SaveMask').")
-    taken = [
-        Path(t.cam_dir).resolve() for t in pipeline if isinstance(t, LoadCAMs)
-    ]
+    taken = [Path(cams).resolve()]
     for folder in (f.resolve() for w in writers for f in w.folders()):
         if folder in taken:
             raise ValueError(
@@ -407,7 +407,7 @@ def _class_of(step: dict) -> type:
 
 
 def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
-    """Set the folders in the pipeline; returns that of the class maps."""
+    """Set the folders in the dataset; returns that of the class maps."""
     if cfg.get('refine_dataset') is None:
         raise ValueError(
             f'{cfg.filename} has no refine_dataset: a dataset with tags whose '
@@ -419,7 +419,7 @@ def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
     for step in cfg.refine_dataset.pipeline:
         kind = _class_of(step)
         if issubclass(kind, LoadCAMs):
-            step.cam_dir = found = cams or step.get('cam_dir')
+            found = cams or cfg.refine_dataset.get('cam_dir')
         elif issubclass(kind, Writer):
             step.out_dir = str(out / step.get('out_dir', '.'))
     if found is None:
@@ -432,6 +432,7 @@ def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
         raise FileNotFoundError(
             f'There is no folder of class maps {found}. Write them with: '
             f'python tools/test.py CONFIG CHECKPOINT --out {found}')
+    cfg.refine_dataset.cam_dir = found
     return found
 
 
@@ -444,18 +445,53 @@ def _source(folder: str) -> dict:
         folder=str(Path(folder).resolve()), checkpoint_sha256=checkpoint)
 
 
-def refine(args: argparse.Namespace) -> dict:
-    """Refine the class maps of all images of a config's ``refine_dataset``.
+class RefineResult(NamedTuple):
+    """What :func:`refine_cams` did.
+
+    Attributes:
+        out (Path): The folder.
+        num_images (int): Images of this shard.
+        num_written (int): Those that were done by this call.
+        num_missing (int): Images of other shards that are not done yet.
+        seconds (float): Of this call.
+    """
+    out: Path
+    num_images: int
+    num_written: int
+    num_missing: int
+    seconds: float
+
+
+def refine_cams(config: ConfigLike,
+                cams: Optional[PathLike] = None,
+                out: Optional[PathLike] = None,
+                *,
+                workers: Optional[int] = None,
+                shard: Optional[str] = None,
+                overwrite: bool = False,
+                cfg_options: Optional[Mapping[str, Any]] = None
+                ) -> RefineResult:
+    """Refine the CAMs of all images of a config's ``refine_dataset``.
 
     Images whose files are all there are skipped.
 
     Args:
-        args (Namespace): Of ``tools/refine_cams.py``.
+        config (str | Path | Config): With ``refine_dataset``.
+        cams (str | Path, optional): Folder of CAMs. Defaults to what the
+            config says.
+        out (str | Path, optional): Folder for the results. Defaults to
+            ``work_dirs/<config name>``.
+        workers (int, optional): Number of processes. Defaults to one per
+            core.
+        shard (str, optional): ``'i/n'``, see
+            :func:`~mmwsss.apis.shards.parse_shard`.
+        overwrite (bool): Whether to replace results, also those of other
+            settings. Defaults to False.
+        cfg_options (Mapping[str, Any], optional): See
+            :func:`~mmwsss.apis.load_config`.
 
     Returns:
-        dict: ``out`` (folder), ``num_images`` (of this shard),
-        ``num_missing`` (of other shards, not done yet), ``num_written`` and
-        ``seconds``.
+        RefineResult: Counts.
 
     Raises:
         FileNotFoundError: If the config, images, tags or class maps are
@@ -465,28 +501,29 @@ def refine(args: argparse.Namespace) -> dict:
             for other classes.
         RefineError: If an image fails.
     """
-    cfg = load_config(args)
-    out = Path(args.out or cfg.work_dir)
-    if args.workers is not None and args.workers < 1:
-        raise ValueError(f'--workers must be at least 1, is {args.workers}.')
+    cfg = load_config(config, cfg_options)
+    out = Path(out or cfg.work_dir)
+    if workers is not None and workers < 1:
+        raise ValueError(f'--workers must be at least 1, is {workers}.')
     # torchrun starts several such programs on one machine.
     beside = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    workers = args.workers or max(num_cores() // beside, 1)
+    workers = workers or max(num_cores() // beside, 1)
     scope = cfg.get('default_scope', 'mmseg')
     init_default_scope(scope)
-    settings = _plain(
-        dict(pipeline=(cfg.get('refine_dataset') or {}).get('pipeline')))
-    for step in settings['pipeline'] or ():
-        step.pop('cam_dir', None)
-    folder = _place(cfg, args.cams, out)
+    described = cfg.get('refine_dataset') or {}
+    settings = _plain({
+        key: described[key]
+        for key in ('pipeline', 'proposal_dir') if key in described
+    })
+    folder = _place(cfg, None if cams is None else str(cams), out)
     dataset = DATASETS.build(cfg.refine_dataset)
-    writers = _writers(cfg, dataset.pipeline.transforms, out)
+    writers = _writers(cfg, dataset.pipeline.transforms, folder)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     check_stage_classes(folder, dataset.metainfo['classes'])
     settings.update(
         classes=list(dataset.metainfo['classes']), cams=_source(folder))
     pipeline = _plain_pipeline(cfg, dataset)
-    shard = parse_shard(getattr(args, 'shard', None))
+    shard = parse_shard(shard)
     ours = shard.of(infos)
     ids = [info['img_id'] for info in infos]
     paths = {i: [p for w in writers for p in w.paths(i)] for i in ids}
@@ -501,7 +538,7 @@ def refine(args: argparse.Namespace) -> dict:
 
     def prepare() -> List[dict]:
         clean()
-        _check_settings(out, settings, paths, args.overwrite, shard)
+        _check_settings(out, settings, paths, overwrite, shard)
         todo = [
             info for info in ours
             if not all(p.exists() for p in paths[info['img_id']])
@@ -543,12 +580,8 @@ def refine(args: argparse.Namespace) -> dict:
                 data_root=getattr(dataset, 'data_root', None),
                 num_images=len(infos),
                 **settings)
-    return dict(
-        out=str(out),
-        num_images=len(ours),
-        num_missing=len(missing),
-        num_written=len(todo),
-        seconds=time.perf_counter() - start)
+    return RefineResult(out, len(ours), len(todo), len(missing),
+                        time.perf_counter() - start)
 
 
 def _plain_pipeline(cfg: Config, dataset: Any) -> List[dict]:

@@ -1,5 +1,4 @@
 """Checkpoints of other code bases under our parameter names."""
-import argparse
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from .checkpoint import add_trust_argument, load_checkpoint_file
+from .checkpoint import load_checkpoint_file
 from .io import atomic_write
 
 _BLOCK = r'patch_embed\.backbone\.stages\.\d+\.blocks\.\d+\.'
@@ -326,27 +325,3 @@ def convert_checkpoint(src: str | Path,
         convert_timm_vit,
         describe=lambda state: dict(architecture=describe_vit(state)),
         trusted=trusted)
-
-
-def convert_from_command_line(examples: str) -> None:
-    """The whole of a converter tool: arguments, conversion, what was found.
-
-    Args:
-        examples (str): Names of checkpoints, for ``--help``.
-    """
-    parser = argparse.ArgumentParser(
-        description='Rename the parameters of a checkpoint such as '
-        f'{examples}. The result is used by '
-        'init_cfg=dict(type="Pretrained", checkpoint=DST) of the backbone.')
-    parser.add_argument('src', help='downloaded checkpoint (.pth)')
-    parser.add_argument('dst', help='file to write (.pth)')
-    add_trust_argument(parser)
-    args = parser.parse_args()
-    try:
-        meta = convert_checkpoint(args.src, args.dst, args.trust_checkpoint)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
-    facts = dict(meta['architecture'])
-    print(f'Wrote {args.dst}, a checkpoint of mmwsss.{facts.pop("type")}:')
-    for name, value in facts.items():
-        print(f'  {name}: {value}')

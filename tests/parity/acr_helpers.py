@@ -52,3 +52,16 @@ def build_tiny(vector, localizer: Optional[dict] = None, **model):
             **model))
     segmentor.load_state_dict(weights, strict=True)
     return segmentor
+
+
+def mirror_attention(attention, grid, num_prefix_tokens):
+    """A mirrored image's attention in the plain image's order of tokens.
+
+    Rows and columns of the patch tokens are permuted by
+    i * gw + j -> i * gw + (gw - 1 - j), as in the published code.
+    """
+    gh, gw = grid
+    index = torch.arange(num_prefix_tokens + gh * gw)
+    patches = index[num_prefix_tokens:].reshape(gh, gw).flip(1).flatten()
+    index[num_prefix_tokens:] = patches.clone()
+    return attention.index_select(-2, index).index_select(-1, index)

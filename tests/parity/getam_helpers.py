@@ -66,6 +66,6 @@ def build_tiny(vector, start_layer: int = 0, **model):
             **dict(
                 dict(
                     label_maker=dict(type='mmwsss.LabelCompletion'),
-                    seg_losses=()), **model)))
+                    seg_losses={}), **model)))
     segmentor.load_state_dict(weights, strict=True)
     return segmentor

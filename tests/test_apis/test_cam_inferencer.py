@@ -76,7 +76,7 @@ def inferencer(home):
 def test_files(config, weights, out, folder, **options):
     """What tools/test.py writes."""
     run.test(
-        arguments(
+        **arguments(
             config,
             checkpoint=weights,
             out=str(out),
@@ -443,7 +443,7 @@ def end_to_end(data, folder):
         label_refiner=dict(
             type='mmwsss.PAMR', num_iters=2, dilations=(1, 2)),
         label_maker=dict(type='mmwsss.LabelCompletion', opening=3),
-        seg_losses=[dict(type='mmwsss.BalancedCrossEntropy')])
+        seg_losses=dict(ce=dict(type='mmwsss.BalancedCrossEntropy')))
     # Saliency serves labels, which nobody asks for here.
     cfg['test_evaluator'] = dict(type='IoUMetric')
     return cfg
@@ -615,7 +615,7 @@ def test_later_stages_are_refused(model, what, home, tmp_path):
 def test_pipelines_that_read_more_are_refused(home):
     cfg = Config.fromfile(home[2])
     steps = cfg.test_dataloader.dataset.pipeline
-    steps.insert(1, dict(type='mmwsss.LoadCAMs', cam_dir='x'))
+    steps.insert(1, dict(type='mmwsss.LoadCAMs'))
     with pytest.raises(ValueError, match='nothing else; it loads with .*CAMs'):
         CAMInferencer(cfg, home[3], 'cpu')
     cfg.pop('test_dataloader')

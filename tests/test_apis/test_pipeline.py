@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -135,12 +134,9 @@ def test_options_that_change_nothing(tmp_path, option, message):
     config.write_text(
         'variables = dict(seed=0)\n'
         f'stages = {stages()!r}\n')
-    args = Namespace(
-        config=str(config),
-        work_dir=str(tmp_path / 'run'),
-        cfg_options={option: 1})
     with pytest.raises(ValueError, match=message):
-        run_pipeline(args)
+        run_pipeline(
+            config, work_dir=tmp_path / 'run', cfg_options={option: 1})
     assert not (tmp_path / 'run').exists()
 
 

@@ -105,7 +105,7 @@ def test_shards_of_refine_give_the_same(setup, tmp_path):  # noqa: F811
     setup.run(config, out=tmp_path / 'whole')
     for i in (3, 1, 2):
         result = setup.run(config, '--shard', f'{i}/3')
-        assert result['num_images'] == result['num_written'] == 2
+        assert result.num_images == result.num_written == 2
         assert (setup.out / 'manifest.json').is_file() == (i == 2)
     assert_complete(setup.out)
     assert contents(setup.out) == contents(tmp_path / 'whole')
@@ -176,10 +176,10 @@ def test_three_processes_and_a_kill(setup, tmp_path):  # noqa: F811
     assert not (setup.out / 'manifest.json').exists()
     # The step leaves a temporary file of no image; a run of all cleans up.
     again = setup.run(config, '--shard', '2/3')
-    assert 1 <= again['num_written'] <= 2
+    assert 1 <= again.num_written <= 2
     assert (setup.out / 'manifest.json').is_file()
     again = setup.run(config)
-    assert again['num_written'] == 0
+    assert again.num_written == 0
     assert_complete(setup.out)
     setup.run(setup.config(), out=tmp_path / 'whole')
     assert contents(setup.out) == contents(tmp_path / 'whole')
@@ -276,7 +276,7 @@ def test_three_processes_of_refine_and_a_kill(
     kill_one(lambda i: setup.run(config, '--shard', f'{i}/3'),
              setup.out, 'train_00000.png')
     assert not (setup.out / 'manifest.json').exists()
-    assert setup.run(config, '--shard', '1/3')['num_written'] == 1
+    assert setup.run(config, '--shard', '1/3').num_written == 1
     assert_complete(setup.out)
     assert contents(setup.out) == contents(tmp_path / 'whole')
 

@@ -345,7 +345,7 @@ def test_configs_follow_those_of_voc(name):
         assert part['num_classes'] == 80
         part['num_classes'] = 20
     if 'acr' in name:
-        regularizer, = ours.model.regularizers
+        regularizer, = ours.model.regularizers.values()
         assert regularizer.loss_weight == 100
         regularizer.loss_weight = 125.
         # floor(82081 / 4) * 5

@@ -7,7 +7,7 @@ import torch
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 
-from mmwsss.apis.run import set_output
+from mmwsss.apis.config_edits import set_output
 from mmwsss.engine import SaveInstancesHook
 from mmwsss.registry import HOOKS
 from mmwsss.structures import read_instances

@@ -40,11 +40,10 @@ model = dict(
         align_corners=True),
     label_refiner=dict(type='mmwsss.PAMR'),
     label_maker=dict(type='mmwsss.LabelCompletion', cut=0.9, bg_power=32),
-    seg_losses=[
-        dict(type='mmwsss.BalancedCrossEntropy'),
-        dict(type='mmwsss.SaliencyLoss'),
-        dict(type='mmwsss.DenseEnergyLoss')
-    ],
+    seg_losses=dict(
+        ce=dict(type='mmwsss.BalancedCrossEntropy'),
+        saliency=dict(type='mmwsss.SaliencyLoss'),
+        energy=dict(type='mmwsss.DenseEnergyLoss')),
     # The second half of the steps also trains the decoder. A schedule that
     # lowers the learning rate there has its milestone at the same step.
     train_cfg=dict(seg_start=0.5),

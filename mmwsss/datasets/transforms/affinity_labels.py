@@ -9,6 +9,7 @@ from mmwsss.datasets.image_labels import labels_from_mask
 from mmwsss.registry import TRANSFORMS
 from mmwsss.structures.cam_file import cam_path, read_cam
 from mmwsss.structures.mask_file import IGNORE, mask_path
+from mmwsss.utils.stage_folder import stage_folder
 
 from .loading import read_mask
 
@@ -72,28 +73,28 @@ class LoadScores(BaseTransform):
     background first, names them in ``plane_fields`` so that crops and flips
     take them along, and sets ``class_ids`` int64 (k,).
 
-    Args:
-        low_dir (str): Folder of score files (CAM files of the foreground
-            planes) made with the low exponent, the strong background.
-        high_dir (str): The same with the high exponent.
+    Score files are CAM files of the foreground planes. Those made with the
+    low exponent, the strong background, lie in the dataset's
+    ``low_score_dir``, those made with the high one in its
+    ``high_score_dir``.
     """
-
-    def __init__(self, low_dir: str, high_dir: str) -> None:
-        self.low_dir = low_dir
-        self.high_dir = high_dir
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Load the scores of one image.
 
         Raises:
             FileNotFoundError: If a file is missing.
-            ValueError: If a file is damaged or belongs to other classes or
-                an image of another size.
+            ValueError: If the dataset names no folder, or a file is damaged
+                or belongs to other classes or an image of another size.
         """
         img_id = results['img_id']
         size = tuple(results['ori_shape'])
         files = []
-        for folder in (self.low_dir, self.high_dir):
+        folders = [
+            stage_folder(results, f'{kind}_score_dir', self)
+            for kind in ('low', 'high')
+        ]
+        for folder in folders:
             path = cam_path(folder, img_id)
             if not path.is_file():
                 raise FileNotFoundError(
@@ -111,8 +112,8 @@ class LoadScores(BaseTransform):
         if not np.array_equal(low.class_ids, high.class_ids):
             raise ValueError(
                 f'Image {img_id!r}: scores of classes '
-                f'{low.class_ids.tolist()} in {self.low_dir}, but '
-                f'{high.class_ids.tolist()} in {self.high_dir}. Both must be '
+                f'{low.class_ids.tolist()} in {folders[0]}, but '
+                f'{high.class_ids.tolist()} in {folders[1]}. Both must be '
                 'made from the same class maps.')
         results['class_ids'] = low.class_ids
         for key, scores in (('low_scores', low), ('high_scores', high)):
@@ -123,8 +124,7 @@ class LoadScores(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(low_dir={self.low_dir!r}, '
-                f'high_dir={self.high_dir!r})')
+        return f'{type(self).__name__}()'
 
 
 @TRANSFORMS.register_module()
@@ -164,10 +164,9 @@ def _without(names: List[str], gone: tuple) -> List[str]:
 
 @TRANSFORMS.register_module()
 class LoadPseudoMask(BaseTransform):
-    """Load ``{mask_dir}/{img_id}.png``.
+    """Load ``{mask_dir}/{img_id}.png``, with the dataset's ``mask_dir``.
 
     Args:
-        mask_dir (str): Folder of pseudo masks.
         key (str): What to load it as: ``'gt_seg_map'`` is what a model is
             trained on, ``'seed_map'`` what it starts from at inference,
             beside the true mask. Defaults to 'gt_seg_map'.
@@ -176,11 +175,10 @@ class LoadPseudoMask(BaseTransform):
         ValueError: If ``key`` is neither.
     """
 
-    def __init__(self, mask_dir: str, key: str = 'gt_seg_map') -> None:
+    def __init__(self, key: str = 'gt_seg_map') -> None:
         if key not in ('gt_seg_map', 'seed_map'):
             raise ValueError("LoadPseudoMask: key is 'gt_seg_map' or "
                              f"'seed_map', not {key!r}.")
-        self.mask_dir = mask_dir
         self.key = key
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
@@ -188,15 +186,17 @@ class LoadPseudoMask(BaseTransform):
 
         Raises:
             FileNotFoundError: If there is none.
-            ValueError: If its size or its values are wrong.
+            ValueError: If the dataset names no folder, or the mask's size or
+                values are wrong.
         """
         img_id = results['img_id']
-        path = mask_path(self.mask_dir, img_id)
+        folder = stage_folder(results, 'mask_dir', self)
+        path = mask_path(folder, img_id)
         if not path.is_file():
             raise FileNotFoundError(
                 f'Image {img_id!r}: no pseudo mask {path}. Write it with: '
                 'python tools/refine_cams.py CONFIG --cams CAM_FOLDER '
-                f'--out {self.mask_dir}')
+                f'--out {folder}')
         mask = read_mask(path, img_id)
         size = tuple(results['ori_shape'])
         if mask.shape != size:
@@ -211,8 +211,7 @@ class LoadPseudoMask(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(mask_dir={self.mask_dir!r}, '
-                f'key={self.key!r})')
+        return f'{type(self).__name__}(key={self.key!r})'
 
 
 @TRANSFORMS.register_module()

@@ -1,6 +1,6 @@
 """Class maps of an earlier stage, as input of the next."""
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmwsss.registry import TRANSFORMS
 from mmwsss.structures.cam_file import CAMFile, cam_path, read_cam
 from mmwsss.utils.planes import resize_planes
+from mmwsss.utils.stage_folder import stage_folder
 
 
 def read_planes(folder: Union[str, Path], results: Dict[str, Any]) -> CAMFile:
@@ -61,42 +62,34 @@ class LoadCAMs(BaseTransform):
     Adds ``cams`` float32 (k, H, W) in [0, 1] and ``class_ids`` int64 (k,) in
     ascending order; k is 0 for an image without class.
 
+    They lie in the dataset's ``cam_dir``, a folder as ``tools/test.py --out``
+    writes it. ``tools/refine_cams.py`` sets it with ``--cams``.
+
     Args:
-        cam_dir (str, optional): Folder of CAM files, as
-            ``tools/test.py --out`` writes it. ``tools/refine_cams.py``
-            sets it with ``--cams``.
         upsample (bool): Whether maps smaller than the image are brought to
             its size, bilinearly with ``align_corners=False``.
             Defaults to True.
     """
 
-    def __init__(self,
-                 cam_dir: Optional[str] = None,
-                 upsample: bool = True) -> None:
-        self.cam_dir = cam_dir
+    def __init__(self, upsample: bool = True) -> None:
         self.upsample = upsample
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Load the class maps of one image.
 
         Args:
-            results (dict): With ``img_id``; ``ori_shape``, ``gt_label`` and
-                ``num_classes`` are compared where present.
+            results (dict): With ``img_id`` and ``cam_dir``; ``ori_shape``,
+                ``gt_label`` and ``num_classes`` are compared where present.
 
         Returns:
             dict: With ``cams`` and ``class_ids``.
 
         Raises:
             FileNotFoundError: If there is no file for the image.
-            ValueError: If no folder is set, the file is damaged or does not
-                fit the image.
+            ValueError: If the dataset names no folder, the file is damaged or
+                does not fit the image.
         """
-        if self.cam_dir is None:
-            raise ValueError(
-                f'Image {results["img_id"]}: LoadCAMs does not know where '
-                'the class maps are. Set cam_dir, or --cams of '
-                'tools/refine_cams.py.')
-        cams = read_planes(self.cam_dir, results)
+        cams = read_planes(stage_folder(results, 'cam_dir', self), results)
         results['class_ids'] = cams.class_ids
         results['cams'] = cams.cam
         if self.upsample:
@@ -104,5 +97,4 @@ class LoadCAMs(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(cam_dir={self.cam_dir!r}, '
-                f'upsample={self.upsample})')
+        return f'{type(self).__name__}(upsample={self.upsample})'

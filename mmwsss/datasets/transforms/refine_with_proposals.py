@@ -1,10 +1,11 @@
 """Class maps and masks made to follow the proposals of a segmenter."""
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 from mmcv.transforms import BaseTransform
 
 from mmwsss.datasets.proposals import read_proposals
 from mmwsss.registry import TRANSFORMS
+from mmwsss.utils.stage_folder import stage_folder
 
 from .crf import require
 
@@ -17,18 +18,16 @@ class RefineWithProposals(BaseTransform):
     """Let mask proposals without classes decide where classes end.
 
     Reads the proposals of any segmenter (Segment Anything, or
-    ``tools/make_proposals.py``), see
-    :mod:`mmwsss.datasets.proposals`. Each belongs to the class that
-    shows most in it, if it shows enough; small ones decide over large ones.
-    See :mod:`mmwsss.models.refiners.mask_proposals`.
+    ``tools/make_proposals.py``), ``{img_id}.json`` or ``{img_id}.png`` in the
+    dataset's ``proposal_dir``, see :mod:`mmwsss.datasets.proposals`. Each
+    belongs to the class that shows most in it, if it shows enough; small ones
+    decide over large ones. See :mod:`mmwsss.models.refiners.mask_proposals`.
 
     With ``key='cams'`` it replaces ``cams``, to be thresholded, refined
     further or written by the next steps; with ``key='pseudo_mask'`` it
     replaces the mask that an earlier step has made of them.
 
     Args:
-        proposal_dir (str, optional): Folder of ``{img_id}.json`` or
-            ``{img_id}.png``.
         key (str): ``'cams'`` or ``'pseudo_mask'``. Defaults to 'cams'.
         threshold (float): Mean of the class's map in a proposal, or share of
             the proposal that has the class's label, above which it belongs
@@ -43,7 +42,6 @@ class RefineWithProposals(BaseTransform):
     """
 
     def __init__(self,
-                 proposal_dir: Optional[str] = None,
                  key: str = 'cams',
                  threshold: float = 0.4,
                  unassigned: str = 'background',
@@ -58,7 +56,6 @@ class RefineWithProposals(BaseTransform):
                              "'background' or 'keep'.")
         if min_area < 0:
             raise ValueError(f'min_area is {min_area}, must be 0 or more.')
-        self.proposal_dir = proposal_dir
         self.key = key
         self.settings = dict(
             threshold=threshold, unassigned=unassigned, min_area=min_area)
@@ -76,18 +73,15 @@ class RefineWithProposals(BaseTransform):
         Raises:
             KeyError: If no earlier step made what is to be refined.
             FileNotFoundError: If the image has no proposals.
-            ValueError: If no folder is set, the file is damaged, or sizes
-                differ.
+            ValueError: If the dataset names no folder, the file is damaged,
+                or sizes differ.
         """
         # Here, because models/ imports datasets/ to read images.
         from mmwsss.models.refiners.mask_proposals import (refine_labels,
                                                            refine_maps)
         img_id = results.get('img_id', '?')
         require(results, **{self.key: MAKERS[self.key]})
-        if self.proposal_dir is None:
-            raise ValueError(
-                f'Image {img_id}: RefineWithProposals does not know where the '
-                'mask proposals are. Set proposal_dir.')
+        folder = stage_folder(results, 'proposal_dir', self)
         found = results[self.key]
         size = tuple(int(s) for s in found.shape[-2:])
         image_size = tuple(
@@ -96,12 +90,11 @@ class RefineWithProposals(BaseTransform):
             raise ValueError(
                 f'Image {img_id} is {image_size} (height, width) but its '
                 f'{self.key!r} is {size}. Use LoadCAMs with upsample=True.')
-        masks = read_proposals(self.proposal_dir, img_id, image_size)
+        masks = read_proposals(folder, img_id, image_size)
         refine = refine_maps if self.key == 'cams' else refine_labels
         results[self.key] = refine(found, masks, **self.settings)
         return results
 
     def __repr__(self) -> str:
         settings = ', '.join(f'{k}={v!r}' for k, v in self.settings.items())
-        return (f'{type(self).__name__}(proposal_dir={self.proposal_dir!r}, '
-                f'key={self.key!r}, {settings})')
+        return f'{type(self).__name__}(key={self.key!r}, {settings})'

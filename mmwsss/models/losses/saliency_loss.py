@@ -23,17 +23,14 @@ class SaliencyLoss(nn.Module):
             background inside salient objects, which the paper does not mean.
             Defaults to False.
         loss_weight (float): Factor. Defaults to 1.0.
-        loss_name (str): Name in the log. Defaults to 'loss_saliency'.
     """
 
     def __init__(self,
                  official_bug: bool = False,
-                 loss_weight: float = 1.0,
-                 loss_name: str = 'loss_saliency') -> None:
+                 loss_weight: float = 1.0) -> None:
         super().__init__()
         self.official_bug = official_bug
         self.loss_weight = loss_weight
-        self.loss_name = loss_name
 
     def target(self, saliency: Tensor) -> Tensor:
         """Where the background's probability shall be 1.

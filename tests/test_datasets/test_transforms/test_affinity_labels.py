@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,10 @@ def write_scores(tmp_path, ids=(1, 4), size=SIZE, seed=0):
 
 
 def load_scores(tmp_path):
-    return LoadScores(str(tmp_path / 'low'), str(tmp_path / 'high'))
+    """The step, on samples that name the folders."""
+    folders = dict(
+        low_score_dir=tmp_path / 'low', high_score_dir=tmp_path / 'high')
+    return lambda results: LoadScores()({**results, **folders})
 
 
 # -------------------------------------------------------------- label rule
@@ -172,25 +177,28 @@ def test_flip_takes_planes_along(direction):
 def test_load_pseudo_mask(tmp_path):
     mask = np.zeros(SIZE, np.uint8)
     mask[3:9], mask[20:] = 5, 255
-    load = LoadPseudoMask(str(tmp_path))
+    load = LoadPseudoMask()
+    found = functools.partial(sample, mask_dir=tmp_path)
     with pytest.raises(FileNotFoundError, match="'pic'.*refine_cams.py"):
-        load(sample())
+        load(found())
     save_mask(tmp_path / 'pic.png', mask)
-    results = load(sample())
+    results = load(found())
     assert np.array_equal(results['gt_seg_map'], mask)
     assert results['seg_fields'] == ['gt_seg_map']
-    results = LoadPseudoMask(str(tmp_path), key='seed_map')(sample())
+    results = LoadPseudoMask(key='seed_map')(found())
     assert np.array_equal(results['seed_map'], mask)
     assert results['seg_fields'] == ['seed_map']
     assert 'gt_seg_map' not in results
     with pytest.raises(ValueError, match="'seeds'"):
-        LoadPseudoMask(str(tmp_path), key='seeds')
+        LoadPseudoMask(key='seeds')
     mask[0, 0] = 6
     save_mask(tmp_path / 'pic.png', mask)
     with pytest.raises(ValueError, match='pic.*6'):
-        load(sample())
+        load(found())
     save_mask(tmp_path / 'pic.png', mask[:9])
     with pytest.raises(ValueError, match=r"'pic'.*\(40, 56\).*\(9, 56\)"):
+        load(found())
+    with pytest.raises(ValueError, match="Image pic: .*Set its mask_dir"):
         load(sample())
 
 
@@ -289,13 +297,8 @@ def test_packing_of_class_maps():
 
 
 def test_registered():
-    for name in ('LoadScores', 'LoadPseudoMask'):
-        keys = dict(low_dir='a', high_dir='b') if name == 'LoadScores' else (
-            dict(mask_dir='a'))
-        assert 'a' in repr(TRANSFORMS.build(dict(type=f'mmwsss.{name}',
-                                                 **keys)))
-    for name in ('AffinityLabel', 'DownscaleLabel', 'RandomRescale',
-                 'ColorJitter'):
+    for name in ('LoadScores', 'LoadPseudoMask', 'AffinityLabel',
+                 'DownscaleLabel', 'RandomRescale', 'ColorJitter'):
         built = TRANSFORMS.build(dict(type=f'mmwsss.{name}'))
         assert repr(built).startswith(name)
     flip = TRANSFORMS.build(dict(type='mmwsss.RandomFlip', prob=0.5))

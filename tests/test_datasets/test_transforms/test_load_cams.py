@@ -40,9 +40,8 @@ def enlarge(plane, size):
 def test_classes_ascend(tmp_path):
     cam = maps(2)
     write_cam(tmp_path, 'a', [3, 1], cam, SIZE)
-    load = TRANSFORMS.build(
-        dict(type='mmwsss.LoadCAMs', cam_dir=str(tmp_path)))
-    out = load(sample(gt_label=np.array([1, 3])))
+    load = TRANSFORMS.build(dict(type='mmwsss.LoadCAMs'))
+    out = load(sample(cam_dir=tmp_path, gt_label=np.array([1, 3])))
     assert out['class_ids'].tolist() == [1, 3]
     assert out['class_ids'].dtype == np.int64
     assert out['cams'].dtype == np.float32
@@ -52,24 +51,25 @@ def test_classes_ascend(tmp_path):
 def test_upsampling(tmp_path):
     cam = maps(1, (3, 4))
     write_cam(tmp_path, 'a', [2], cam, SIZE)
-    out = LoadCAMs(str(tmp_path))(sample())
+    out = LoadCAMs()(sample(cam_dir=tmp_path))
     np.testing.assert_allclose(
         out['cams'][0], enlarge(cam[0].astype(float), SIZE), atol=1e-6)
-    out = LoadCAMs(str(tmp_path), upsample=False)(sample())
+    out = LoadCAMs(upsample=False)(sample(cam_dir=tmp_path))
     assert out['cams'].shape == (1, 3, 4)
 
 
 @pytest.mark.parametrize('size', [SIZE, (2, 2)])
 def test_class_less(tmp_path, size):
     write_cam(tmp_path, 'a', [], np.zeros((0, *size)), SIZE)
-    out = LoadCAMs(str(tmp_path))(sample(gt_label=np.zeros(0, np.int64)))
+    out = LoadCAMs()(
+        sample(cam_dir=tmp_path, gt_label=np.zeros(0, np.int64)))
     assert out['cams'].shape == (0, *SIZE)
     assert out['class_ids'].shape == (0, )
 
 
 def test_without_tags(tmp_path):
     write_cam(tmp_path, 'b/a', [0], maps(1), SIZE)
-    out = LoadCAMs(str(tmp_path))(dict(img_id='b/a'))
+    out = LoadCAMs()(dict(img_id='b/a', cam_dir=tmp_path))
     assert out['cams'].shape == (1, *SIZE)
 
 
@@ -78,7 +78,7 @@ def test_absent_classes(tmp_path):
     cam = np.zeros((4, *SIZE), np.float32)
     cam[2] = .5
     write_cam(tmp_path, 'a', [0, 1, 2, 3], cam, SIZE)
-    out = LoadCAMs(str(tmp_path))(sample(gt_label=np.array([1, 2])))
+    out = LoadCAMs()(sample(cam_dir=tmp_path, gt_label=np.array([1, 2])))
     assert out['class_ids'].tolist() == [1, 2]
     assert not out['cams'][0].any() and (out['cams'][1] == .5).all()
 
@@ -87,24 +87,26 @@ def test_absent_classes(tmp_path):
 def test_other_tags(tmp_path, tags):
     write_cam(tmp_path, 'a', [0, 1], maps(2), SIZE)
     with pytest.raises(ValueError, match=r'Image a: .*of classes \[0, 1\]'):
-        LoadCAMs(str(tmp_path))(sample(gt_label=np.array(tags, np.int64)))
+        LoadCAMs()(
+            sample(cam_dir=tmp_path, gt_label=np.array(tags, np.int64)))
 
 
 def test_unset_and_missing(tmp_path):
-    with pytest.raises(ValueError, match='Image a: .*--cams'):
+    with pytest.raises(
+            ValueError, match='Image a: LoadCAMs .*Set its cam_dir'):
         LoadCAMs()(sample())
     with pytest.raises(
             FileNotFoundError, match='image a .*tools/test.py CONFIG'):
-        LoadCAMs(str(tmp_path))(sample())
+        LoadCAMs()(sample(cam_dir=tmp_path))
 
 
 def test_does_not_fit(tmp_path):
     write_cam(tmp_path, 'a', [3], maps(1), SIZE)
-    load = LoadCAMs(str(tmp_path))
+    load = LoadCAMs()
     with pytest.raises(ValueError, match='image a .*6 x 8.*5 x 8'):
-        load(sample(ori_shape=(5, 8)))
+        load(sample(cam_dir=tmp_path, ori_shape=(5, 8)))
     with pytest.raises(ValueError, match=r'image a .*: class_ids \[3\]'):
-        load(sample(num_classes=3))
+        load(sample(cam_dir=tmp_path, num_classes=3))
 
 
 def _cut(path):
@@ -152,15 +154,15 @@ def test_damaged(tmp_path, spoil):
     write_cam(tmp_path, 'a', [0], maps(1), SIZE)
     spoil(cam_path(tmp_path, 'a'))
     with pytest.raises(ValueError, match='image a'):
-        LoadCAMs(str(tmp_path))(sample())
+        LoadCAMs()(sample(cam_dir=tmp_path))
 
 
 def test_folder_in_place_of_file(tmp_path):
     cam_path(tmp_path, 'a').mkdir()
     with pytest.raises(FileNotFoundError, match='image a'):
-        LoadCAMs(str(tmp_path))(sample())
+        LoadCAMs()(sample(cam_dir=tmp_path))
 
 
 def test_id_that_leaves_the_folder(tmp_path):
     with pytest.raises(ValueError, match='does not name a file'):
-        LoadCAMs(str(tmp_path))(sample(img_id='../a'))
+        LoadCAMs()(sample(cam_dir=tmp_path, img_id='../a'))

@@ -40,9 +40,8 @@ def folder(tmp_path):
 
 def test_maps(folder):
     step = TRANSFORMS.build(
-        dict(type='mmwsss.RefineWithProposals', proposal_dir=folder,
-             threshold=.75))
-    out = step(sample())
+        dict(type='mmwsss.RefineWithProposals', threshold=.75))
+    out = step(sample(proposal_dir=folder))
     expected = refine_maps(sample()['cams'], masks(), .75)
     assert np.array_equal(out['cams'], expected)
     assert not np.array_equal(expected, sample()['cams'])
@@ -53,37 +52,38 @@ def test_maps(folder):
 
 def test_labels(folder):
     step = RefineWithProposals(
-        folder, key='pseudo_mask', threshold=.5, unassigned='keep',
+        key='pseudo_mask', threshold=.5, unassigned='keep',
         min_area=25)
     before = ThresholdMask(.5)(sample())['pseudo_mask']
-    out = step(sample(pseudo_mask=before))['pseudo_mask']
+    out = step(
+        sample(proposal_dir=folder, pseudo_mask=before))['pseudo_mask']
     assert np.array_equal(
         out, refine_labels(before, masks(), .5, 'keep', 25))
     assert not np.array_equal(out, before)
 
 
 def test_class_less(folder):
-    out = RefineWithProposals(folder)(
-        sample(cams=np.zeros((0, *SIZE), np.float32)))
+    out = RefineWithProposals()(
+        sample(proposal_dir=folder, cams=np.zeros((0, *SIZE), np.float32)))
     assert out['cams'].shape == (0, *SIZE)
 
 
 def test_errors(folder, tmp_path):
-    step = RefineWithProposals(folder)
+    step = RefineWithProposals()
     with pytest.raises(FileNotFoundError, match='image b: neither'):
-        step(sample(img_id='b'))
+        step(sample(proposal_dir=folder, img_id='b'))
     with pytest.raises(ValueError, match=r'Image a .*\(18, 24\).*\(9, 12\)'):
-        step(sample(ori_shape=(18, 24)))
+        step(sample(proposal_dir=folder, ori_shape=(18, 24)))
     with pytest.raises(KeyError, match='Image a: .*LoadCAMs'):
         step(dict(img_id='a'))
     with pytest.raises(KeyError, match='Image a: .*ThresholdMask'):
-        RefineWithProposals(folder, key='pseudo_mask')(sample())
-    with pytest.raises(ValueError, match='Image a: .*Set proposal_dir'):
+        RefineWithProposals(key='pseudo_mask')(sample())
+    with pytest.raises(ValueError, match='Image a: .*Set its proposal_dir'):
         RefineWithProposals()(sample())
     for settings in (dict(key='mask'), dict(threshold=1), dict(min_area=-1),
                      dict(threshold=-.1), dict(unassigned='drop')):
         with pytest.raises(ValueError, match=next(iter(settings))):
-            RefineWithProposals(folder, **settings)
+            RefineWithProposals(**settings)
     assert "key='cams', threshold=0.4" in repr(step)
 
 
@@ -93,7 +93,8 @@ def test_good_outlines_complete_partial_maps(tmp_path):
     little."""
     data = ShapesDataset(
         data_root=str(tmp_path), num_train=12, num_val=1, image_size=64,
-        pipeline=[])
+        pipeline=[], cam_dir=str(tmp_path / 'cams'),
+        proposal_dir=str(tmp_path / 'proposals'))
     rng = np.random.default_rng(0)
     truth = []
     for i in range(len(data)):
@@ -115,9 +116,8 @@ def test_good_outlines_complete_partial_maps(tmp_path):
         truth.append((info, mask))
     steps = [
         dict(type='mmwsss.LoadImage'),
-        dict(type='mmwsss.LoadCAMs', cam_dir=str(tmp_path / 'cams')),
-        dict(type='mmwsss.RefineWithProposals', threshold=.3,
-             proposal_dir=str(tmp_path / 'proposals')),
+        dict(type='mmwsss.LoadCAMs'),
+        dict(type='mmwsss.RefineWithProposals', threshold=.3),
         dict(type='mmwsss.ThresholdMask', threshold=.3)
     ]
     scores = []

@@ -115,9 +115,10 @@ def test_in_a_usual_pipeline(tmp_path):
         ann_file='ImageSets/Segmentation/train.txt',
         labels_file='labels.json',
         metainfo=METAINFO,
+        cam_dir=str(tmp_path / 'cams'),
         pipeline=[
             dict(type='mmwsss.LoadImage'),
-            dict(type='mmwsss.LoadCAMs', cam_dir=str(tmp_path / 'cams')),
+            dict(type='mmwsss.LoadCAMs'),
             dict(type='mmwsss.CRFScores'),
             dict(type='mmwsss.SaveScores', out_dir=str(tmp_path / 'out')),
             dict(type='mmwsss.IRNLabel'),

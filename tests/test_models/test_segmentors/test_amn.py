@@ -176,11 +176,11 @@ def test_fine_grained_background_on_top():
         in_channels=128,
         num_classes=NUM_CLASSES,
         embed_dims=8)
-    model, plain = build(regularizers=[extra]), build(seed=3)
+    model, plain = build(regularizers=dict(fbr=extra)), build(seed=3)
     inputs, samples = batch()
     losses = model.loss(inputs, samples)
-    terms = {k for k in losses if k.startswith('loss_')} - {'loss_seed'}
-    assert {'loss_bg_contrast', 'loss_fg_contrast'} <= terms
+    terms = {k for k in losses if 'loss' in k} - {'loss_seed'}
+    assert {'fbr.loss_bg_contrast', 'fbr.loss_fg_contrast'} <= terms
     encoder = model.decode_head.label_encoder.weight
     grad = torch.autograd.grad(
         sum(losses[k] for k in terms), encoder, retain_graph=True)[0]

@@ -20,7 +20,7 @@ from tests.test_models.builders import (NUM_CLASSES, build_segmentor, dpt_cfg,
 init_default_scope('mmseg')
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 TAGS = [[1, 3], [], [0]]
-SEG_LOSSES = {'loss_ce', 'loss_saliency', 'loss_dense_energy'}
+SEG_LOSSES = {'ce.loss', 'saliency.loss', 'energy.loss'}
 
 
 def fcn(channels, **kwargs) -> dict:
@@ -43,11 +43,10 @@ def build(**kwargs):
         seg_head=fcn(24),
         label_refiner=dict(type='mmwsss.PAMR', num_iters=3, dilations=(1, 2)),
         label_maker=dict(type='mmwsss.LabelCompletion', opening=3),
-        seg_losses=[
-            dict(type='mmwsss.BalancedCrossEntropy'),
-            dict(type='mmwsss.SaliencyLoss'),
-            dict(type='mmwsss.DenseEnergyLoss')
-        ])
+        seg_losses=dict(
+            ce=dict(type='mmwsss.BalancedCrossEntropy'),
+            saliency=dict(type='mmwsss.SaliencyLoss'),
+            energy=dict(type='mmwsss.DenseEnergyLoss')))
     cfg.update(kwargs)
     return build_segmentor(**cfg)
 
@@ -270,7 +269,7 @@ def test_labels_are_constants():
     saliency_loss = F.binary_cross_entropy(
         logits.softmax(1)[:, 0], (after == 0).float())
     tags = torch.stack([s.gt_label.score for s in samples])
-    energy = model.seg_losses[2](
+    energy = model.seg_losses.energy(
         logits, labels, image=model.picture(inputs),
         valid=torch.ones(3, 64, 64, dtype=torch.bool))
     loss = (
@@ -321,8 +320,7 @@ def test_without_saliency(monkeypatch):
     assert (labels[0, :, 50:] == 255).all()
     assert (labels[0, :, :50] != 255).any()
     losses = model.loss(inputs, samples)
-    assert 'loss_saliency' not in losses
-    assert SEG_LOSSES - set(losses) == {'loss_saliency'}
+    assert SEG_LOSSES - set(losses) == {'saliency.loss'}
     assert sum('without saliency' in m for m in messages) == 1
     MMLogger._instance_dict.pop('saliency-free')
 
@@ -367,14 +365,12 @@ def test_losses_get_what_they_need():
     calls = []
 
     class Spy(torch.nn.Module):
-        loss_name = 'loss_spy'
-
         def forward(self, logits, labels, **aids):
             calls.append((logits, labels, aids))
 
-    model.seg_losses = torch.nn.ModuleList([Spy()])
+    model.seg_losses = torch.nn.ModuleDict(dict(spy=Spy()))
     losses = model.loss(inputs, samples)
-    assert 'loss_spy' not in losses  # It had nothing to say.
+    assert 'spy.loss' not in losses  # It had nothing to say.
     (logits, labels, aids), = calls
     expected, saliency = model.make_labels(inputs, samples)
     assert torch.equal(labels, expected)
@@ -420,8 +416,8 @@ def test_bfloat16():
     assert all(v.isfinite() for v in losses.values())
     exact = model.loss(inputs, samples)
     # The passes do differ, else this test would show nothing.
-    assert losses['loss_ce'] != exact['loss_ce']
-    assert_close(losses['loss_ce'], exact['loss_ce'], rtol=0.1, atol=0.1)
+    assert losses['ce.loss'] != exact['ce.loss']
+    assert_close(losses['ce.loss'], exact['ce.loss'], rtol=0.1, atol=0.1)
     wrapper.update_params(total(losses))
 
 
@@ -595,8 +591,11 @@ def test_test_time_augmentation():
     (dict(train_cfg=dict(start=1)), KeyError, "does not know .'start'"),
     (dict(seg_head=dict(fcn(24), num_classes=5)), ValueError,
      r'num_classes=6'),
-    (dict(seg_losses=[dict(type='mmwsss.SaliencyLoss')] * 2), ValueError,
-     'one name'),
+    (dict(seg_losses=[dict(type='mmwsss.SaliencyLoss')]), TypeError,
+     r'seg_losses must be a dict, not a list.*seg_losses=dict\(ce='),
+    (dict(regularizers=dict(ce=dict(type='mmwsss.VisualWordsLearning',
+                                    in_channels=24, num_classes=5))),
+     ValueError, "both have .'ce'."),
     (dict(test_cfg=dict(x=1)), KeyError, 'EndToEndSegmentor does not know'),
 ])
 def test_refusals(parts, error, message):
@@ -609,7 +608,7 @@ def test_second_view_and_regularizers():
     model = build(
         backbone=vit_cfg(),
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[dict(type='mmwsss.AllPairsConsistency')])
+        regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency')))
     losses = model.loss(*batch())
     assert {'loss_cls_view2', *SEG_LOSSES} <= set(losses)
     assert len(losses) > 7
