@@ -83,7 +83,7 @@ def published_step(model, image, samples):
         mirror_attention(a, grid, n_prefix) for a in views[1].attentions
     ]
     act, aff = consistency_losses(views[0].attentions, restored, n_prefix)
-    loss = sum(model.decode_head.loss(v) for v in views) + 125 * (act + aff)
+    loss = sum(model.cls_head.loss(v) for v in views) + 125 * (act + aff)
     loss.backward()
     return loss
 

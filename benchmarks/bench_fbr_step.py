@@ -49,7 +49,7 @@ def amn(with_fbr):
     return dict(
         type='mmwsss.AMN',
         backbone=BACKBONE,
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.LabelConditionedHead',
             num_classes=CLASSES,
             in_channels=2048,
@@ -62,7 +62,7 @@ def cam(with_fbr):
     return dict(
         type='mmwsss.CAMSegmentor',
         backbone=BACKBONE,
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.CAMHead', num_classes=CLASSES, in_channels=2048),
         localizer=dict(type='mmwsss.CAM'),
         regularizers=dict(
@@ -91,7 +91,7 @@ def seam(with_fbr):
     return dict(
         type='mmwsss.CAMSegmentor',
         backbone=BACKBONE,
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.CAMHead',
             num_classes=CLASSES,
             in_channels=2048,

@@ -27,7 +27,7 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
 from mmwsss.models.localizers.getam import getam
-from mmwsss.models.refiners.pamr import pamr_affinity
+from mmwsss.pseudo_labels.pamr import pamr_affinity
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
 
@@ -57,7 +57,7 @@ def make(backbone: str, size: int, start_layer: int):
                 type='mmwsss.DPTReassemble',
                 in_channels=WIDTHS[backbone],
                 out_channels=WIDTHS_DPT),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.CAMHead',
                 num_classes=CLASSES,
                 in_channels=WIDTHS_DPT[-1],
@@ -67,7 +67,7 @@ def make(backbone: str, size: int, start_layer: int):
                 func='cam_grad_s',
                 start_layer=start_layer,
                 affinity=False),
-            seg_head=dict(
+            decode_head=dict(
                 type='mmwsss.DPTDecoderHead',
                 in_channels=WIDTHS_DPT,
                 num_classes=CLASSES + 1),
@@ -176,7 +176,7 @@ def published_step(model, inputs, samples):
         image=model.picture(inputs).float(),
         valid=torch.ones_like(labels, dtype=torch.bool),
         saliency=saliency)
-    total = model.decode_head.loss(view) + sum(
+    total = model.cls_head.loss(view) + sum(
         seg_loss(logits, labels, **aids)
         for seg_loss in model.seg_losses.values())
     total.backward()

@@ -20,8 +20,8 @@ from common import machine
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from mmwsss.apis.refine import num_cores, run_pool
-from mmwsss.structures import write_cam
+from mmwsss.pseudo_labels import write_cam
+from mmwsss.pseudo_labels.pool import num_cores, run_pool
 
 
 def smooth(rng, size, channels):

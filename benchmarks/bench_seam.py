@@ -106,7 +106,7 @@ def published_forward(model, image):
     """Raw and refined maps (N, 21, H, W) of the network's one view."""
     conv4, conv5, conv6 = model.backbone(image)
     # Nothing ever reads what the published layer's first channel gives.
-    weight = model.decode_head.conv.weight
+    weight = model.cls_head.conv.weight
     raw = F.conv2d(conv6, torch.cat((weight[:1].detach(), weight)))
     with torch.no_grad():
         maps = F.relu(raw)

@@ -47,7 +47,7 @@ def build(pooling, codebook=None):
                 dilations=(1, 1, 1, 1),
                 norm_cfg=dict(type='BN'),
                 norm_eval=True),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.CAMHead',
                 num_classes=CLASSES,
                 in_channels=CHANNELS,

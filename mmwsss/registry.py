@@ -18,8 +18,15 @@ from mmengine.registry import \
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
+#: Where transforms live; workers of a pool import them once.
+TRANSFORM_PACKAGES = [
+    'mmwsss.datasets.transforms', 'mmwsss.pseudo_labels.transforms'
+]
+
 MODELS = Registry(
-    'model', parent=MMENGINE_MODELS, locations=['mmwsss.models'])
+    'model',
+    parent=MMENGINE_MODELS,
+    locations=['mmwsss.models', 'mmwsss.pseudo_labels'])
 DATASETS = Registry(
     'dataset', parent=MMENGINE_DATASETS, locations=['mmwsss.datasets'])
 DATA_SAMPLERS = Registry(
@@ -29,7 +36,7 @@ DATA_SAMPLERS = Registry(
 TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,
-    locations=['mmwsss.datasets.transforms'])
+    locations=TRANSFORM_PACKAGES)
 METRICS = Registry(
     'metric', parent=MMENGINE_METRICS, locations=['mmwsss.evaluation'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, locations=['mmwsss.engine'])

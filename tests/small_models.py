@@ -87,7 +87,7 @@ def transforms_of(cfg: Config) -> list:
 
 def num_classes_of(cfg: Config) -> int:
     """Classes without background."""
-    head = cfg.model.get('decode_head')
+    head = cfg.model.get('cls_head') or cfg.model.get('decode_head')
     if head is None or 'num_classes' not in head:
         return 6
     return head.num_classes - (cfg.model.type == 'EncoderDecoder')

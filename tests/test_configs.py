@@ -16,10 +16,10 @@ from mmwsss import registry
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.run import check_options, pretrained_paths
 from mmwsss.datasets import ShapesDataset, write_image_labels
-from mmwsss.datasets.transforms.load_cams import LoadCAMs
-from mmwsss.datasets.transforms.loading import read_image
-from mmwsss.datasets.transforms.writers import Writer
-from mmwsss.structures.mask_file import write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask
+from mmwsss.pseudo_labels.transforms.load_cams import LoadCAMs
+from mmwsss.pseudo_labels.transforms.writers import Writer
+from mmwsss.utils.read_images import read_image
 
 from .test_datasets.builders import make_voc
 
@@ -308,7 +308,8 @@ def test_model_builds(path):
     # images are not known here.
     if KINDS[path] != 'walk' and classes is not None:
         model_cfg = cfg.model.get('segmentor', cfg.model)
-        assert model_cfg.decode_head.num_classes == (
+        head = model_cfg.get('cls_head') or model_cfg.decode_head
+        assert head.num_classes == (
             len(classes) - (KINDS[path] in ('cam', 'seed')))
     if cfg.get('tta_model'):
         tta = dict(cfg.tta_model, module=cfg.model)
@@ -368,7 +369,8 @@ def test_frozen_networks_of_configs():
         ]
         for part in parts:
             channels = sum(n['channels'] for n in part['networks'])
-            head = model.get('segmentor', model)['decode_head']
+            inner = model.get('segmentor', model)
+            head = inner.get('cls_head') or inner['decode_head']
             assert head['in_channels'] == channels, path
             processor = model['data_preprocessor']
             assert processor['mean'] == [0, 0, 0], path

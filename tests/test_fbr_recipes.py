@@ -54,8 +54,8 @@ def test_setting_i(name):
         assert value == pytest.approx((lr, 1e-4)), parameter
     new = {n.rsplit('.', 1)[0] for n in found if not n.startswith('backbone')}
     assert new == {
-        'decode_head.label_encoder',
-        *(f'decode_head.branches.{i}' for i in range(4)),
+        'cls_head.label_encoder',
+        *(f'cls_head.branches.{i}' for i in range(4)),
         *(f'regularizers.fbr.{n}' for n in ('fg_conv', 'bg_conv', 'seg_conv'))
     }
     # The stem is frozen; other scales and shifts of BatchNorms are trained.
@@ -73,11 +73,11 @@ def test_new_convolutions_start_as_published():
     torch.manual_seed(0)
     cfg = load('fbr_r50-amn_voc')
     cfg.model.backbone.depth = 18
-    cfg.model.decode_head.in_channels = 512
+    cfg.model.cls_head.in_channels = 512
     cfg.model.regularizers.fbr.update(in_channels=512, bank_size=10)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    for branch in model.decode_head.branches:
+    for branch in model.cls_head.branches:
         assert float(branch.weight.std()) == pytest.approx(0.01, rel=0.02)
         assert (branch.bias == 0).all()
     # Xavier-uniform.
@@ -85,7 +85,7 @@ def test_new_convolutions_start_as_published():
     bound = (6 / (512 + 128))**0.5
     assert 0.99 * bound < weight.abs().max() <= bound
     # PyTorch's own.
-    weight = model.decode_head.label_encoder.weight
+    weight = model.cls_head.label_encoder.weight
     assert float(weight.abs().max()) == pytest.approx(20**-0.5, rel=0.01)
 
 
@@ -108,7 +108,7 @@ def test_setting_i_and_s(name):
         assert parameter.endswith('weight')
         assert 'norm' not in parameter and 'bn' not in parameter
     new = {n.rsplit('.', 1)[0] for n in found if not n.startswith('backbone')}
-    expected = {'decode_head.conv'}
+    expected = {'cls_head.conv'}
     if name != 'eps_resnet38_voc':
         expected |= {
             'refiner.projections.0', 'refiner.projections.1', 'refiner.query',

@@ -83,10 +83,10 @@ def test_parts_are_as_in_their_own_configs(name):
         assert cfg[key] == base[key]
     assert cfg.optim_wrapper.optimizer == base.optim_wrapper.optimizer
     assert cfg.train_dataloader.dataset == base.train_dataloader.dataset
-    for key in ('backbone', 'decode_head', 'localizer', 'test_cfg'):
+    for key in ('backbone', 'cls_head', 'localizer', 'test_cfg'):
         assert cfg.model[key] == base.model[key]
     if WORDS in mix:
-        assert cfg.model.decode_head.pooling.type == 'mmwsss.HybridPooling'
+        assert cfg.model.cls_head.pooling.type == 'mmwsss.HybridPooling'
 
 
 def make_batch(num_classes, size=96):
@@ -119,7 +119,7 @@ def test_one_step_trains_everything(name):
     model = MODELS.build(cfg.model)
     model.init_weights()
     model.train()
-    batch = make_batch(cfg.model.decode_head.num_classes)
+    batch = make_batch(cfg.model.cls_head.num_classes)
     data = model.data_preprocessor(batch, training=True)
     total, logs = model.parse_losses(model.loss(**data))
     total.backward()

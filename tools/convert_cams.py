@@ -3,8 +3,8 @@ import argparse
 from pathlib import Path
 
 from mmwsss.apis.command_line import plain_errors
-from mmwsss.structures.cam_exchange import FORMATS, convert_file, find_files
-from mmwsss.structures.cam_file import MANIFEST, write_manifest
+from mmwsss.pseudo_labels.cam_exchange import FORMATS, convert_file, find_files
+from mmwsss.pseudo_labels.cam_file import MANIFEST, write_manifest
 from mmwsss.utils.io import make_folder, remove_temporary
 
 

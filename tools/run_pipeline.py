@@ -2,7 +2,7 @@
 import argparse
 
 from mmwsss.apis.command_line import add_options_argument, plain_errors
-from mmwsss.apis.pipeline import run_pipeline
+from mmwsss.apis.pipeline_run import run_pipeline
 
 
 def parse_args(argv=None) -> argparse.Namespace:

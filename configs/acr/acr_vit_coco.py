@@ -18,7 +18,7 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='checkpoints/vit_base_r50_s16_384.pth')),
-    decode_head=dict(num_classes=80),
+    cls_head=dict(num_classes=80),
     regularizers=dict(acr=dict(loss_weight=100.)))
 # lr(t) = 0.05 * (1 - t / 102600)^0.9; mmengine decays over end - 1 steps.
 param_scheduler = [

@@ -13,7 +13,7 @@ train_dataloader = dict(
     dataset=dict(
         data_prefix=dict(saliency_path='Saliency'), pipeline=train_pipeline))
 model = dict(
-    decode_head=dict(
+    cls_head=dict(
         with_background=True, loss_weight=0.5, pool_at_image_size=False),
     refiner=dict(
         type='mmwsss.PixelCorrelationModule',

@@ -1,7 +1,7 @@
 # FBR in setting I+S on the generated Shapes images.
 _base_ = './eps-ppc_r18_shapes.py'
 model = dict(
-    decode_head=dict(
+    cls_head=dict(
         pooling=dict(type='mmwsss.ThresholdedAveragePooling', threshold=0.1)),
     regularizers=dict(
         ppc=dict(foreground_only=True, intra_weight=0.),

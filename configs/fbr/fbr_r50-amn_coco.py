@@ -10,7 +10,7 @@ model = dict(
         # torchvision's resnet50 weights load as they are.
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet50.pth')),
-    decode_head=dict(num_classes=80),
+    cls_head=dict(num_classes=80),
     regularizers=dict(
         fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',

@@ -2,7 +2,7 @@
 # of 224 pixels would leave 5 x 5 maps, so the second view has half the size.
 _base_ = '../cam/cam_mobilenet-v2_voc-mini.py'
 model = dict(
-    decode_head=dict(loss_weight=0.5),
+    cls_head=dict(loss_weight=0.5),
     refiner=dict(
         type='mmwsss.PixelCorrelationModule',
         in_channels=(32, 96),

@@ -3,7 +3,7 @@
 # the size.
 _base_ = '../cam/cam_r18_shapes.py'
 model = dict(
-    decode_head=dict(loss_weight=0.5),
+    cls_head=dict(loss_weight=0.5),
     refiner=dict(
         type='mmwsss.PixelCorrelationModule',
         in_channels=(64, 128),

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/schedules/sgd_vwl.py', '../_base_/epoch_runtime.py'
 ]
 model = dict(
-    decode_head=dict(num_classes=80),
+    cls_head=dict(num_classes=80),
     regularizers=dict(vwl=dict(num_classes=80)))
 val_evaluator = dict(fixed_threshold=0.13)
 test_evaluator = val_evaluator

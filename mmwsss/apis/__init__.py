@@ -17,7 +17,7 @@ _HOMES = dict(
     load_config='run',
     masks_from_tags='masks_from_tags',
     refine_cams='refine',
-    run_pipeline='pipeline',
+    run_pipeline='pipeline_run',
     test='run',
     train='run')
 

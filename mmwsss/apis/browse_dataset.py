@@ -13,9 +13,9 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 from torch import Tensor
 
-from mmwsss.datasets.transforms.loading import (read_image, read_saliency,
-                                                read_true_mask)
-from mmwsss.structures.mask_file import IGNORE, class_lut, voc_palette
+from mmwsss.datasets.transforms.load_images import read_true_mask
+from mmwsss.pseudo_labels.mask_file import IGNORE, class_lut, voc_palette
+from mmwsss.utils.read_images import read_image, read_saliency
 from mmwsss.visualization import Gallery, overlay_cam, overlay_mask
 
 from .config_edits import drop_missing_masks

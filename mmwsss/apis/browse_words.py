@@ -20,12 +20,12 @@ from mmengine.runner import Runner
 from rich.progress import track
 from torch import Tensor
 
-from mmwsss.datasets.transforms.loading import read_image
 from mmwsss.models.regularizers.visual_words_learning import (
     EPS, VisualWordsLearning, word_scores)
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
+from mmwsss.utils.read_images import read_image
 from mmwsss.utils.scalars import read_scalars
 from mmwsss.visualization import Gallery, plot_word_usage
 

@@ -24,8 +24,8 @@ from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.engine.hooks.save_predictions_hook import file_digest
 from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
                                       EndToEndSegmentor, RefinedSegmentor)
+from mmwsss.pseudo_labels.mask_file import voc_palette
 from mmwsss.registry import INFERENCERS, MODELS
-from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
 from mmwsss.utils.dataset_configs import (MASK_LOADERS, dataset_chains,
@@ -171,7 +171,7 @@ class CAMInferencer(BaseInferencer):
             raise ValueError(
                 f'{name}: the model has {expected} classes, its test data '
                 f'{len(self.classes) - 1} without background. Set '
-                'model.decode_head.num_classes to the latter.')
+                'model.cls_head.num_classes to the latter.')
         if torch.device(device).type == 'cpu':
             model = revert_sync_batchnorm(model)
         return model.to(device).eval()

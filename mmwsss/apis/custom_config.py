@@ -220,7 +220,7 @@ def _num_labels(cfg: Config) -> Optional[int]:
     if classes:
         return len(classes)
     model = cfg.model.get('segmentor') or cfg.model
-    head = model.get('decode_head') or {}
+    head = model.get('cls_head') or model.get('decode_head') or {}
     if 'num_classes' not in head:
         return None
     # A head that learns from masks has a channel for the background.

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from rich.progress import track
 
-from mmwsss.datasets.transforms.loading import read_true_mask
+from mmwsss.datasets.transforms.load_images import read_true_mask
 from mmwsss.evaluation import CAMIoUMetric
-from mmwsss.structures.cam_file import cam_path, read_cam
-from mmwsss.structures.class_names import check_stage_classes
+from mmwsss.pseudo_labels.cam_file import cam_path, read_cam
+from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.utils.io import atomic_write
 from mmwsss.visualization import plot_curve
 

@@ -10,15 +10,15 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import PascalVOCDataset
 from prettytable import PrettyTable
 
-from mmwsss.datasets.image_labels import labels_from_mask
 from mmwsss.datasets.mask_values import parse_mask_values
-from mmwsss.datasets.transforms.loading import read_mask, read_true_mask
+from mmwsss.datasets.transforms.load_images import read_true_mask
 from mmwsss.evaluation.functional import (curve_from_confusion, mean_of,
                                           unmeasured, unmeasured_text)
+from mmwsss.pseudo_labels.class_names import check_stage_classes
+from mmwsss.pseudo_labels.mask_file import labels_from_mask, mask_path
 from mmwsss.registry import DATASETS
-from mmwsss.structures.class_names import check_stage_classes
-from mmwsss.structures.mask_file import mask_path
 from mmwsss.utils.io import atomic_write, read_lines
+from mmwsss.utils.read_images import read_mask
 
 from .evaluation_data import evaluation_dataset
 from .run import ConfigLike, PathLike, load_config

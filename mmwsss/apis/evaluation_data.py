@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.datasets.mask_values import check_tags_shown
-from mmwsss.datasets.transforms.loading import read_true_mask
+from mmwsss.datasets.transforms.load_images import read_true_mask
 from mmwsss.registry import DATASETS
 from mmwsss.utils.dataset_configs import inner_datasets
 

@@ -6,8 +6,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from mmwsss.structures.instance_file import (encode_mask, instance_path,
-                                             read_instances)
+from mmwsss.pseudo_labels.instance_file import (encode_mask, instance_path,
+                                                read_instances)
 from mmwsss.utils.io import atomic_write
 
 from .evaluation_data import evaluation_dataset

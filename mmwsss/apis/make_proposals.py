@@ -7,10 +7,10 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from mmwsss.datasets.proposals import proposal_paths, write_proposals
 from mmwsss.datasets.tags import find_images
-from mmwsss.datasets.transforms.loading import read_image
+from mmwsss.pseudo_labels.proposal_file import proposal_paths, write_proposals
 from mmwsss.utils.io import make_folder, remove_temporary
+from mmwsss.utils.read_images import read_image
 
 from .refine import Progress
 

@@ -19,7 +19,7 @@ from mmwsss.utils.io import (atomic_write, find_file, make_folder,
 from mmwsss.utils.weight_sources import command_for
 
 from .custom_config import check_config, configs_for
-from .pipeline import run_pipeline
+from .pipeline_run import run_pipeline
 from .run import pretrained_paths
 
 PathLike = Union[str, Path]

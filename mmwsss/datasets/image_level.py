@@ -10,17 +10,17 @@ import torch
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
+from mmwsss.datasets.transforms.load_images import read_true_mask
+from mmwsss.pseudo_labels.mask_file import labels_from_mask, voc_palette
 from mmwsss.registry import DATASETS
-from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.io import read_lines
 from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
-from .image_labels import (Labels, labels_from_mask, labels_from_voc_xml,
-                           read_image_labels, select_labels)
+from .image_labels import (Labels, labels_from_voc_xml, read_image_labels,
+                           select_labels)
 from .mask_values import parse_mask_values
 from .tags import (TagFile, find_format, find_images, image_id,
                    missing_images, nfc, read_tags)
-from .transforms.loading import read_true_mask
 
 _PREPARE_VOC = 'python tools/dataset_converters/voc.py PATH/TO/VOC2012'
 
@@ -84,23 +84,23 @@ class ImageLevelDataset(BaseSegDataset):
         saliency_suffix (str): Ending of the saliency maps' names.
             Defaults to '.png'.
         cam_dir (str, optional): Folder of CAM files of an earlier stage, for
-            :class:`~mmwsss.datasets.transforms.LoadCAMs`. This and the
+            :class:`~mmwsss.pseudo_labels.transforms.LoadCAMs`. This and the
             folders below are relative to where the program runs.
         mask_dir (str, optional): Folder of pseudo masks, for
-            :class:`~mmwsss.datasets.transforms.LoadPseudoMask`.
+            :class:`~mmwsss.pseudo_labels.transforms.LoadPseudoMask`.
         low_score_dir (str, optional): Folder of CRF scores with the low
             background exponent, for
-            :class:`~mmwsss.datasets.transforms.LoadScores`.
+            :class:`~mmwsss.pseudo_labels.transforms.LoadScores`.
         high_score_dir (str, optional): The same with the high exponent.
         proposal_dir (str, optional): Folder of mask proposals, for
-            :class:`~mmwsss.datasets.transforms.RefineWithProposals`.
+            :class:`~mmwsss.pseudo_labels.transforms.RefineWithProposals`.
         mask_values (Sequence[str], optional): What values of masks stand
             for, e.g. ``['255=defect', '128=ignore']``, where they are not
             0 (background), c + 1 (class c) and 255 (ignored); see
             :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
         window (Sequence[float], optional): Which values become black and
             white in images of more than 8 bits, see
-            :func:`~mmwsss.datasets.transforms.loading.read_image`.
+            :func:`~mmwsss.utils.read_images.read_image`.
         img_suffix (str): Ending of the images' names. 'any' looks what files
             there are. Defaults to '.jpg'.
         **kwargs: For mmseg's ``BaseSegDataset``.

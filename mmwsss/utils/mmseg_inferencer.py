@@ -5,6 +5,8 @@ from typing import Any, Callable, Union
 import numpy as np
 from mmengine.dataset import Compose
 
+from mmwsss.registry import TRANSFORMS
+
 from .dataset_configs import MASK_LOADERS, first_pipeline, without_steps
 
 #: Steps that read what images from anywhere do not have.
@@ -58,7 +60,6 @@ def support_inferencer() -> None:
 
     @functools.wraps(original)
     def _init_pipeline(self: Any, cfg: Any) -> Compose:
-        from mmwsss.registry import TRANSFORMS
         steps = without_steps(
             first_pipeline(cfg.test_dataloader.dataset), _LEFT_OUT)
         if not steps or steps[0]['type'] != 'mmwsss.LoadImage':

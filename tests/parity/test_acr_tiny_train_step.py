@@ -5,7 +5,7 @@ from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.utils.convert import timm_to_mmwsss_key
+from mmwsss.models.converters.timm_vit import timm_to_mmwsss_key
 
 from .acr_helpers import build_tiny, tensor
 
@@ -14,7 +14,7 @@ FAMILIES = ('acr_tiny_train_step', )
 
 def our_name(name: str) -> str:
     if name.startswith('cls_head.'):
-        return name.replace('cls_head.', 'decode_head.fc.')
+        return name.replace('cls_head.', 'cls_head.fc.')
     return 'backbone.' + timm_to_mmwsss_key(name)
 
 

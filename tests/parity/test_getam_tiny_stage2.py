@@ -8,8 +8,8 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.utils.convert import timm_to_mmwsss_key
-from mmwsss.utils.convert_getam import getam_to_mmwsss_key
+from mmwsss.models.converters.getam import getam_to_mmwsss_key
+from mmwsss.models.converters.timm_vit import timm_to_mmwsss_key
 
 from .acr_helpers import tensor
 from .getam_helpers import build_tiny
@@ -109,7 +109,7 @@ def test_losses_and_gradients(vector, official, monkeypatch):
         model, 'make_labels', lambda *args:
         (tensor(vector['seg_label']).long(), tensor(vector['saliency_after'])))
     seen = []
-    head = model.seg_head.register_forward_hook(
+    head = model.decode_head.register_forward_hook(
         lambda module, args, out: seen.append(out))
     losses = model.loss(inputs, samples)
     head.remove()

@@ -12,8 +12,8 @@ from mmwsss.apis.browse_dataset import (browse_dataset, count_tags, fit_mask,
                                         input_picture, sample_pictures,
                                         spread)
 from mmwsss.datasets import ImageLevelDataset
-from mmwsss.structures.cam_file import write_cam
-from mmwsss.structures.mask_file import write_mask
+from mmwsss.pseudo_labels.cam_file import write_cam
+from mmwsss.pseudo_labels.mask_file import write_mask
 
 from ..test_datasets.builders import METAINFO, make_voc
 from ..test_tools import ROOT, python

@@ -13,10 +13,10 @@ from mmengine.registry import init_default_scope
 from mmwsss.apis import inference_output, run
 from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.refine import SETTINGS
-from mmwsss.datasets.transforms.loading import read_mask
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
+from mmwsss.pseudo_labels import mask_path, read_cam, read_manifest
 from mmwsss.registry import MODELS
-from mmwsss.structures import mask_path, read_cam, read_manifest
+from mmwsss.utils.read_images import read_mask
 from mmwsss.visualization.run_page import levels_to_mask
 
 from ..test_datasets.builders import make_voc
@@ -436,7 +436,7 @@ def end_to_end(data, folder):
     model = cfg['model']
     model.update(
         type='mmwsss.EndToEndSegmentor',
-        seg_head=dict(
+        decode_head=dict(
             type='FCNHead', in_channels=24, in_index=-1, channels=8,
             num_convs=1, concat_input=False, dropout_ratio=0.,
             norm_cfg=dict(type='GN', num_groups=2), num_classes=3),
@@ -597,7 +597,7 @@ def test_refined_models_with_other_tags(home, refined, tmp_path):
         backbone=dict(
             type='ResNet', depth=18, num_stages=2, out_indices=(1, ),
             strides=(1, 2), dilations=(1, 1)),
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.LabelConditionedHead', num_classes=2,
             in_channels=128, dilations=(1, 2))), 'seed masks'),
     ('configs/affinity/affinitynet_small_shapes.py', 'class maps'),

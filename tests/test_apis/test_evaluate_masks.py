@@ -11,7 +11,7 @@ from mmwsss.apis.evaluate_masks import (evaluate_masks, mask_confusion,
                                         read_classes, score_masks,
                                         subset_iou, summarize)
 from mmwsss.datasets.mask_values import parse_mask_values
-from mmwsss.structures import write_mask
+from mmwsss.pseudo_labels import write_mask
 
 from ..test_datasets.builders import CLASSES, make_voc
 from ..toy import ROOT

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.export import exportable, export_model, run_exported
-from mmwsss.datasets.transforms.loading import read_image
+from mmwsss.utils.read_images import read_image
 from mmwsss.registry import MODELS
 
 from ..test_datasets.builders import make_voc

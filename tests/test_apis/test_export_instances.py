@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from mmwsss.apis.export_instances import (bounding_box, coco_of_folder,
                                           export_instances)
 from mmwsss.datasets import ImageLevelDataset
-from mmwsss.structures import write_instances
+from mmwsss.pseudo_labels import write_instances
 from tests.test_datasets.builders import METAINFO, make_voc
 from tests.test_tools import ROOT, call
 

@@ -7,7 +7,7 @@ import pytest
 
 from mmwsss.apis.make_proposals import (colour_proposals, even_regions,
                                         make_proposals)
-from mmwsss.datasets.proposals import read_proposals
+from mmwsss.pseudo_labels.proposal_file import read_proposals
 
 from ..test_tools import TOOLS
 

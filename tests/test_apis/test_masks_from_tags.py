@@ -18,7 +18,7 @@ from mmwsss.apis import masks_from_tags as module
 from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.masks_from_tags import masks_from_tags
 from mmwsss.apis.pipeline import StageError
-from mmwsss.datasets.transforms.loading import read_mask
+from mmwsss.utils.read_images import read_mask
 
 from ..test_models.frozen_builders import vit_network
 from ..toy import ROOT
@@ -73,7 +73,7 @@ def write_tiny(folder, steps=6):
     texts = dict(
         cam_tiny_custom=('cam_lite2_custom', f'''
 model = dict(
-    backbone=dict(networks=[{first}]), decode_head=dict(in_channels=12))
+    backbone=dict(networks=[{first}]), cls_head=dict(in_channels=12))
 {loader}'''),
         affinity_tiny_custom=('affinity_vit-tiny_custom', f'''
 model = dict(affinity=dict(network=dict(_delete_=True, **{second})))

@@ -11,7 +11,8 @@ import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.pipeline import (Pipeline, StageError, command_line,
-                                  load_stages, run_pipeline)
+                                  load_stages)
+from mmwsss.apis.pipeline_run import run_pipeline
 
 from ..test_tools import TOOLS, call, environment, python
 

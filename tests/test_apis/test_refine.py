@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.apis.refine import Progress, RefineError, refine_cams
+from mmwsss.apis.refine import Progress, refine_cams
 from mmwsss.datasets import ShapesDataset
-from mmwsss.structures import read_cam, read_manifest, write_cam
+from mmwsss.pseudo_labels import read_cam, read_manifest, write_cam
+from mmwsss.pseudo_labels.pool import RefineError
 
 from ..toy import ROOT
 

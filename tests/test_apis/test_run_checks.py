@@ -16,8 +16,8 @@ from mmwsss.apis.refine import refine_cams
 from mmwsss.apis.run_checks import parse_config, report_changes
 from mmwsss.datasets import (ImageLevelDataset, PseudoMaskDataset,
                              write_image_labels)
-from mmwsss.structures import write_cam, write_manifest, write_mask
-from mmwsss.structures.mask_file import write_mask_manifest
+from mmwsss.pseudo_labels import write_cam, write_manifest, write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask_manifest
 
 from ..test_datasets.builders import METAINFO, make_voc, save_mask
 from ..test_engine.test_output_hooks import make_cfg
@@ -113,7 +113,7 @@ def test_start_from_a_head(home, rename, tmp_path):
     rename(('cat', 'dog', 'emu'))
     start['work_dir'] = str(tmp_path / 'more')
     start['cfg_options'] = {'load_from': checkpoint,
-                            'model.decode_head.num_classes': 3,
+                            'model.cls_head.num_classes': 3,
                             'val_dataloader': None, 'val_evaluator': None,
                             'val_cfg': None}
     run.train(**arguments(config, **start))

@@ -14,8 +14,8 @@ from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.inference_output import Output
 from mmwsss.apis.shards import (LOCK, Shard, exclusive, parse_shard,
                                 remove_temporary_of)
-from mmwsss.datasets.transforms.writers import SaveMask
-from mmwsss.structures import read_manifest
+from mmwsss.pseudo_labels.transforms.writers import SaveMask
+from mmwsss.pseudo_labels import read_manifest
 
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg
@@ -269,7 +269,7 @@ def test_three_processes_of_refine_and_a_kill(
             steps(info)
             on_done(info['img_id'])
 
-    monkeypatch.setattr('mmwsss.apis.refine.run_pool', run_here)
+    monkeypatch.setattr('mmwsss.pseudo_labels.pool.run_pool', run_here)
     config = setup.config()
     setup.run(config, out=tmp_path / 'whole')
     slowly(monkeypatch, SaveMask, 'write')

@@ -9,7 +9,7 @@ from mmengine.dist import get_rank
 from mmengine.runner import Runner
 
 from mmwsss.apis.run import end_processes, use_cpu_processes
-from mmwsss.structures import write_cam
+from mmwsss.pseudo_labels import write_cam
 
 from ..test_datasets.builders import METAINFO, make_voc, save_mask
 

@@ -73,7 +73,7 @@ def check_seam_gradients(model, losses):
     """The class maps learn from the classes and ER, the refiner from the
     rest."""
     for name in ('loss_cls', 'loss_cls_view2', 'seam.loss_er'):
-        assert reached(model, losses[name]) == {'backbone', 'decode_head'}
+        assert reached(model, losses[name]) == {'backbone', 'cls_head'}
     for name in ('seam.loss_ecr', 'seam.loss_rvmin'):
         assert reached(model, losses[name]) == {'refiner'}
 
@@ -81,9 +81,9 @@ def check_seam_gradients(model, losses):
 VIT_HEADS = pytest.mark.parametrize(
     'parts', [
         dict(),
-        dict(decode_head=cam_head(24), localizer=dict(type='mmwsss.CAM')),
+        dict(cls_head=cam_head(24), localizer=dict(type='mmwsss.CAM')),
         dict(
-            decode_head=cam_head(24),
+            cls_head=cam_head(24),
             localizer=dict(type='mmwsss.RefinedCAM'))
     ],
     ids=['class token, GETAM', 'CAM', 'refined CAM'])
@@ -157,7 +157,7 @@ def test_tokens_in_order_give_what_mirrored_ones_do(use_image):
         refiner=refiner(24, use_image=use_image),
         second_view=FLIP,
         regularizers=dict(seam=SEAM),
-        decode_head=cam_head(24),
+        cls_head=cam_head(24),
         localizer=dict(type='mmwsss.CAM'))
     inputs, samples = batch()
     labels = model.stack_labels(samples, inputs)
@@ -209,7 +209,7 @@ def test_batch_without_classes():
         refiner=refiner(24),
         second_view=FLIP,
         regularizers=dict(acr=ACR, seam=SEAM),
-        decode_head=cam_head(24),
+        cls_head=cam_head(24),
         localizer=dict(type='mmwsss.CAM'))
     inputs, _ = batch()
     losses = model.loss(inputs, [sample([]) for _ in inputs])

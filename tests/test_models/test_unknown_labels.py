@@ -133,7 +133,7 @@ PARTS = dict(
         eps=dict(type='mmwsss.ExplicitPseudoPixelSupervision')),
              **resnet_cfg()))
 for _name in ('fbr', 'eps'):
-    PARTS[_name]['decode_head']['with_background'] = True
+    PARTS[_name]['cls_head']['with_background'] = True
 
 
 def doubtful(unknown):

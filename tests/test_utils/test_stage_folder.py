@@ -4,7 +4,7 @@ import inspect
 import pytest
 
 from mmwsss.datasets import ImageLevelDataset
-from mmwsss.datasets.transforms import LoadCAMs
+from mmwsss.pseudo_labels.transforms import LoadCAMs
 from mmwsss.utils.stage_folder import STAGE_FOLDERS, stage_folder
 
 from ..test_datasets.builders import METAINFO, make_voc

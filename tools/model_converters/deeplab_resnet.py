@@ -1,6 +1,6 @@
 """Convert a Caffe-style ResNet of DeepLab into a backbone of mmseg."""
 from mmwsss.apis.command_line import run_converter
-from mmwsss.utils.convert_deeplab import convert_deeplab_file
+from mmwsss.models.converters.deeplab import convert_deeplab_file
 
 
 def report(dst: str, facts: dict) -> str:

@@ -1,6 +1,6 @@
 """Convert a DINOv2 checkpoint, the official or timm's, into a backbone."""
 from mmwsss.apis.command_line import run_converter
-from mmwsss.utils.convert_dinov2 import convert_dinov2_file
+from mmwsss.models.converters.dinov2 import convert_dinov2_file
 
 
 def report(dst: str, facts: dict) -> str:

@@ -1,6 +1,6 @@
 """Convert a network trained with GETAM's code into an EndToEndSegmentor."""
 from mmwsss.apis.command_line import run_converter
-from mmwsss.utils.convert_getam import convert_getam_file
+from mmwsss.models.converters.getam import convert_getam_file
 
 
 def report(dst: str, facts: dict) -> str:

@@ -1,6 +1,6 @@
 """Convert a ResNet-38 checkpoint of MXNet, PSA or SEAM into a backbone."""
 from mmwsss.apis.command_line import run_converter
-from mmwsss.utils.convert_resnet38 import convert_resnet38_file
+from mmwsss.models.converters.resnet38 import convert_resnet38_file
 
 
 def report(dst: str, facts: dict) -> str:

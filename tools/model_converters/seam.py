@@ -1,6 +1,6 @@
 """Convert a network trained with SEAM's code into a CAMSegmentor."""
 from mmwsss.apis.command_line import run_converter
-from mmwsss.utils.convert_seam import convert_seam_file
+from mmwsss.models.converters.seam import convert_seam_file
 
 
 def report(dst: str, facts: dict) -> str:

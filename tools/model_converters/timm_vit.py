@@ -1,6 +1,6 @@
 """Convert a ViT checkpoint of timm into a backbone of ours."""
 from mmwsss.apis.command_line import run_converter
-from mmwsss.utils.convert import convert_checkpoint
+from mmwsss.models.converters.timm_vit import convert_checkpoint
 
 
 def report(dst: str, facts: dict) -> str:

@@ -22,7 +22,7 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=True,
         frozen_stages=0),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.LabelConditionedHead',
         num_classes=20,
         in_channels=2048,

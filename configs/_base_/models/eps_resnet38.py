@@ -2,7 +2,7 @@
 # background beside those of the classes, all of them fitted to a saliency map.
 _base_ = './cam_resnet38.py'
 model = dict(
-    decode_head=dict(
+    cls_head=dict(
         with_background=True, dropout_ratio=0., pool_at_image_size=False),
     # Probabilities, added up over the views and divided by their maximum.
     localizer=dict(type='mmwsss.SoftmaxCAM'),

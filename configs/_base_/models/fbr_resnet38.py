@@ -2,7 +2,7 @@
 # FBR in place of PPC's intra-view term.
 _base_ = './ppc_resnet38.py'
 model = dict(
-    decode_head=dict(
+    cls_head=dict(
         pooling=dict(type='mmwsss.ThresholdedAveragePooling', threshold=0.1)),
     regularizers=dict(
         ppc=dict(foreground_only=True, intra_weight=0.),

@@ -24,9 +24,9 @@ model = dict(
         type='mmwsss.DPTReassemble',
         in_channels=768,
         out_channels=(96, 192, 384, 768)),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.CAMHead', num_classes=20, in_channels=768, bias=True),
-    seg_head=dict(
+    decode_head=dict(
         type='mmwsss.DPTDecoderHead',
         in_channels=(96, 192, 384, 768),
         channels=256,

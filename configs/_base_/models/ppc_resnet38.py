@@ -4,7 +4,7 @@
 _base_ = './eps_resnet38.py'
 model = dict(
     # The mean of both views' classification losses.
-    decode_head=dict(loss_weight=0.5),
+    cls_head=dict(loss_weight=0.5),
     refiner=dict(
         type='mmwsss.PixelCorrelationModule',
         in_channels=(512, 1024),

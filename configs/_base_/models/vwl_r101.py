@@ -12,7 +12,7 @@ model = dict(
         # torchvision's resnet101 weights load as they are.
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet101.pth')),
-    decode_head=dict(
+    cls_head=dict(
         pooling=dict(
             type='mmwsss.HybridPooling', gamma=2., levels=(1, 2, 4)),
         # As torch initialises a convolution.

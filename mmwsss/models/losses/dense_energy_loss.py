@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmwsss.models.refiners.permutohedral import PermutohedralLattice
+from mmwsss.pseudo_labels.permutohedral import PermutohedralLattice
 from mmwsss.registry import MODELS
 
 FILTERS = ('lattice', 'exact')

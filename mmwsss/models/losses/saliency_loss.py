@@ -4,7 +4,7 @@ from typing import Optional
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmwsss.models.refiners.label_completion import MINED
+from mmwsss.pseudo_labels.label_completion import MINED
 from mmwsss.registry import MODELS
 
 
@@ -37,7 +37,7 @@ class SaliencyLoss(nn.Module):
 
         Args:
             saliency (Tensor): (N, H, W): 0, 1 or 255 as
-                :class:`~mmwsss.models.refiners.LabelCompletion` returns it.
+                :class:`~mmwsss.pseudo_labels.LabelCompletion` returns it.
 
         Returns:
             Tensor: float32 (N, H, W), 0 or 1.

@@ -75,7 +75,7 @@ class AMN(CAMSegmentor):
 
     Args:
         backbone (dict): Any mmseg or mmpretrain backbone, or one of ours.
-        decode_head (dict): ``mmwsss.LabelConditionedHead``.
+        cls_head (dict): ``mmwsss.LabelConditionedHead``.
         seed_loss (dict, optional): Compares logits and seeds. Defaults to
             ``mmwsss.BalancedCrossEntropy`` with ``label_smoothing=0.4`` and
             ``loss_weight=0.5``.
@@ -104,11 +104,11 @@ class AMN(CAMSegmentor):
 
     def __init__(self,
                  backbone: dict,
-                 decode_head: dict,
+                 cls_head: dict,
                  seed_loss: Optional[dict] = None,
                  **kwargs: Any) -> None:
         super().__init__(
-            backbone, decode_head, dict(type='mmwsss.CAM'), **kwargs)
+            backbone, cls_head, dict(type='mmwsss.CAM'), **kwargs)
         if self.second_view is not None:
             raise ValueError('AMN is trained on one view; take second_view '
                              'out of the model.')
@@ -137,7 +137,7 @@ class AMN(CAMSegmentor):
             ViewOutput: With the conditioned features in place of the map
             that the head reads, and lazy ``pixel_logits`` and ``cams``.
         """
-        head = self.decode_head
+        head = self.cls_head
         feats = list(self.extract_feat(image))
         feats[head.in_index] = head.condition(feats[head.in_index], labels)
         return ViewOutput(

@@ -65,7 +65,7 @@ class CAMSegmentor(BaseSegmentor):
 
     Args:
         backbone (dict): Any mmseg or mmpretrain backbone, or one of ours.
-        decode_head (dict): A class head, e.g. ``mmwsss.ClassTokenHead``.
+        cls_head (dict): A class head, e.g. ``mmwsss.ClassTokenHead``.
         localizer (dict): E.g. ``mmwsss.GETAM``.
         neck (dict, optional): Applied to the feature maps; with the class
             tokens if its class says ``reads_cls_tokens``, as
@@ -132,7 +132,7 @@ class CAMSegmentor(BaseSegmentor):
 
     def __init__(self,
                  backbone: dict,
-                 decode_head: dict,
+                 cls_head: dict,
                  localizer: dict,
                  neck: Optional[dict] = None,
                  refiner: Optional[dict] = None,
@@ -155,7 +155,7 @@ class CAMSegmentor(BaseSegmentor):
         self.backbone = MODELS.build(backbone)
         if neck is not None:
             self.neck = MODELS.build(neck)
-        self.decode_head = MODELS.build(decode_head)
+        self.cls_head = MODELS.build(cls_head)
         self.localizer = MODELS.build(localizer)
         self.refiner = MODELS.build(refiner) if refiner else None
         if isinstance(self.refiner, FrozenAffinity) and \
@@ -183,7 +183,7 @@ class CAMSegmentor(BaseSegmentor):
         self.train_cfg = train_cfg
         self.test_cfg = {**self.TEST_DEFAULTS, **(test_cfg or {})}
         self.align_corners = self.localizer.align_corners
-        self.num_classes = self.decode_head.num_classes
+        self.num_classes = self.cls_head.num_classes
         self.out_channels = self.num_classes + 1
         if self.neck_reads_cls_tokens and not hasattr(self.backbone,
                                                       'forward_view'):
@@ -199,12 +199,12 @@ class CAMSegmentor(BaseSegmentor):
                     'the model.')
         for reader in (self.localizer, *self.regularizers.values()):
             if (reader.needs_pixel_logits
-                    and not self.decode_head.with_background):
+                    and not self.cls_head.with_background):
                 raise ValueError(
                     f'{type(reader).__name__} reads a score of the '
                     'background at every position, which '
-                    f'{type(self.decode_head).__name__} does not give; take '
-                    "decode_head=dict(type='mmwsss.CAMHead', "
+                    f'{type(self.cls_head).__name__} does not give; take '
+                    "cls_head=dict(type='mmwsss.CAMHead', "
                     'with_background=True, ...).')
             if reader.needs_refined_cams and self.refiner is None:
                 raise ValueError(
@@ -222,7 +222,7 @@ class CAMSegmentor(BaseSegmentor):
     @property
     def reads_last_map_only(self) -> bool:
         """Whether classifying and localising read but the last map."""
-        return (getattr(self.decode_head, 'in_index', -1) == -1
+        return (getattr(self.cls_head, 'in_index', -1) == -1
                 and self.refiner is None and not self.regularizers)
 
     @property
@@ -306,11 +306,11 @@ class CAMSegmentor(BaseSegmentor):
         def logits(view: ViewOutput) -> Tensor:
             with torch.set_grad_enabled(needs_graph
                                         or torch.is_grad_enabled()):
-                return self.decode_head(view)
+                return self.cls_head(view)
 
-        providers = dict(logits=logits, cams=self.decode_head.cams)
-        if self.decode_head.with_background:
-            providers['pixel_logits'] = self.decode_head.pixel_logits
+        providers = dict(logits=logits, cams=self.cls_head.cams)
+        if self.cls_head.with_background:
+            providers['pixel_logits'] = self.cls_head.pixel_logits
         if self.refiner is not None:
             providers['refined_cams'] = self.refiner
         return ViewOutput(image, labels, fields=fields, providers=providers)
@@ -428,7 +428,7 @@ class CAMSegmentor(BaseSegmentor):
         """
         labels = self.stack_labels(data_samples, inputs)
         request = AttentionRequest.merge([
-            self.decode_head.attention_request(),
+            self.cls_head.attention_request(),
             *(r.attention_request() for r in self.regularizers.values()),
             # None reads patch tokens.
             *([None] if reads_maps else [])
@@ -454,9 +454,9 @@ class CAMSegmentor(BaseSegmentor):
             last_only=False if reads_maps else None,
             sizes=sizes)
         view = pair.first
-        losses = dict(loss_cls=self.decode_head.loss(view))
+        losses = dict(loss_cls=self.cls_head.loss(view))
         if pair.second is not None:
-            losses['loss_cls_view2'] = self.decode_head.loss(pair.second)
+            losses['loss_cls_view2'] = self.cls_head.loss(pair.second)
         losses.update(self.regularization_losses(pair))
         known = ~labels.isnan()
         right = ((view.logits.detach() > 0) == (labels > 0.5)) & known
@@ -520,7 +520,7 @@ class CAMSegmentor(BaseSegmentor):
                 raise ValueError(
                     f'The dataset has {len(sample.gt_label.score)} classes '
                     f'without background, the head {self.num_classes}. Set '
-                    'model.decode_head.num_classes to the former.')
+                    'model.cls_head.num_classes to the former.')
             scores.append(sample.gt_label.score)
         return torch.stack(scores)
 

@@ -36,7 +36,7 @@ class EndToEndSegmentor(CAMSegmentor):
     attention takes the maps of the training pass.
 
     Args:
-        seg_head (dict): An mmseg decode head that reads the feature maps of
+        decode_head (dict): An mmseg decode head that reads the feature maps of
             backbone and neck, with ``num_classes`` = K + 1.
         label_maker (dict): From refined maps to labels, e.g.
             ``mmwsss.LabelCompletion``.
@@ -73,7 +73,7 @@ class EndToEndSegmentor(CAMSegmentor):
 
     def __init__(self,
                  *args: Any,
-                 seg_head: dict,
+                 decode_head: dict,
                  label_maker: dict,
                  seg_losses: Dict[str, dict],
                  label_refiner: Optional[dict] = None,
@@ -86,12 +86,13 @@ class EndToEndSegmentor(CAMSegmentor):
                              'training steps in [0, 1], got '
                              f'{train_cfg["seg_start"]}.')
         super().__init__(*args, train_cfg=train_cfg, **kwargs)
-        self.seg_head = MODELS.build(seg_head)
-        if self.seg_head.num_classes != self.num_classes + 1:
+        self.decode_head = MODELS.build(decode_head)
+        if self.decode_head.num_classes != self.num_classes + 1:
             raise ValueError(
-                f'seg_head has {self.seg_head.num_classes} classes, but must '
-                f'have background and the {self.num_classes} of decode_head. '
-                f'Set model.seg_head.num_classes={self.num_classes + 1}.')
+                f'decode_head has {self.decode_head.num_classes} classes, but '
+                'must have background and the '
+                f'{self.num_classes} of cls_head. Set '
+                f'model.decode_head.num_classes={self.num_classes + 1}.')
         self.label_refiner = MODELS.build(
             label_refiner) if label_refiner else None
         self.label_maker = MODELS.build(label_maker)
@@ -239,13 +240,13 @@ class EndToEndSegmentor(CAMSegmentor):
         Returns:
             Tensor: Logits (N, K + 1, *size), float32.
         """
-        logits = self.seg_head(view.feats).float()
+        logits = self.decode_head(view.feats).float()
         if logits.shape[-2:] != view.image.shape[-2:]:
             logits = F.interpolate(
                 logits,
                 size=view.image.shape[-2:],
                 mode='bilinear',
-                align_corners=self.seg_head.align_corners)
+                align_corners=self.decode_head.align_corners)
         return logits[..., :size[0], :size[1]]
 
     # ------------------------------------------------- what labels rest on

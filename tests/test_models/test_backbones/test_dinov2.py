@@ -6,9 +6,9 @@ from torch.testing import assert_close
 
 from mmwsss.models.backbones.attention_vit import (AttentionViT,
                                                    resize_positions)
+from mmwsss.models.converters.dinov2 import convert_dinov2, describe_dinov2
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
-from mmwsss.utils.convert_dinov2 import convert_dinov2, describe_dinov2
 from tests.test_models.builders import ARCH, build_segmentor, sample, vit_cfg
 
 SIZES = [(518, 518), (280, 420), (560, 70)]
@@ -198,7 +198,7 @@ def test_segmentor(localizer):
     if localizer == 'CAM':
         parts = dict(
             localizer=dict(type='mmwsss.CAM'),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.CAMHead', num_classes=5, in_channels=24))
     else:
         parts.update(

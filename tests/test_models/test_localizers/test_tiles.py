@@ -241,7 +241,7 @@ def test_decoders_in_tiles():
     """Masks of an end-to-end model, whose decoder sees not far either."""
     model = build_segmentor(
         type='mmwsss.EndToEndSegmentor',
-        seg_head=dict(
+        decode_head=dict(
             type='FCNHead', in_channels=128, in_index=-1, channels=128,
             num_convs=0, concat_input=False, dropout_ratio=0.,
             norm_cfg=None, num_classes=6),

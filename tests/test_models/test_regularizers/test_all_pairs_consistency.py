@@ -73,7 +73,7 @@ def test_model_equals_two_forwards_with_permuted_matrices():
               for a, b in zip(one.attentions, restored)) / 4
     assert_close(losses['acr.loss_activation'], 7 * act, rtol=1e-4, atol=1e-6)
     assert_close(losses['acr.loss_affinity'], 7 * aff, rtol=1e-4, atol=1e-6)
-    expected = model.decode_head.loss(one) + model.decode_head.loss(two) \
+    expected = model.cls_head.loss(one) + model.cls_head.loss(two) \
         + 7 * (act + aff)
     assert_close(total, expected, rtol=1e-5, atol=1e-5)
     expected.backward()

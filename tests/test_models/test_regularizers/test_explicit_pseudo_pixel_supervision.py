@@ -144,7 +144,7 @@ def test_in_a_segmentor():
             eps=dict(type='mmwsss.ExplicitPseudoPixelSupervision')))
     with pytest.raises(ValueError, match='with_background=True'):
         build_segmentor(**parts)
-    parts['decode_head']['with_background'] = True
+    parts['cls_head']['with_background'] = True
     model = build_segmentor(
         **parts, second_view=dict(type='mmwsss.Rescale', scale=0.5))
     batch = [sample([1, 2]), sample([])]
@@ -155,7 +155,7 @@ def test_in_a_segmentor():
         'loss_cls', 'loss_cls_view2', 'eps.loss_eps', 'acc_tags'
     }
     # The tags alone say nothing about the background.
-    weight = model.decode_head.conv.weight
+    weight = model.cls_head.conv.weight
     grads = {
         name: torch.autograd.grad(losses[name], weight, retain_graph=True)[0]
         for name in ('loss_cls', 'eps.loss_eps')

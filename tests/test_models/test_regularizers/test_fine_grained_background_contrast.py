@@ -499,7 +499,7 @@ def test_refuses_other_channels_and_classes():
 # ------------------------------------------------------------- whole model
 def classifier(with_regularizer=True):
     cfg = resnet_cfg()
-    cfg['decode_head'].update(
+    cfg['cls_head'].update(
         with_background=True,
         pooling=dict(type='mmwsss.ThresholdedAveragePooling'))
     if with_regularizer:

@@ -377,7 +377,7 @@ def classifier(codebook):
             num_words=12,
             momentum=0.1,
             codebook=codebook)))
-    cfg['decode_head'].update(pooling=dict(type='mmwsss.HybridPooling'))
+    cfg['cls_head'].update(pooling=dict(type='mmwsss.HybridPooling'))
     model = build_segmentor(**cfg)
     return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 

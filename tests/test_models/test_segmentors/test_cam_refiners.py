@@ -9,10 +9,10 @@ from mmseg.structures import SegDataSample
 
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.evaluation import CAMIoUMetric
-from mmwsss.models.refiners import instances_irn
-from mmwsss.models.utils.pixel_pairs import path_cells, path_offsets
+from mmwsss.pseudo_labels import instances_irn
+from mmwsss.pseudo_labels.cam_file import write_cam
+from mmwsss.pseudo_labels.pixel_pairs import path_cells, path_offsets
 from mmwsss.registry import MODELS
-from mmwsss.structures.cam_file import write_cam
 from tests.test_datasets.builders import METAINFO, make_voc
 
 RESNET = dict(

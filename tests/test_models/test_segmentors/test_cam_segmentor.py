@@ -29,7 +29,7 @@ def test_loss(parts):
     assert set(losses) == {'loss_cls', 'acc_tags'}
     losses['loss_cls'].backward()
     assert all(p.grad is not None
-               for p in model.decode_head.parameters())
+               for p in model.cls_head.parameters())
 
 
 @BOTH
@@ -171,7 +171,7 @@ def test_padding_does_not_shift_the_maps():
 def test_tags_are_predicted_when_there_are_none():
     model = build_segmentor(test_cfg=dict(flip=False))
     with torch.no_grad():
-        model.decode_head.fc.bias.copy_(
+        model.cls_head.fc.bias.copy_(
             torch.tensor([99., -99., 99., -99., -99.]))
     inputs = torch.randn(2, 3, 64, 64)
     out = predict(model, inputs, None)
@@ -259,7 +259,7 @@ def test_tensor_mode_gives_logits():
 def test_any_backbone_of_mmpretrain():
     model = build_segmentor(
         backbone=dict(type='mmpretrain.MobileNetV2', widen_factor=0.25),
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.CAMHead', num_classes=NUM_CLASSES,
             in_channels=1280),
         localizer=dict(type='mmwsss.CAM'))
@@ -334,14 +334,14 @@ def test_only_the_map_that_is_read_is_reassembled(monkeypatch):
     assert len(model.extract_feat(image)) == 4
     assert len(model.forward_view(image, last_only=False).feats) == 4
     # A head that counts maps from the front gets all of them.
-    model.decode_head.in_index = 3
+    model.cls_head.in_index = 3
     model.loss(image, [sample([1])])
     assert seen[2:] == [False] * 3
 
 
 def test_class_token_head_needs_no_pyramid(monkeypatch):
     model = build_segmentor(**dpt_cfg(
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.ClassTokenHead',
             num_classes=NUM_CLASSES,
             in_channels=24)))

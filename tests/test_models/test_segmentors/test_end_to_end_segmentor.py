@@ -10,9 +10,9 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.models.refiners.label_completion import (complete_labels,
-                                                     threshold_labels)
-from mmwsss.models.refiners.pamr import PAMR
+from mmwsss.pseudo_labels.label_completion import (complete_labels,
+                                                   threshold_labels)
+from mmwsss.pseudo_labels.pamr import PAMR
 from mmwsss.registry import MODELS, OPTIM_WRAPPERS
 from tests.test_models.builders import (NUM_CLASSES, build_segmentor, dpt_cfg,
                                         resnet_cfg, sample, vit_cfg)
@@ -40,7 +40,7 @@ def build(**kwargs):
         localizer=dict(
             type='mmwsss.GETAM', func='cam_grad_s', start_layer=1,
             affinity=False),
-        seg_head=fcn(24),
+        decode_head=fcn(24),
         label_refiner=dict(type='mmwsss.PAMR', num_iters=3, dilations=(1, 2)),
         label_maker=dict(type='mmwsss.LabelCompletion', opening=3),
         seg_losses=dict(
@@ -53,12 +53,12 @@ def build(**kwargs):
 
 PARTS = pytest.mark.parametrize('parts', [
     dict(),
-    dict(resnet_cfg(), seg_head=fcn(128)),
+    dict(resnet_cfg(), decode_head=fcn(128)),
     dict(
-        dpt_cfg(), seg_head=dict(
+        dpt_cfg(), decode_head=dict(
             type='mmwsss.DPTDecoderHead', in_channels=(4, 6, 8, 10),
             channels=8, reduction=4, num_classes=NUM_CLASSES + 1)),
-    dict(dpt_cfg(), seg_head=fcn(10)),
+    dict(dpt_cfg(), decode_head=fcn(10)),
 ], ids=['vit', 'resnet', 'dpt', 'dpt-fcn'])
 
 
@@ -100,10 +100,10 @@ def test_phases(parts, hub):
         losses = model.loss(inputs, samples)
         seen.append(SEG_LOSSES <= set(losses))
         total(losses).backward()
-        trained = [p.grad is not None for p in model.seg_head.parameters()]
+        trained = [p.grad is not None for p in model.decode_head.parameters()]
         assert all(trained) if seen[-1] else not any(trained)
         assert all(p.grad is not None
-                   for p in model.decode_head.parameters())
+                   for p in model.cls_head.parameters())
         if not seen[-1]:
             assert set(losses) == {'loss_cls', 'acc_tags'}
     # Steps 1 and 2 of 5 are 40 percent.
@@ -144,7 +144,7 @@ def test_phase_1_is_the_classifier(hub):
 
 def test_only_what_is_read_is_computed(monkeypatch, hub):
     """The pyramid is made for the decoder alone."""
-    model = build(**dpt_cfg(), **dict(seg_head=fcn(10)))
+    model = build(**dpt_cfg(), **dict(decode_head=fcn(10)))
     calls = []
     forward = type(model.neck).forward
 
@@ -263,7 +263,7 @@ def test_labels_are_constants():
     labels, after = model.make_labels(inputs, samples)
     view = model.forward_view(inputs)
     logits = F.interpolate(
-        model.seg_head(view.feats), (64, 64), mode='bilinear')
+        model.decode_head(view.feats), (64, 64), mode='bilinear')
     each = F.cross_entropy(logits, labels, ignore_index=255, reduction='none')
     foreground = (labels > 0) & (labels < 255)
     saliency_loss = F.binary_cross_entropy(
@@ -273,7 +273,7 @@ def test_labels_are_constants():
         logits, labels, image=model.picture(inputs),
         valid=torch.ones(3, 64, 64, dtype=torch.bool))
     loss = (
-        F.multilabel_soft_margin_loss(model.decode_head.fc(view.cls_token),
+        F.multilabel_soft_margin_loss(model.cls_head.fc(view.cls_token),
                                       tags) + each[labels == 0].mean() +
         each[foreground].mean() + saliency_loss + energy)
     assert_close(total(losses), loss, rtol=1e-5, atol=1e-5)
@@ -288,16 +288,16 @@ def test_a_cnn_runs_once(head, monkeypatch):
     parts = resnet_cfg()
     if head:
         # Maps of this head are made for who reads them, without gradient.
-        parts['decode_head'] = dict(
-            parts['decode_head'],
+        parts['cls_head'] = dict(
+            parts['cls_head'],
             pooling=dict(type='mmwsss.HybridPooling'))
-    model = build(**parts, **dict(seg_head=fcn(128)))
+    model = build(**parts, **dict(decode_head=fcn(128)))
     runs = []
     model.backbone.register_forward_hook(lambda *_: runs.append(1))
     inputs, samples = batch()
     total(model.loss(inputs, samples)).backward()
     assert len(runs) == 1
-    assert model.decode_head.conv.weight.grad.abs().max() > 0
+    assert model.cls_head.conv.weight.grad.abs().max() > 0
     with torch.autocast('cpu', dtype=torch.bfloat16):
         losses = model.loss(inputs, samples)
     assert all(v.isfinite() for v in losses.values())
@@ -589,7 +589,7 @@ def test_test_time_augmentation():
 @pytest.mark.parametrize('parts,error,message', [
     (dict(train_cfg=dict(seg_start=1.5)), ValueError, 'seg_start.*1.5'),
     (dict(train_cfg=dict(start=1)), KeyError, "does not know .'start'"),
-    (dict(seg_head=dict(fcn(24), num_classes=5)), ValueError,
+    (dict(decode_head=dict(fcn(24), num_classes=5)), ValueError,
      r'num_classes=6'),
     (dict(seg_losses=[dict(type='mmwsss.SaliencyLoss')]), TypeError,
      r'seg_losses must be a dict, not a list.*seg_losses=dict\(ce='),
