@@ -2,7 +2,7 @@
 import argparse
 
 from mmwsss.apis.command_line import plain_errors
-from mmwsss.apis.evaluate_cams import evaluate_cams
+from mmwsss.apis.score_cams import evaluate_cams
 
 
 def parse_args(argv=None) -> argparse.Namespace:

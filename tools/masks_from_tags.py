@@ -3,7 +3,7 @@ import argparse
 
 from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.custom_config import parse_columns
-from mmwsss.apis.masks_from_tags import (DEFAULT_PIPELINE, FEW,
+from mmwsss.apis.photo_masks import (DEFAULT_PIPELINE, FEW,
                                          masks_from_tags)
 from mmwsss.datasets.tags import FORMATS
 

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from numpy.testing import assert_allclose
 
-from mmwsss.apis.evaluate_masks import mask_confusion
+from mmwsss.apis.score_masks import mask_confusion
 from mmwsss.evaluation.functional import curve_from_confusion
 from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
                                              resize_maps)

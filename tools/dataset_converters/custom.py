@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.custom_config import (check_config, configs_for,
                                        parse_columns)
-from mmwsss.apis.masks_from_tags import DEFAULT_PIPELINE
+from mmwsss.apis.photo_masks import DEFAULT_PIPELINE
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
 from mmwsss.datasets.tags import FORMATS

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mmengine.dataset import Compose
 
-from mmwsss.apis.evaluate_masks import mask_confusion, summarize
+from mmwsss.apis.score_masks import mask_confusion, summarize
 from mmwsss.datasets import ShapesDataset
 from mmwsss.pseudo_labels import refine_labels, refine_maps
 from mmwsss.pseudo_labels import write_cam

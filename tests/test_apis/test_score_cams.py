@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from mmwsss.apis.evaluate_cams import score_cams
+from mmwsss.apis.score_cams import score_cams
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.datasets import ShapesDataset
 from mmwsss.pseudo_labels import write_cam
