@@ -1,7 +1,7 @@
 # refine_acr-crf_voc.py for the small part of VOC. The small network's maps are
 # wide: exponents 0.5 and 6. Its images are smaller: narrower kernels. Both
 # were chosen with the masks of 120 training images (docs/reproduction.md).
-_base_ = '../_base_/refine/voc_mini.py'
+_base_ = '../_base_/refine/voc-mini.py'
 refine_dataset = dict(pipeline=[
     dict(type='mmwsss.LoadImage'),
     dict(type='mmwsss.LoadCAMs'),

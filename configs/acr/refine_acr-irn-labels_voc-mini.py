@@ -1,7 +1,7 @@
 # refine_acr-irn-labels_voc.py for the small part of VOC. The small network's
 # maps are wider still: their best threshold on training images is 0.6, the
 # thresholds lie 0.1 above and below.
-_base_ = '../_base_/refine/voc_mini.py'
+_base_ = '../_base_/refine/voc-mini.py'
 refine_dataset = dict(pipeline=[
     dict(type='mmwsss.LoadImage'),
     dict(type='mmwsss.LoadCAMs'),

@@ -1,7 +1,7 @@
 # AffinityNet small enough for a CPU: three stages of a ResNet-18 at stride 8.
 _base_ = [
     '../_base_/models/affinitynet_resnet38.py',
-    '../_base_/datasets/voc_mini_affinity.py',
+    '../_base_/datasets/voc-mini_affinity.py',
     '../_base_/schedules/affinity_8e.py', '../_base_/walk_runtime.py'
 ]
 model = dict(

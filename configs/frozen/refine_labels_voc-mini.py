@@ -1,6 +1,6 @@
 # Labels of sure pixels from refined CAMs: a class above 0.5, background below
 # 0.25, nothing between them. Not tuned.
-_base_ = '../_base_/datasets/voc_mini_frozen.py'
+_base_ = '../_base_/datasets/voc-mini_frozen.py'
 default_scope = 'mmseg'
 refine_dataset = dict(
     type=_base_.dataset_type,

@@ -1,6 +1,6 @@
 # CRF scores for AffinityNet with the background exponents of SEAM and PSA's
 # paper. PSA's code has (4, 32), ACR's (1, 12).
-_base_ = '../_base_/refine/voc_mini.py'
+_base_ = '../_base_/refine/voc-mini.py'
 refine_dataset = dict(pipeline=[
     dict(type='mmwsss.LoadImage'),
     dict(type='mmwsss.LoadCAMs'),

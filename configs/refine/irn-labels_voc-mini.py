@@ -1,6 +1,6 @@
 # Confident labels for IRNet: foreground above the high threshold, background
 # below the low one, each after a dense CRF, the rest ignored.
-_base_ = '../_base_/refine/voc_mini.py'
+_base_ = '../_base_/refine/voc-mini.py'
 refine_dataset = dict(pipeline=[
     dict(type='mmwsss.LoadImage'),
     dict(type='mmwsss.LoadCAMs'),

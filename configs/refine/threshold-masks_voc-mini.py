@@ -1,5 +1,5 @@
 # Masks from class maps and a constant background score, nothing refined.
-_base_ = '../_base_/refine/voc_mini.py'
+_base_ = '../_base_/refine/voc-mini.py'
 refine_dataset = dict(pipeline=[
     dict(type='mmwsss.LoadImage'),
     dict(type='mmwsss.LoadCAMs'),

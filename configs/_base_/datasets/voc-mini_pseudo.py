@@ -1,4 +1,4 @@
-# voc_mini_224.py for segmentation: pseudo masks in crops of 192 pixels.
+# voc-mini_224.py for segmentation: pseudo masks in crops of 192 pixels.
 # True masks show the ceiling: set train_dataloader.dataset.mask_dir to
 # data/voc_mini/SegmentationClass.
 _base_ = './pseudo_masks.py'
@@ -21,7 +21,7 @@ train_dataloader = dict(
             data_root=data_root,
             ann_file='ImageSets/Segmentation/train_bal.txt',
             labels_file=labels_file),
-        mask_dir='work_dirs/pseudo_masks/voc_mini',
+        mask_dir='work_dirs/pseudo_masks/voc-mini',
         pipeline=train_pipeline))
 val_dataloader = dict(
     dataset=dict(

@@ -1,5 +1,5 @@
 # CAMs of the training images of the small part of VOC, to be refined.
-_base_ = '../datasets/voc_mini_224.py'
+_base_ = '../datasets/voc-mini_224.py'
 default_scope = 'mmseg'
 refine_dataset = dict(
     type=_base_.dataset_type,
