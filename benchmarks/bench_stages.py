@@ -34,7 +34,7 @@ from mmwsss.registry import MODELS
 SIZE = (375, 500)
 CONFIGS = dict(
     classify='configs/acr/acr_vit_voc.py',
-    affinity='configs/affinity/affinitynet_r38_voc.py',
+    affinity='configs/affinity/affinitynet_resnet38_voc.py',
     irn='configs/affinity/irnet_r50_voc.py',
     segment='configs/segmentation/deeplabv2_r101_voc.py')
 

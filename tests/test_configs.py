@@ -64,6 +64,15 @@ def test_there_are_configs():
     assert ROOT / 'configs' / 'acr' / 'acr_vit_voc.py' in CONFIGS
 
 
+def test_names_tell_the_kind():
+    """As configs/README.md says."""
+    for path, found in KINDS.items():
+        refines = path.parent.name == 'refine' or (
+            path.stem.startswith('refine_'))
+        assert (found == 'refine') == refines, path
+        assert (found == 'pipeline') == path.stem.startswith('pipeline_'), path
+
+
 def dicts_in(value, where=''):
     """All dictionaries inside a config with their dotted keys."""
     if isinstance(value, dict):

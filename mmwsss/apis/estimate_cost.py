@@ -100,7 +100,7 @@ STAGES = dict(
     affinity=Stage(
         22.40,
         'affinity: AffinityNet, ResNet-38, training',
-        configs=dict(voc='configs/affinity/affinitynet_r38_voc.py'),
+        configs=dict(voc='configs/affinity/affinitynet_resnet38_voc.py'),
         route='affinity'),
     walk=Stage(12.31, 'walk: its random walk', route='affinity'),
     irn=Stage(

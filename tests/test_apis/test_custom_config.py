@@ -23,7 +23,7 @@ from ..test_tools import ROOT, environment
 CONFIGS = ROOT / 'configs'
 TOOL = ROOT / 'tools/dataset_converters/custom.py'
 # One of each kind, with classes in all places where there are some.
-KINDS = ('acr/acr_vit_voc', 'affinity/affinitynet_r38_voc',
+KINDS = ('acr/acr_vit_voc', 'affinity/affinitynet_resnet38_voc',
          'cam/cam_mobilenet-v2_voc-mini', 'cam/cam_r50_custom',
          'fbr/amn_r50_voc', 'fbr/fbr_cam_r18_shapes',
          'getam/getam_no-saliency_vit_shapes', 'refine/crf-masks_voc',
@@ -144,7 +144,7 @@ def test_parts_keep_what_does_not_change(data, tmp_path):
     ('segmentation/deeplabv2_r101_voc', 'crop_size', (1024, 1024)),
     ('segmentation/emanet_r101_voc', 'mode', 'slide'),
     ('fbr/amn_r50_voc', 'max_pixels', None),
-    ('affinity/affinitynet_r38_voc', 'test_cfg', None),
+    ('affinity/affinitynet_resnet38_voc', 'test_cfg', None),
 ])
 def test_large_pictures_are_looked_at_in_parts(base, key, value, data,
                                                tmp_path):

@@ -1,5 +1,5 @@
 # voc_irn_512.py for the small part of VOC, in crops of 320 pixels.
-_base_ = './voc_mini_affinity.py'
+_base_ = './voc-mini_affinity.py'
 crop_size = (320, 320)
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),

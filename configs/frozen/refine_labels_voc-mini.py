@@ -1,7 +1,6 @@
-# acr_irn-labels_voc.py for the small part of VOC. The small network's maps are
-# wider still: their best threshold on training images is 0.6, the thresholds
-# lie 0.1 above and below.
-_base_ = '../_base_/datasets/voc_mini_224.py'
+# Labels of sure pixels from refined CAMs: a class above 0.5, background below
+# 0.25, nothing between them. Not tuned.
+_base_ = '../_base_/datasets/voc-mini_frozen.py'
 default_scope = 'mmseg'
 refine_dataset = dict(
     type=_base_.dataset_type,
@@ -11,6 +10,6 @@ refine_dataset = dict(
     pipeline=[
         dict(type='mmwsss.LoadImage'),
         dict(type='mmwsss.LoadCAMs'),
-        dict(type='mmwsss.IRNLabel', fg_threshold=0.7, bg_threshold=0.5),
+        dict(type='mmwsss.ThresholdMask', threshold=0.5, low=0.25),
         dict(type='mmwsss.SaveMask')
     ])

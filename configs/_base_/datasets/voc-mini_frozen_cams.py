@@ -1,5 +1,5 @@
-# voc_mini_frozen.py with CAM files of an earlier stage.
-_base_ = './voc_mini_frozen.py'
+# voc-mini_frozen.py with CAM files of an earlier stage.
+_base_ = './voc-mini_frozen.py'
 test_pipeline = [
     dict(type='mmwsss.LoadImage'),
     dict(type='mmwsss.LoadCAMs'),

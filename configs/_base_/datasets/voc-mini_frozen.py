@@ -1,6 +1,6 @@
 # A small part of PASCAL VOC 2012 in data/voc_mini, images at their own size:
 # frozen networks resize them by their own rules.
-_base_ = './voc_mini_224.py'
+_base_ = './voc-mini_224.py'
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),
     dict(type='mmwsss.PackWSSSInputs')

@@ -1,15 +1,8 @@
 # AffinityNet (PSA, CVPR 2018) on the wide ResNet-38, all of it trained but the
 # first layers; batch norm keeps its statistics and parameters.
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.AffinityNet',
-    data_preprocessor=data_preprocessor,
     backbone=dict(type='mmwsss.ResNet38', out_indices=(1, 2, 3)),
     decode_head=dict(
         type='mmwsss.AffinityHead',

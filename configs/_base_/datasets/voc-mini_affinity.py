@@ -1,5 +1,5 @@
 # voc_affinity_448.py for the small part of VOC, in crops of 256 pixels.
-_base_ = './voc_mini_224.py'
+_base_ = './voc-mini_224.py'
 crop_size = (256, 256)
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),

@@ -1,7 +1,7 @@
-# voc_mini_frozen.py for segmentation: pseudo masks of whole images.
+# voc-mini_frozen.py for segmentation: pseudo masks of whole images.
 # True masks show the ceiling: set train_dataloader.dataset.mask_dir to
 # data/voc_mini/SegmentationClass.
-_base_ = './voc_mini_frozen.py'
+_base_ = './voc-mini_frozen.py'
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -11,7 +11,7 @@ train_dataloader = dict(
             data_root=_base_.data_root,
             ann_file='ImageSets/Segmentation/train_bal.txt',
             labels_file=_base_.labels_file),
-        mask_dir='work_dirs/pseudo_masks/voc_mini',
+        mask_dir='work_dirs/pseudo_masks/voc-mini',
         pipeline=[
             dict(type='mmwsss.LoadImage'),
             dict(type='mmwsss.LoadMask'),
