@@ -77,7 +77,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--mask-values',
         nargs='+',
         metavar='VALUE=NAME',
-        help='what values of masks stand for, e.g. 255=defect 128=ignore '
+        help='what values of masks stand for, e.g. 255=defect 128=ignore, '
+        '255=tag (the only tag of each image) or, of colours, 128,0,0=defect '
         '(default: 0 background, then the classes, 255 ignored); translated '
         'masks go to OUT')
     parser.add_argument(

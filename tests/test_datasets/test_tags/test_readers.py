@@ -566,3 +566,17 @@ def test_data_set_reads_names_of_label_studio(tmp_path):
         data_root=str(tmp_path), labels_file='x.json', img_suffix='any',
         data_prefix=dict(img_path='img'))
     assert dataset.get_data_info(0)['img_path'].endswith('img/p0.jpg')
+
+
+def test_more_words_of_cells_and_a_column_of_unknown_tags(tmp_path):
+    path = write(tmp_path / 't.csv',
+                 'image,cat,dog\na,Y,u\nb,n,?\nc,y,uncertain\n')
+    file = read_tags(path)
+    assert file.tags == dict(a=('cat', ), b=(), c=('cat', ))
+    assert file.unknown == dict.fromkeys('abc', ('dog', ))
+    path = write(tmp_path / 't.csv',
+                 'image,tags,unknown\na,cat,dog;owl\nb,dog,\n')
+    file = read_tags(path)
+    assert file.tags == dict(a=('cat', ), b=('dog', ))
+    assert file.unknown == dict(a=('dog', 'owl')) and not file.notes
+    assert file.classes == ('cat', 'dog', 'owl')
