@@ -59,7 +59,7 @@ def add_shard_argument(parser: argparse.ArgumentParser) -> None:
         '--shard',
         metavar='I/N',
         help='do every N-th image only, from the I-th on (1/4 .. 4/4), so '
-        "that N machines share --out; 'auto' also reads job arrays of SLURM "
+        "that N machines share a folder; 'auto' also reads SLURM's job arrays "
         '(default: the process of torchrun or srun, if there are several)')
 
 
