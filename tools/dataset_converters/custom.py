@@ -2,7 +2,7 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Iterable, List
+from typing import Iterable, List, Tuple
 
 from mmengine.config import Config
 
@@ -133,16 +133,17 @@ def show(data: CustomData) -> None:
         print(f'note: {note}')
 
 
-def missing_weights(configs: Iterable[Path]) -> List[str]:
-    """Initial weights that somebody has to get before training."""
-    found = []
+def missing_weights(configs: Iterable[Path]) -> List[Tuple[str, bool]]:
+    """Initial weights to get before training, and whether it needs them."""
+    found = {}
     for config in configs:
         model = Config.fromfile(config).get('model') or {}
-        found += [
-            path for _, path in pretrained_paths(model)
-            if path.startswith('checkpoints/') and not Path(path).exists()
-        ]
-    return sorted(set(found))
+        for where, path in pretrained_paths(model):
+            if path.startswith('checkpoints/') and not Path(path).exists():
+                # A frozen network is nothing without its weights.
+                needed = not where.startswith('model.backbone.init_cfg')
+                found[path] = found.get(path, False) or needed
+    return sorted(found.items())
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -185,10 +186,11 @@ def convert(args: argparse.Namespace) -> None:
                                  for t in configs.values()):
         print('note: no config here learns from saliency maps; --saliency '
               'was not used')
-    for path in missing_weights(configs):
+    for path, needed in missing_weights(configs):
         print(f'note: {path} is not there yet; trainings begin with these '
-              f'weights. {command_for(path, str(next(iter(configs))))}'
-              'model.backbone.init_cfg=None in the config trains without')
+              f'weights. {command_for(path, str(next(iter(configs))))}' +
+              ('' if needed else
+               'model.backbone.init_cfg=None in the config trains without'))
     first, text = next(iter(configs.items()))
     tool, more = 'train', ''
     if 'refine_dataset' in text:
