@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from common import machine, ratio_table, timed
 
-from mmwsss.models.refiners.dense_crf import DenseCRF, unary_from_probs
+from mmwsss.pseudo_labels.dense_crf import DenseCRF, unary_from_probs
 
 ALPHAS = (4, 24)
 KERNELS = {

@@ -21,8 +21,7 @@ from pathlib import Path
 import torch
 from common import machine
 
-from mmwsss.models.refiners import edge_affinity, random_walk
-from mmwsss.models.utils import path_offsets
+from mmwsss.pseudo_labels import edge_affinity, path_offsets, random_walk
 
 RADIUS = 5
 BETA = 10

@@ -27,8 +27,8 @@ from mmseg.structures import SegDataSample
 
 from mmwsss.apis.estimate_cost import (IMAGES, STAGES, stage_hours,
                                        write_stages)
-from mmwsss.models.refiners import DenseCRF
-from mmwsss.models.refiners.dense_crf import unary_from_probs
+from mmwsss.pseudo_labels import DenseCRF
+from mmwsss.pseudo_labels.dense_crf import unary_from_probs
 from mmwsss.registry import MODELS
 
 SIZE = (375, 500)

@@ -36,7 +36,7 @@ def load(name: str, **options) -> Config:
     for where, _ in pretrained_paths(cfg.model):
         cfg.merge_from_dict({where: None})
     cfg.merge_from_dict({k.replace('__', '.'): v for k, v in options.items()})
-    for regularizer in cfg.model.get('regularizers') or ():
+    for regularizer in (cfg.model.get('regularizers') or {}).values():
         # All terms from the first step on.
         regularizer.pop('start_iter', None)
     return cfg
@@ -87,7 +87,7 @@ def transforms_of(cfg: Config) -> list:
 
 def num_classes_of(cfg: Config) -> int:
     """Classes without background."""
-    head = cfg.model.get('decode_head')
+    head = cfg.model.get('cls_head') or cfg.model.get('decode_head')
     if head is None or 'num_classes' not in head:
         return 6
     return head.num_classes - (cfg.model.type == 'EncoderDecoder')

@@ -37,7 +37,7 @@ model = dict(backbone=dict(depth=18, num_stages=2, out_indices=(0, 1),
              radius=4, propagate=dict(crop_size=96, log_steps=3))
 train_dataloader = dict({LOADER}, dataset=dict({DATA}, pipeline=[
     dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir='set by the pipeline'),
+    dict(type='mmwsss.LoadPseudoMask'),
     dict(type='mmwsss.RandomRescale', low=0.7, high=1.5),
     dict(type='mmwsss.PlaceCrop', size=96),
     dict(type='mmwsss.DownscaleLabel', factor=4),

@@ -1,4 +1,5 @@
 """What an installation holds."""
+import ast
 import re
 import subprocess
 import sys
@@ -26,6 +27,34 @@ def test_requirements_agree_with_the_check_at_import():
         lower = re.search(r'>=([\d.]+)', line)
         assert lower, f'{line!r} has no lower bound'
         assert parse_version(lower.group(1)) >= parse_version(oldest), name
+
+
+def test_requirements_name_everything_imported():
+    """Imports inside functions may be of extras."""
+    distributions = dict(
+        cv2='opencv-python',
+        PIL='Pillow',
+        mmcv='onedl-mmcv',
+        mmengine='onedl-mmengine',
+        mmpretrain='onedl-mmpretrain',
+        mmseg='onedl-mmsegmentation')
+    listed = {
+        re.match(r'[\w-]+', line).group()
+        for line in requirement_lines()
+    }
+    lacking = set()
+    for path in (ROOT / 'mmwsss').rglob('*.py'):
+        for node in ast.parse(path.read_text()).body:
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in (n.split('.')[0] for n in names):
+                if name not in {*sys.stdlib_module_names, 'mmwsss'} and \
+                        distributions.get(name, name) not in listed:
+                    lacking.add((path.name, name))
+    assert not lacking
 
 
 @pytest.fixture(scope='module')

@@ -48,7 +48,7 @@ model = dict(
         drop_rate=0.1, arch=dict(
             embed_dims=24, num_layers=2, num_heads=3,
             feedforward_channels=48)),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.ClassTokenHead', num_classes=6, in_channels=24),
     localizer=dict(type='mmwsss.GETAM', start_layer=1))
 train_dataloader = dict(

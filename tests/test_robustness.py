@@ -24,11 +24,11 @@ from PIL import Image
 
 from mmwsss.datasets import (ImageLevelDataset, PseudoMaskDataset,
                              write_image_labels)
-from mmwsss.datasets.proposals import read_proposals
-from mmwsss.datasets.transforms import LoadCAMs
 from mmwsss.engine.hooks.checkpoint_hook import AtomicLocalBackend
-from mmwsss.structures import (read_cam, write_cam, write_instances,
-                               write_manifest, write_mask)
+from mmwsss.pseudo_labels import (read_cam, write_cam, write_instances,
+                                  write_manifest, write_mask)
+from mmwsss.pseudo_labels.proposal_file import read_proposals
+from mmwsss.pseudo_labels.transforms import LoadCAMs
 
 from .test_apis.test_cam_inferencer import save
 from .test_datasets.builders import METAINFO, make_voc, write_xml
@@ -301,8 +301,8 @@ def pseudo_samples(loader='LoadAnnotations'):
 
 def load_cams():
     for img_id, labels in LABELS.items():
-        LoadCAMs('cams')(dict(
-            img_id=img_id, ori_shape=SIZE, num_classes=2,
+        LoadCAMs()(dict(
+            img_id=img_id, cam_dir='cams', ori_shape=SIZE, num_classes=2,
             gt_label=np.array(labels)))
 
 

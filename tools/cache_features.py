@@ -2,8 +2,8 @@
 import argparse
 
 from mmwsss.apis.cache_features import cache_features
-from mmwsss.apis.run import add_common_arguments
-from mmwsss.apis.shards import add_shard_argument
+from mmwsss.apis.command_line import (add_options_argument,
+                                      add_shard_argument, plain_errors)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -19,19 +19,13 @@ def parse_args(argv=None) -> argparse.Namespace:
     add_shard_argument(parser)
     parser.add_argument(
         '--device', help='e.g. cpu or cuda:1 (default: a GPU if there is one)')
-    add_common_arguments(parser)
-    parser.set_defaults(work_dir=None)
+    add_options_argument(parser, 'model.backbone.networks.0.cache_dir=DIR')
     return parser.parse_args(argv)
 
 
 def main() -> None:
-    try:
-        done = cache_features(parse_args())
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
-    except KeyboardInterrupt:
-        raise SystemExit(
-            '\ninterrupted; run the same command again to continue') from None
+    with plain_errors():
+        done = cache_features(**vars(parse_args()))
     print(f'{done.num_images} image(s), {done.num_written} new map(s) in '
           f'{", ".join(done.folders)}')
 

@@ -2,8 +2,9 @@
 import argparse
 from pathlib import Path
 
-from mmwsss.structures.cam_exchange import FORMATS, convert_file, find_files
-from mmwsss.structures.cam_file import MANIFEST, write_manifest
+from mmwsss.apis.command_line import plain_errors
+from mmwsss.pseudo_labels.cam_exchange import FORMATS, convert_file, find_files
+from mmwsss.pseudo_labels.cam_file import MANIFEST, write_manifest
 from mmwsss.utils.io import make_folder, remove_temporary
 
 
@@ -51,10 +52,8 @@ def convert(args: argparse.Namespace) -> int:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         number = convert(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
     print(f'{number} files are in {args.dst}')
 
 

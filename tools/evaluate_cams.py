@@ -1,6 +1,7 @@
 """Score class maps in files at every background threshold."""
 import argparse
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.evaluate_cams import evaluate_cams
 
 
@@ -33,8 +34,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def main() -> None:
+    with plain_errors():
+        evaluate_cams(**vars(parse_args()))
+
+
 if __name__ == '__main__':
-    try:
-        evaluate_cams(parse_args())
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from error
+    main()

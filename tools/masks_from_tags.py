@@ -1,10 +1,10 @@
 """Masks and a segmentation model from photographs and their labels."""
 import argparse
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.custom_config import parse_columns
 from mmwsss.apis.masks_from_tags import (DEFAULT_PIPELINE, FEW,
                                          masks_from_tags)
-from mmwsss.apis.pipeline import StageError
 from mmwsss.datasets.tags import FORMATS
 
 
@@ -94,7 +94,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         made = masks_from_tags(
             args.tags,
             args.out,
@@ -112,11 +112,6 @@ def main() -> None:
             mask_values=args.mask_values,
             mask_suffix=args.mask_suffix,
             window=args.window)
-    except (StageError, OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
-    except KeyboardInterrupt:
-        raise SystemExit(
-            '\ninterrupted; run the same command again to continue') from None
     print(f'\nmasks of {len(made.data.labels)} photographs: {made.masks}')
     if made.page is not None:
         print(f'page to look at: {made.page}')

@@ -1,7 +1,8 @@
 """Test a checkpoint, with the arguments of mmseg's tools/test.py."""
 import argparse
 
-from mmwsss.apis.run import add_common_arguments, leave, test
+from mmwsss.apis.command_line import add_run_arguments
+from mmwsss.apis.run import leave, test
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -42,11 +43,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--tta',
         action='store_true',
         help="test-time augmentation as the config's tta_model says")
-    add_common_arguments(parser)
+    add_run_arguments(parser)
     return parser.parse_args(argv)
 
 
+def main() -> None:
+    args = parse_args()
+    test(**vars(args))
+    leave(args.launcher)
+
+
 if __name__ == '__main__':
-    arguments = parse_args()
-    test(arguments)
-    leave(arguments)
+    main()

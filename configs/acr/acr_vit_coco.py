@@ -18,13 +18,8 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='checkpoints/vit_base_r50_s16_384.pth')),
-    decode_head=dict(num_classes=80),
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=100.,
-            num_tokens=576)
-    ])
+    cls_head=dict(num_classes=80),
+    regularizers=dict(acr=dict(loss_weight=100.)))
 # lr(t) = 0.05 * (1 - t / 102600)^0.9; mmengine decays over end - 1 steps.
 param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0., end=102601, by_epoch=False)

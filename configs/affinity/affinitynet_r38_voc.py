@@ -1,5 +1,5 @@
 # PSA's AffinityNet with the exponents 4 / 24 (PSA's paper and SEAM; PSA's code
-# has 32 in place of 24: set high_dir to a folder of alpha32).
+# has 32 in place of 24: set high_score_dir to a folder of alpha32).
 _base_ = [
     '../_base_/models/affinitynet_r38.py',
     '../_base_/datasets/voc_affinity_448.py',

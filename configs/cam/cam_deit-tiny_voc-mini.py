@@ -10,5 +10,5 @@ model = dict(
         # An ImageNet-pretrained ViT-Ti/16 with mmpretrain's names.
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/vit_tiny_p16_224.pth')),
-    decode_head=dict(in_channels=192),
+    cls_head=dict(in_channels=192),
     localizer=dict(start_layer=9))

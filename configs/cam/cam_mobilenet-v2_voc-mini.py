@@ -20,7 +20,7 @@ model = dict(
             checkpoint='checkpoints/mobilenet_v2.pth',
             prefix='backbone.')),
     # Scored and read out like SEAM.
-    decode_head=dict(in_channels=320, pool_at_image_size=True),
+    cls_head=dict(in_channels=320, pool_at_image_size=True),
     test_cfg=dict(normalize='shifted'))
 val_evaluator = dict(fixed_threshold=0.3)
 test_evaluator = val_evaluator

@@ -16,7 +16,7 @@ model = dict(
         norm_cfg=dict(_delete_=True, type='GN', num_groups=16),
         norm_eval=False),
     # Scored and read out like SEAM.
-    decode_head=dict(num_classes=6, in_channels=256, pool_at_image_size=True),
+    cls_head=dict(num_classes=6, in_channels=256, pool_at_image_size=True),
     test_cfg=dict(normalize='shifted'))
 val_evaluator = dict(fixed_threshold=0.3)
 test_evaluator = val_evaluator

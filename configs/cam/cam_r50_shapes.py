@@ -6,7 +6,7 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(strides=(1, 2, 1, 1), norm_eval=False),
-    decode_head=dict(num_classes=6))
+    cls_head=dict(num_classes=6))
 val_evaluator = dict(fixed_threshold=0.3)
 test_evaluator = val_evaluator
 # On several GPUs batch norm normalises the images of all of them.

@@ -18,7 +18,7 @@ model = dict(
             type='Pretrained',
             checkpoint='checkpoints/mobilenet_v2.pth',
             prefix='backbone.')),
-    decode_head=dict(in_channels=320, dilations=(1, 2, 4, 6)),
+    cls_head=dict(in_channels=320, dilations=(1, 2, 4, 6)),
     # One scale, like the other configs on this data.
     test_cfg=dict(scales=(1.0, )))
 val_evaluator = dict(fixed_threshold=0.25)

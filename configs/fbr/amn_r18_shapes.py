@@ -13,7 +13,7 @@ model = dict(
         norm_cfg=dict(_delete_=True, type='GN', num_groups=16),
         norm_eval=False,
         frozen_stages=-1),
-    decode_head=dict(
+    cls_head=dict(
         num_classes=6, in_channels=256, dilations=(1, 2, 3, 4)),
     # One scale, like the other configs on Shapes.
     test_cfg=dict(scales=(1.0, )))

@@ -2,12 +2,8 @@
 # docs/reproduction.md.
 _base_ = '../acr/acr_deit-tiny_voc-mini.py'
 model = dict(
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=60.,
-            num_tokens=576),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=192,
             num_classes=20,
@@ -17,7 +13,6 @@ model = dict(
             top_share=1 / 16,
             bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
-            start_iter=44)
-    ])
+            start_iter=44)))
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(regularizers=dict(lr_mult=10.))))

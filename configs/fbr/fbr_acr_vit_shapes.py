@@ -2,12 +2,8 @@
 # class head's own maps.
 _base_ = '../acr/acr_vit_shapes.py'
 model = dict(
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=30.,
-            num_tokens=576),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=128,
             num_classes=6,
@@ -17,5 +13,4 @@ model = dict(
             top_share=1 / 16,
             bank_size=50000,
             # After an epoch: before, random weights label the positions.
-            start_iter=94)
-    ])
+            start_iter=94)))

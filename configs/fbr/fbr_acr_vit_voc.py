@@ -1,13 +1,9 @@
 # FBR on ACR at the size of the paper, whose batch is one image: prototypes
 # and foreign classes come from the images of all processes.
-_base_ = '../acr/acr_vit_4xb1_voc.py'
+_base_ = '../acr/acr_vit_voc.py'
 model = dict(
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=125.,
-            num_tokens=576),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=768,
             num_classes=20,
@@ -15,5 +11,4 @@ model = dict(
             unsure_ratio=0.6,
             entropy_quantile=0.1,
             top_share=1 / 16,
-            bank_size=50000)
-    ])
+            bank_size=50000)))

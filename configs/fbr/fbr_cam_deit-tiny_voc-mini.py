@@ -1,8 +1,8 @@
 # FBR on a plain small ViT, on a small part of VOC: see docs/reproduction.md.
 _base_ = '../cam/cam_deit-tiny_voc-mini.py'
 model = dict(
-    regularizers=[
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=192,
             num_classes=20,
@@ -12,7 +12,6 @@ model = dict(
             top_share=1 / 16,
             bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
-            start_iter=44)
-    ])
+            start_iter=44)))
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(regularizers=dict(lr_mult=10.))))

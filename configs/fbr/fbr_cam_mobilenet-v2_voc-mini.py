@@ -2,8 +2,8 @@
 # docs/reproduction.md.
 _base_ = '../cam/cam_mobilenet-v2_voc-mini.py'
 model = dict(
-    regularizers=[
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=320,
             num_classes=20,
@@ -13,7 +13,6 @@ model = dict(
             top_share=1 / 16,
             bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
-            start_iter=44)
-    ])
+            start_iter=44)))
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(regularizers=dict(lr_mult=10.))))

@@ -3,8 +3,8 @@
 # against a constant, as in setting I+S.
 _base_ = '../cam/cam_r18_shapes.py'
 model = dict(
-    regularizers=[
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=256,
             num_classes=6,
@@ -15,5 +15,4 @@ model = dict(
             top_share=1 / 16,
             bank_size=50000,
             # After an epoch: before, random weights label the positions.
-            start_iter=94)
-    ])
+            start_iter=94)))

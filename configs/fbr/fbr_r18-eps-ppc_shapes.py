@@ -1,21 +1,11 @@
 # FBR in setting I+S on the generated Shapes images.
 _base_ = './eps-ppc_r18_shapes.py'
 model = dict(
-    decode_head=dict(
+    cls_head=dict(
         pooling=dict(type='mmwsss.ThresholdedAveragePooling', threshold=0.1)),
-    regularizers=[
-        dict(
-            type='mmwsss.ExplicitPseudoPixelSupervision', refined_weight=1.),
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
-            type='mmwsss.PixelPrototypeContrast',
-            in_channels=256,
-            num_classes=6,
-            background_score=0.1,
-            area_divisor=16,
-            foreground_only=True,
-            intra_weight=0.),
-        dict(
+    regularizers=dict(
+        ppc=dict(foreground_only=True, intra_weight=0.),
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=256,
             num_classes=6,
@@ -27,5 +17,4 @@ model = dict(
             grid=(6, 6),
             both_views=True,
             bank_size=50000,
-            bg_weight=0.01)
-    ])
+            bg_weight=0.01)))

@@ -2,10 +2,8 @@
 # the refined maps.
 _base_ = '../seam/seam_deit-tiny_voc-mini.py'
 model = dict(
-    # A list replaces that of the base, so SEAM's terms are said again.
-    regularizers=[
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=192,
             num_classes=20,
@@ -16,7 +14,6 @@ model = dict(
             top_share=1 / 16,
             bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
-            start_iter=44)
-    ])
+            start_iter=44)))
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(regularizers=dict(lr_mult=10.))))

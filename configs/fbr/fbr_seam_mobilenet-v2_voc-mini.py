@@ -2,9 +2,8 @@
 # docs/reproduction.md.
 _base_ = '../seam/seam_mobilenet-v2_voc-mini.py'
 model = dict(
-    regularizers=[
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=320,
             num_classes=20,
@@ -17,7 +16,6 @@ model = dict(
             grid=(7, 7),
             bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
-            start_iter=44)
-    ])
+            start_iter=44)))
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(regularizers=dict(lr_mult=10.))))

@@ -2,9 +2,8 @@
 # labelled by the refined maps.
 _base_ = '../seam/seam_r18_shapes.py'
 model = dict(
-    regularizers=[
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=256,
             num_classes=6,
@@ -17,5 +16,4 @@ model = dict(
             grid=(6, 6),
             bank_size=50000,
             # After an epoch: before, random weights label the positions.
-            start_iter=94)
-    ])
+            start_iter=94)))

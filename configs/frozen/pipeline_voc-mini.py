@@ -26,7 +26,7 @@ stages = dict(
     val_affinity=dict(
         command='tools/test.py {affinity_config} --out {dir} --work-dir {dir} '
         '--cfg-options '
-        'test_dataloader.dataset.pipeline.1.cam_dir={val_cams.maps} '
+        'test_dataloader.dataset.cam_dir={val_cams.maps} '
         'test_dataloader.dataset.ann_file='
         'ImageSets/Segmentation/val_bal.txt',
         metrics='{dir}/metrics.json',

@@ -6,13 +6,8 @@ _base_ = '../acr/acr_deit-small_voc.py'
 # of four images are the ten epochs that ACR's script states.
 train_dataloader = dict(batch_size=4)
 model = dict(
-    # A list replaces that of the base, so ACR's term is said again.
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=125.,
-            num_tokens=576),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=384,
             num_classes=20,
@@ -20,5 +15,4 @@ model = dict(
             unsure_ratio=0.6,
             entropy_quantile=0.1,
             top_share=1 / 16,
-            bank_size=50000)
-    ])
+            bank_size=50000)))

@@ -9,11 +9,4 @@ model = dict(
         in_channels=(768, ),
         channels=(192, ),
         in_index=(-1, )),
-    # A list replaces that of the base, so ACR's term is said again.
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=125.,
-            num_tokens=576),
-        dict(type='mmwsss.EquivariantRegularization')
-    ])
+    regularizers=dict(seam=dict(type='mmwsss.EquivariantRegularization')))

@@ -2,16 +2,8 @@
 # MobileNetV2, on a small part of VOC.
 _base_ = '../vwl/vwl-m_mobilenet-v2_voc-mini.py'
 model = dict(
-    # A list replaces that of the base, so the words are said again.
-    regularizers=[
-        dict(
-            type='mmwsss.VisualWordsLearning',
-            num_words=64,
-            in_channels=320,
-            num_classes=20,
-            codebook='memory',
-            momentum=1e-2),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=320,
             num_classes=20,
@@ -21,5 +13,4 @@ model = dict(
             top_share=1 / 16,
             bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
-            start_iter=44)
-    ])
+            start_iter=44)))

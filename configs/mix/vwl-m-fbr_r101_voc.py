@@ -3,16 +3,8 @@
 # is no head for the background, the class maps label the positions.
 _base_ = '../vwl/vwl-m_r101_voc.py'
 model = dict(
-    # A list replaces that of the base, so the words are said again.
-    regularizers=[
-        dict(
-            type='mmwsss.VisualWordsLearning',
-            num_words=256,
-            in_channels=2048,
-            num_classes=20,
-            codebook='memory',
-            momentum=1e-3),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=2048,
             num_classes=20,
@@ -20,5 +12,4 @@ model = dict(
             unsure_ratio=0.6,
             entropy_quantile=0.1,
             top_share=1 / 16,
-            bank_size=50000)
-    ])
+            bank_size=50000)))

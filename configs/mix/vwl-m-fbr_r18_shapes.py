@@ -3,16 +3,8 @@
 # read the same last feature map; neither knows of the other.
 _base_ = '../vwl/vwl-m_r18_shapes.py'
 model = dict(
-    # A list replaces that of the base, so the words are said again.
-    regularizers=[
-        dict(
-            type='mmwsss.VisualWordsLearning',
-            num_words=32,
-            in_channels=256,
-            num_classes=6,
-            codebook='memory',
-            momentum=1e-2),
-        dict(
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=256,
             num_classes=6,
@@ -23,5 +15,4 @@ model = dict(
             top_share=1 / 16,
             bank_size=50000,
             # After an epoch: before, random weights label the positions.
-            start_iter=94)
-    ])
+            start_iter=94)))

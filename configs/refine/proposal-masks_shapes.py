@@ -10,13 +10,11 @@ refine_dataset = dict(
     type=_base_.dataset_type,
     data_root=_base_.data_root,
     ann_file='ImageSets/Segmentation/train.txt',
+    proposal_dir='work_dirs/proposals/shapes',
     pipeline=[
         dict(type='mmwsss.LoadImage'),
         dict(type='mmwsss.LoadCAMs'),
-        dict(
-            type='mmwsss.RefineWithProposals',
-            proposal_dir='work_dirs/proposals/shapes',
-            threshold=threshold),
+        dict(type='mmwsss.RefineWithProposals', threshold=threshold),
         # Decides where there are no proposals.
         dict(type='mmwsss.ThresholdMask', threshold=threshold),
         dict(type='mmwsss.SaveMask')

@@ -13,13 +13,11 @@ refine_dataset = dict(
     data_root=_base_.data_root,
     ann_file='ImageSets/Segmentation/train_aug.txt',
     labels_file='image_labels.json',
+    proposal_dir='data/VOCdevkit/VOC2012/Proposals',
     pipeline=[
         dict(type='mmwsss.LoadImage'),
         dict(type='mmwsss.LoadCAMs'),
-        dict(
-            type='mmwsss.RefineWithProposals',
-            proposal_dir='data/VOCdevkit/VOC2012/Proposals',
-            threshold=threshold),
+        dict(type='mmwsss.RefineWithProposals', threshold=threshold),
         # Decides where there are no proposals. To refine masks after a CRF
         # instead: CRFMask, then RefineWithProposals(key='pseudo_mask',
         # threshold=0.5), then SaveMask.

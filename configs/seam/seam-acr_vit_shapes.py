@@ -8,10 +8,9 @@ model = dict(
         in_channels=(128, ),
         channels=(64, ),
         in_index=(-1, )),
-    regularizers=[
-        dict(
+    regularizers=dict(
+        acr=dict(
             type='mmwsss.AllPairsConsistency',
             loss_weight=30.,
             num_tokens=576),
-        dict(type='mmwsss.EquivariantRegularization')
-    ])
+        seam=dict(type='mmwsss.EquivariantRegularization')))

@@ -10,7 +10,7 @@ model = dict(
         in_channels=(192, ),
         channels=(64, ),
         in_index=(-1, )),
-    regularizers=[dict(type='mmwsss.EquivariantRegularization')])
+    regularizers=dict(seam=dict(type='mmwsss.EquivariantRegularization')))
 # As in seam_mobilenet-v2_voc-mini.py.
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(refiner=dict(lr_mult=10.))))

@@ -5,13 +5,13 @@ seen together, nothing in a classification loss keeps the map of the sofa off
 the dog. But a pixel shows one thing: where several maps are high, all but the
 highest are wrong.
 """
-from typing import Callable, Dict, Optional
+from typing import Dict
 
 from torch import Tensor
 
 from mmwsss.models.regularizers import Regularizer
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewPair
 
 
 def class_overlap(cams: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
@@ -47,14 +47,8 @@ class ClassExclusion(Regularizer):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self,
-                view: ViewOutput,
-                other: Optional[ViewOutput] = None,
-                *,
-                transform: Optional[Callable[[Tensor], Tensor]] = None,
-                inverse: Optional[Callable[[Tensor], Tensor]] = None,
-                batch: dict) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
         """``loss_overlap``, and ``overlap`` without weight for the log."""
-        overlap = class_overlap(view.cams, view.labels)
+        overlap = class_overlap(pair.first.cams, pair.first.labels)
         return dict(
             loss_overlap=self.loss_weight * overlap, overlap=overlap.detach())

@@ -1,6 +1,6 @@
 """Features of frozen networks, computed before anything asks for them."""
-import argparse
-from typing import List, NamedTuple, Optional
+from pathlib import Path
+from typing import Any, List, Mapping, NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -12,7 +12,8 @@ from mmwsss.models.backbones.frozen_features import FrozenBackbone
 from mmwsss.registry import DATASETS, MODELS
 from mmwsss.utils.checkpoint import use_safe_loading
 
-from .run import check_pretrained, load_config, use_train_images
+from .config_edits import use_train_images
+from .run import check_pretrained, load_config
 from .shards import Shard, parse_shard
 
 
@@ -29,7 +30,11 @@ class CachedFeatures(NamedTuple):
     folders: List[str]
 
 
-def cache_features(args: argparse.Namespace) -> CachedFeatures:
+def cache_features(config: Union[str, Path, Config],
+                   shard: Optional[str] = None,
+                   device: Optional[str] = None,
+                   cfg_options: Optional[Mapping[str, Any]] = None
+                   ) -> CachedFeatures:
     """Compute features of the training images that the caches lack.
 
     Several machines may work on one cache, each on a share of the images:
@@ -38,7 +43,10 @@ def cache_features(args: argparse.Namespace) -> CachedFeatures:
     scales) is computed there.
 
     Args:
-        args (Namespace): Of ``tools/cache_features.py``.
+        config (str | Path | Config): One with frozen networks.
+        shard (str, optional): See :func:`~mmwsss.apis.shards.parse_shard`.
+        device (str, optional): None takes a GPU where there is one.
+        cfg_options (Mapping[str, Any], optional): Dotted key -> value.
 
     Returns:
         CachedFeatures: What was done.
@@ -49,12 +57,12 @@ def cache_features(args: argparse.Namespace) -> CachedFeatures:
             cannot be read, or the cache is of another network.
         OSError: If the disk is full.
     """
-    use_safe_loading(args.trust_checkpoint)
-    cfg = load_config(args)
-    shard = parse_shard(args.shard)
+    use_safe_loading()
+    cfg = load_config(config, cfg_options)
+    share = parse_shard(shard)
     if cfg.get('model') is None or cfg.get('test_dataloader') is None:
-        raise ValueError(f'{args.config} has no model or no test_dataloader, '
-                         'so it says nothing about features of images.')
+        raise ValueError(f'{config} has no model or no test_dataloader, so '
+                         'it says nothing about features of images.')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     check_pretrained(cfg, frozen_only=True)
     use_train_images(cfg)
@@ -64,10 +72,10 @@ def cache_features(args: argparse.Namespace) -> CachedFeatures:
         if isinstance(m, FrozenBackbone) and m.cache_dir is not None
     ]
     if not networks:
-        raise ValueError(f'No frozen network of {args.config} has a '
+        raise ValueError(f'No frozen network of {config} has a '
                          'cache_dir, so there is nothing to fill.')
-    model.to(_device(args.device, shard))
-    return _fill(cfg, model, networks, shard)
+    model.to(_device(device, share))
+    return _fill(cfg, model, networks, share)
 
 
 def _device(name: Optional[str], shard: Shard) -> str:

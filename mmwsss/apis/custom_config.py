@@ -8,6 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from mmwsss.registry import DATASETS
+from mmwsss.utils.dataset_configs import dataset_chains
 from mmwsss.utils.io import find_file
 
 PathLike = Union[str, Path]
@@ -211,17 +212,15 @@ def _method(base: Path) -> str:
 
 def _num_labels(cfg: Config) -> Optional[int]:
     """Classes of a config's data with background; None if it says nothing."""
-    dataset = cfg.train_dataloader.dataset
-    segments = False
-    while 'dataset' in dataset:
-        segments = segments or 'mask_dir' in dataset
-        dataset = dataset.dataset
+    chain = dataset_chains(cfg.train_dataloader.dataset)[0]
+    segments = any('mask_dir' in dataset for dataset in chain)
+    dataset = chain[-1]
     classes = (dataset.get('metainfo') or {}).get('classes') or \
         DATASETS.get(dataset.type).METAINFO.get('classes')
     if classes:
         return len(classes)
     model = cfg.model.get('segmentor') or cfg.model
-    head = model.get('decode_head') or {}
+    head = model.get('cls_head') or model.get('decode_head') or {}
     if 'num_classes' not in head:
         return None
     # A head that learns from masks has a channel for the background.

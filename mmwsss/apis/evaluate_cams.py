@@ -1,22 +1,21 @@
 """Score files of class maps at every threshold."""
-import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
 from rich.progress import track
 
-from mmwsss.datasets.transforms.loading import read_true_mask
+from mmwsss.datasets.transforms.load_images import read_true_mask
 from mmwsss.evaluation import CAMIoUMetric
-from mmwsss.structures.cam_file import cam_path, read_cam
-from mmwsss.structures.class_names import check_stage_classes
+from mmwsss.pseudo_labels.cam_file import cam_path, read_cam
+from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.utils.io import atomic_write
 from mmwsss.visualization import plot_curve
 
 from .evaluation_data import evaluation_dataset
+from .run import ConfigLike, PathLike, load_config
 
 
 def score_cams(folder: Path, dataset: Any, **metric: Any) -> Dict[str, Any]:
@@ -64,26 +63,45 @@ def score_cams(folder: Path, dataset: Any, **metric: Any) -> Dict[str, Any]:
     return scorer.curve
 
 
-def evaluate_cams(args: argparse.Namespace) -> Dict[str, Any]:
-    """Score class maps as the command line says.
+def evaluate_cams(cams: PathLike,
+                  config: ConfigLike,
+                  *,
+                  train_images: bool = False,
+                  split: Optional[str] = None,
+                  threshold: Optional[float] = None,
+                  out: Optional[PathLike] = None) -> Dict[str, Any]:
+    """Score a folder of CAMs with the true masks of a config's data.
 
     Args:
-        args (Namespace): Of ``tools/evaluate_cams.py``.
+        cams (str | Path): The folder.
+        config (str | Path | Config): The config.
+        train_images (bool): Whether the training images are meant instead of
+            the test images. Defaults to False.
+        split (str, optional): Another list of images, relative to the data
+            root.
+        threshold (float, optional): Fixed background threshold. Defaults to
+            that of the config's ``CAMIoUMetric``.
+        out (str | Path, optional): JSON file for the result; the curve is
+            drawn beside it.
 
     Returns:
         dict: ``CAMIoUMetric.curve``.
+
+    Raises:
+        FileNotFoundError: If the config or files of the data are missing.
+        ValueError: If CAMs are missing, damaged or of other classes.
     """
-    cfg = Config.fromfile(args.config)
-    dataset = evaluation_dataset(cfg, args.train_images, args.split)
+    cfg = load_config(config)
+    dataset = evaluation_dataset(cfg, train_images, split)
     settings = dict(cfg.test_evaluator) if cfg.get('test_evaluator') else {}
     if settings.pop('type', None) != 'mmwsss.CAMIoUMetric':
         settings = {}
-    if args.threshold is not None:
-        settings['fixed_threshold'] = args.threshold
-    curve = score_cams(Path(args.cams), dataset, **settings)
-    if args.out is not None:
-        out = Path(args.out)
-        content = dict(cams=args.cams, config=args.config, metrics=curve)
+    if threshold is not None:
+        settings['fixed_threshold'] = threshold
+    curve = score_cams(Path(cams), dataset, **settings)
+    if out is not None:
+        out = Path(out)
+        content = dict(cams=str(cams), config=cfg.filename, metrics=curve)
         with atomic_write(out) as temp:
             temp.write_text(json.dumps(content, indent=2) + '\n')
         plot_curve(out.with_suffix('.png'), curve)

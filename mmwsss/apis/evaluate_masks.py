@@ -1,28 +1,27 @@
 """Score a folder of masks: the work of tools/evaluate_masks.py."""
-import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
+                    Tuple, Union)
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.datasets import PascalVOCDataset
 from prettytable import PrettyTable
 
-from mmwsss.datasets.image_labels import labels_from_mask
 from mmwsss.datasets.mask_values import parse_mask_values
-from mmwsss.datasets.transforms.loading import read_mask, read_true_mask
+from mmwsss.datasets.transforms.load_images import read_true_mask
 from mmwsss.evaluation.functional import (curve_from_confusion, mean_of,
                                           unmeasured, unmeasured_text)
+from mmwsss.pseudo_labels.class_names import check_stage_classes
+from mmwsss.pseudo_labels.mask_file import labels_from_mask, mask_path
 from mmwsss.registry import DATASETS
-from mmwsss.structures.class_names import check_stage_classes
-from mmwsss.structures.mask_file import mask_path
 from mmwsss.utils.io import atomic_write, read_lines
+from mmwsss.utils.read_images import read_mask
 
 from .evaluation_data import evaluation_dataset
-from .run import load_config
+from .run import ConfigLike, PathLike, load_config
 
 
 def mask_confusion(pred: np.ndarray,
@@ -201,7 +200,7 @@ def _from_config(cfg: Config, train_images: bool,
     return infos, list(dataset.metainfo['classes'])
 
 
-def _from_folder(gt: str, split: str) -> List[Tuple[str, Path]]:
+def _from_folder(gt: PathLike, split: PathLike) -> List[Tuple[str, Path]]:
     """Ids of a list, with true masks of a folder."""
     path = Path(split)
     if not path.is_file():
@@ -253,11 +252,59 @@ def result_table(result: Dict[str, Any]) -> PrettyTable:
     return table
 
 
-def evaluate_masks(args: argparse.Namespace) -> Dict[str, Any]:
-    """Score masks as the command line says.
+def summary(result: Dict[str, Any]) -> str:
+    """A result in one line.
 
     Args:
-        args (Namespace): Of ``tools/evaluate_masks.py``.
+        result (dict): Of :func:`evaluate_masks`.
+
+    Returns:
+        str: Percentages.
+    """
+    text = (f'{result["num_images"]} images: mIoU {result["mIoU"]:.2f}, '
+            f'mFP {result["mFP"]:.2f}, mFN {result["mFN"]:.2f}')
+    if 'mIoU_subset' in result:
+        text += ('; mIoU of the reported classes '
+                 f'{result["mIoU_subset"]:.2f}')
+    if result['ignored']:
+        text += (f'; {result["ignored"]:.2f} % of the pixels are ignored, '
+                 'mIoU with these as background '
+                 f'{result["mIoU_ignored_as_background"]:.2f}')
+    return text
+
+
+def evaluate_masks(mask_dir: PathLike,
+                   config: Optional[ConfigLike] = None,
+                   *,
+                   train_images: bool = False,
+                   gt: Optional[PathLike] = None,
+                   split: Optional[PathLike] = None,
+                   classes: Union[str, Sequence[str], None] = None,
+                   mask_values: Optional[Sequence[str]] = None,
+                   report_classes: Optional[Sequence[str]] = None,
+                   out: Optional[PathLike] = None,
+                   cfg_options: Optional[Mapping[str, Any]] = None
+                   ) -> Dict[str, Any]:
+    """Score a folder of masks.
+
+    Args:
+        mask_dir (str | Path): The folder.
+        config (str | Path | Config, optional): Says where the true masks are
+            and what the classes are called; else ``gt``, ``split`` and
+            ``classes`` do.
+        train_images (bool): Whether the training images of the config are
+            meant instead of the test images. Defaults to False.
+        gt (str | Path, optional): Folder of true masks.
+        split (str | Path, optional): List of images; with ``config`` relative
+            to its data root.
+        classes (Sequence[str] | str, optional): Class names, background
+            first, or what :func:`read_classes` takes.
+        mask_values (Sequence[str], optional): ``VALUE=CLASS`` of true masks
+            whose values are others.
+        report_classes (Sequence[str], optional): Classes whose mean IoU is
+            reported as well, ``mIoU_subset``.
+        out (str | Path, optional): JSON file for the result.
+        cfg_options (Mapping[str, Any], optional): See ``load_config``.
 
     Returns:
         dict: See :func:`score_masks`.
@@ -266,44 +313,39 @@ def evaluate_masks(args: argparse.Namespace) -> Dict[str, Any]:
         FileNotFoundError: If folders, lists or masks are missing.
         ValueError: If arguments are missing or a mask does not fit.
     """
-    if args.config is not None:
-        if args.gt is not None or args.classes is not None:
+    if config is not None:
+        if gt is not None or classes is not None:
             raise ValueError('--config says where the true masks are and '
                              'what the classes are called; leave --gt and '
                              '--classes out.')
-        if args.mask_values:
+        if mask_values:
             raise ValueError('--config says what the values of the true '
                              'masks stand for (mask_values of its data set); '
                              'leave --mask-values out.')
         infos, classes = _from_config(
-            load_config(args), args.train_images, args.split)
+            load_config(config, cfg_options), train_images, split)
         truth = [(x['img_id'], x['seg_map_path']) for x in infos]
         tags = {x['img_id']: x['gt_label'] for x in infos}
         values = infos[0]['label_map'] if infos else None
-    elif None in (args.gt, args.split, args.classes):
+    elif None in (gt, split, classes):
         raise ValueError('Give either --config, or all of --gt, --split and '
                          '--classes.')
     else:
-        truth = _from_folder(args.gt, args.split)
-        classes, tags, values = read_classes(args.classes), None, None
-        if args.mask_values:
-            values = parse_mask_values(args.mask_values, classes[1:])
+        truth = _from_folder(gt, split)
+        if isinstance(classes, str):
+            classes = read_classes(classes)
+        tags, values = None, None
+        if mask_values:
+            values = parse_mask_values(mask_values, classes[1:])
     result = score_masks(
-        args.mask_dir, truth, classes, values=values, tags=tags)
-    text = (f'{result["num_images"]} images: mIoU {result["mIoU"]:.2f}, '
-            f'mFP {result["mFP"]:.2f}, mFN {result["mFN"]:.2f}')
-    if args.report_classes:
-        result['mIoU_subset'] = subset_iou(result['IoU'], args.report_classes)
-        text += (f', mIoU of {len(args.report_classes)} classes '
-                 f'{result["mIoU_subset"]:.2f}')
-    if result['ignored']:
-        text += (f'; {result["ignored"]:.2f} % of the pixels are ignored, '
-                 'mIoU with these as background '
-                 f'{result["mIoU_ignored_as_background"]:.2f}')
-    print_log(f'\n{result_table(result)}\n{text}', logger='current')
-    if args.out is not None:
+        mask_dir, truth, classes, values=values, tags=tags)
+    if report_classes:
+        result['mIoU_subset'] = subset_iou(result['IoU'], report_classes)
+    if out is not None:
         content = dict(
-            masks=args.mask_dir, config=args.config, metrics=result)
-        with atomic_write(args.out) as temp:
+            masks=str(mask_dir),
+            config=str(config) if config else None,
+            metrics=result)
+        with atomic_write(out) as temp:
             temp.write_text(json.dumps(content, indent=2) + '\n')
     return result

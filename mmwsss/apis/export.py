@@ -1,10 +1,9 @@
 """Models as ONNX or TorchScript files: the work of tools/export_model.py."""
-import argparse
 import importlib.util
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from mmwsss.models.segmentors import CAMSegmentor, EndToEndSegmentor
 from mmwsss.utils.io import atomic_write
 
 from .cam_inferencer import CAMInferencer
-from .run import load_config
+from .run import ConfigLike, PathLike, load_config
 
 #: Largest difference of exported and own maps that rounding explains.
 TOLERANCE = 1e-3
@@ -227,11 +226,28 @@ def largest_difference(module: nn.Module, path: Path,
     }
 
 
-def export(args: argparse.Namespace) -> Dict[str, Any]:
-    """Export a model as the command line says.
+def export_model(config: ConfigLike,
+                 checkpoint: PathLike,
+                 out: PathLike,
+                 *,
+                 size: Sequence[int],
+                 format: Optional[str] = None,
+                 cfg_options: Optional[Mapping[str, Any]] = None,
+                 trust_checkpoint: bool = False) -> Dict[str, Any]:
+    """Write a model as one file that other programs run.
 
     Args:
-        args (Namespace): Of ``tools/export_model.py``.
+        config (str | Path | Config): The config.
+        checkpoint (str | Path): The checkpoint.
+        out (str | Path): The file.
+        size (Sequence[int]): Height and width of its input, or one number
+            for both.
+        format (str, optional): 'onnx' or 'torchscript'. Defaults to what the
+            suffix of ``out`` says.
+        cfg_options (Mapping[str, Any], optional): See
+            :func:`~mmwsss.apis.load_config`.
+        trust_checkpoint (bool): Whether checkpoints may run code when they
+            are read. Defaults to False.
 
     Returns:
         dict: What ``{out}.json`` holds: ``inputs``, ``outputs``,
@@ -243,16 +259,17 @@ def export(args: argparse.Namespace) -> Dict[str, Any]:
         ValueError: If the model cannot be exported, or the file gives other
             results than the model.
     """
-    size = args.size if len(args.size) == 2 else args.size * 2
-    if min(size) < 1:
-        raise ValueError(f'--size must be positive, is {args.size}.')
-    out = Path(args.out)
-    kind = args.format or ('onnx' if out.suffix == '.onnx' else 'torchscript')
+    if len(size) not in (1, 2) or min(size) < 1:
+        raise ValueError('--size must be one or two positive numbers, is '
+                         f'{list(size)}.')
+    size = list(size) * (3 - len(size))
+    out = Path(out)
+    kind = format or ('onnx' if out.suffix == '.onnx' else 'torchscript')
     inferencer = CAMInferencer(
-        load_config(args),
-        args.checkpoint,
+        load_config(config, cfg_options),
+        checkpoint,
         device='cpu',
-        trusted=args.trust_checkpoint)
+        trusted=trust_checkpoint)
     module = exportable(revert_sync_batchnorm(inferencer.model)).eval()
     generator = torch.Generator().manual_seed(0)
     first, second = (

@@ -6,12 +6,12 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from mmwsss.datasets.transforms.loading import read_image, read_mask
-from mmwsss.structures.cam_file import (MANIFEST, cam_path, read_cam,
-                                        write_cam, write_manifest)
-from mmwsss.structures.mask_file import (mask_path, write_mask,
-                                         write_mask_manifest)
+from mmwsss.pseudo_labels.cam_file import (MANIFEST, cam_path, read_cam,
+                                           write_cam, write_manifest)
+from mmwsss.pseudo_labels.mask_file import (mask_path, write_mask,
+                                            write_mask_manifest)
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.read_images import read_image, read_mask
 from mmwsss.version import __version__
 from mmwsss.visualization import RunPage
 

@@ -2,7 +2,6 @@
 import os
 import shlex
 import shutil
-from argparse import Namespace
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from mmwsss.utils.io import (atomic_write, find_file, make_folder,
 from mmwsss.utils.weight_sources import command_for
 
 from .custom_config import check_config, configs_for
-from .pipeline import run_pipeline
+from .pipeline_run import run_pipeline
 from .run import pretrained_paths
 
 PathLike = Union[str, Path]
@@ -174,18 +173,15 @@ def masks_from_tags(tags: PathLike,
     for note in data.notes:  # Now, not after minutes of work.
         print_log(f'note: {note}', logger='current')
     main = folder / 'pipeline.py'
-    arguments = Namespace(
-        config=str(main),
-        work_dir=str(out / 'stages'),
-        cfg_options={'variables.seed': seed} if seed else None,
-        processes=1,
-        workers=workers,
-        until=None,
-        redo=None,
-        no_scores=data.masks is None)
     with _visible(device):
         try:
-            done = run_pipeline(arguments)
+            done = run_pipeline(
+                main,
+                work_dir=out / 'stages',
+                workers=workers,
+                scores=data.masks is not None,
+                cfg_options={'variables.seed': seed} if seed else None)
+            print(done.report())
         except ValueError as error:
             if '--redo' not in str(error):
                 raise

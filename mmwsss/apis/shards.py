@@ -4,7 +4,6 @@ Each takes every n-th image. Files of images appear whole or not at all, so
 machines need no other agreement than which images are whose; the folder gets
 its manifest from whoever finds it complete.
 """
-import argparse
 import contextlib
 import os
 import re
@@ -47,20 +46,6 @@ class Shard(NamedTuple):
 
     def __str__(self) -> str:
         return f'{self.index}/{self.count}'
-
-
-def add_shard_argument(parser: argparse.ArgumentParser) -> None:
-    """The option of all tools that write files of images.
-
-    Args:
-        parser (ArgumentParser): Gets ``--shard``.
-    """
-    parser.add_argument(
-        '--shard',
-        metavar='I/N',
-        help='do every N-th image only, from the I-th on (1/4 .. 4/4), so '
-        "that N machines share a folder; 'auto' also reads SLURM's job arrays "
-        '(default: the process of torchrun or srun, if there are several)')
 
 
 def parse_shard(text: Optional[str],

@@ -13,9 +13,11 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 from PIL import Image, UnidentifiedImageError
 
-from mmwsss.structures.mask_file import write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask
 from mmwsss.utils.image_formats import unread_kinds
 from mmwsss.utils.io import atomic_write, open_picture
+from mmwsss.utils.read_images import (decode_image, read_any_mask,
+                                      suits_window, to_8bit)
 
 from .image_labels import (Labels, select_labels, tags_to_indices,
                            write_image_labels)
@@ -24,8 +26,6 @@ from .mask_values import (IGNORE, Value, check_tags_shown, parse_mask_values,
                           translate_mask)
 from .tags import (TagFile, find_images, find_unread, is_image,
                    missing_images, nfc, read_tags)
-from .transforms.loading import (decode_image, read_any_mask, suits_window,
-                                 to_8bit)
 
 PathLike = Union[str, Path]
 #: EXIF's orientation, 1 is upright.

@@ -24,11 +24,12 @@ from mmengine.logging import print_log
 from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 
+from mmwsss.pseudo_labels.mask_file import labels_from_mask
 from mmwsss.registry import DATASETS
+from mmwsss.utils.read_images import read_mask
 
-from .image_labels import labels_from_mask, write_image_labels
+from .image_labels import write_image_labels
 from .image_level import ImageLevelDataset
-from .transforms.loading import read_mask
 
 CLASSES = ('ring', 'star', 'cross', 'triangle', 'chess', 'bars')
 PALETTE = PascalVOCDataset.METAINFO['palette'][:len(CLASSES) + 1]

@@ -12,9 +12,10 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
+from mmwsss.pseudo_labels.mask_file import labels_from_mask
 from mmwsss.utils.io import atomic_write, read_lines, remove_temporary
 
-from .image_labels import labels_from_mask, labels_from_voc_xml
+from .image_labels import labels_from_voc_xml
 from .voc import VOCImageLevelDataset, find_voc
 
 LONG_SIDE = 320

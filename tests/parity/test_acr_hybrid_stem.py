@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from mmwsss.models.backbones.hybrid_vit import HybridEmbed
 from mmwsss.models.backbones.weight_std_resnet import WeightStdResNet
-from mmwsss.utils.convert import timm_to_mmwsss_key
+from mmwsss.models.converters.timm_vit import timm_to_mmwsss_key
 
 from .acr_helpers import tensor
 

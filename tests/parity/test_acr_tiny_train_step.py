@@ -5,7 +5,7 @@ from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.utils.convert import timm_to_mmwsss_key
+from mmwsss.models.converters.timm_vit import timm_to_mmwsss_key
 
 from .acr_helpers import build_tiny, tensor
 
@@ -14,7 +14,7 @@ FAMILIES = ('acr_tiny_train_step', )
 
 def our_name(name: str) -> str:
     if name.startswith('cls_head.'):
-        return name.replace('cls_head.', 'decode_head.fc.')
+        return name.replace('cls_head.', 'cls_head.fc.')
     return 'backbone.' + timm_to_mmwsss_key(name)
 
 
@@ -23,9 +23,9 @@ def test_train_step(vector):
     model = build_tiny(
         vector,
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[
-            dict(type='mmwsss.AllPairsConsistency', loss_weight=alpha)
-        ]).train()
+        regularizers=dict(
+            acr=dict(type='mmwsss.AllPairsConsistency',
+                     loss_weight=alpha))).train()
     params = dict(model.named_parameters())
     optimizer = torch.optim.SGD(
         params.values(), lr=float(vector['lr']), momentum=5e-4)
@@ -45,9 +45,9 @@ def test_train_step(vector):
         losses = model.loss(tensor(vector['image']), samples)
         ours = torch.stack([
             losses['loss_cls'], losses['loss_cls_view2'],
-            losses['loss_activation'] / alpha,
-            losses['loss_affinity'] / alpha,
-            sum(v for k, v in losses.items() if k.startswith('loss_'))
+            losses['acr.loss_activation'] / alpha,
+            losses['acr.loss_affinity'] / alpha,
+            sum(v for k, v in losses.items() if 'loss' in k)
         ])
         assert_close(
             ours, tensor(vector[f'it{step}_losses']), rtol=1e-5, atol=1e-6)

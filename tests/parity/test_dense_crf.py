@@ -4,7 +4,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.special import softmax
 
-from mmwsss.models.refiners.dense_crf import DenseCRF, unary_from_probs
+from mmwsss.pseudo_labels.dense_crf import DenseCRF, unary_from_probs
 
 FAMILIES = ('acr_crf', 'vwl_cam_crf')
 

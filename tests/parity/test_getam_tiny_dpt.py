@@ -27,7 +27,7 @@ def test_forward(vector):
         assert_close(feat, tensor(vector[f'reassemble{i + 1}']), **NET)
     assert_close(view.logits, tensor(vector['cls_logits']), **NET)
     assert_close(
-        model.seg_head(view.feats), tensor(vector['seg_logits']), **NET)
+        model.decode_head(view.feats), tensor(vector['seg_logits']), **NET)
     # Classifying and localising need only the last map.
     last, = model.forward_view(image, last_only=True).feats
     assert_close(last, tensor(vector['reassemble4']), **NET)

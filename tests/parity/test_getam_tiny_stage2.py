@@ -8,8 +8,8 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.utils.convert import timm_to_mmwsss_key
-from mmwsss.utils.convert_getam import getam_to_mmwsss_key
+from mmwsss.models.converters.getam import getam_to_mmwsss_key
+from mmwsss.models.converters.timm_vit import timm_to_mmwsss_key
 
 from .acr_helpers import tensor
 from .getam_helpers import build_tiny
@@ -100,30 +100,29 @@ def test_labels(vector):
 def test_losses_and_gradients(vector, official, monkeypatch):
     model, inputs, samples = load(
         vector,
-        seg_losses=[
-            dict(type='mmwsss.BalancedCrossEntropy'),
-            dict(type='mmwsss.SaliencyLoss', official_bug=official),
-            dict(type='mmwsss.DenseEnergyLoss')
-        ])
+        seg_losses=dict(
+            ce=dict(type='mmwsss.BalancedCrossEntropy'),
+            saliency=dict(type='mmwsss.SaliencyLoss', official_bug=official),
+            energy=dict(type='mmwsss.DenseEnergyLoss')))
     # Of the labels given, because a pixel that differs changes the losses.
     monkeypatch.setattr(
         model, 'make_labels', lambda *args:
         (tensor(vector['seg_label']).long(), tensor(vector['saliency_after'])))
     seen = []
-    head = model.seg_head.register_forward_hook(
+    head = model.decode_head.register_forward_hook(
         lambda module, args, out: seen.append(out))
     losses = model.loss(inputs, samples)
     head.remove()
     kind = 'official' if official else 'ref'
-    for ours, name in (('loss_cls', 'cls_loss'), ('loss_ce', 'ce'),
-                       ('loss_dense_energy', 'dense'),
-                       ('loss_saliency', f'{kind}_sal')):
+    for ours, name in (('loss_cls', 'cls_loss'), ('ce.loss', 'ce'),
+                       ('energy.loss', 'dense'),
+                       ('saliency.loss', f'{kind}_sal')):
         theirs = tensor(np.nan_to_num(vector[name])).reshape(())
         assert_close(losses[ours], theirs, msg=name, **LOSS)
     for b, logits in enumerate(seen[0]):
         assert_close(
             logits, tensor(vector[f'seg_logits_b{b}']), rtol=1e-4, atol=1e-5)
-    total = sum(v for k, v in losses.items() if k.startswith('loss_'))
+    total = sum(v for k, v in losses.items() if 'loss' in k)
     assert_close(total, tensor(vector[f'{kind}_total']).reshape(()), **LOSS)
     if official:
         return

@@ -5,10 +5,10 @@ import numpy as np
 import torch
 from torch.testing import assert_close
 
-from mmwsss.datasets.transforms.affinity_labels import confident_planes
 from mmwsss.models.heads import AffinityHead
 from mmwsss.models.losses import affinity_loss, affinity_terms
-from mmwsss.models.utils.pixel_pairs import pair_labels, pair_offsets
+from mmwsss.pseudo_labels.pixel_pairs import pair_labels, pair_offsets
+from mmwsss.pseudo_labels.transforms.affinity_labels import confident_planes
 
 from .acr_helpers import tensor
 

@@ -10,7 +10,7 @@ from mmwsss.models.regularizers.equivariant_regularization import (
     EquivariantRegularization, adaptive_min_pooling_loss, minmax_norm,
     winner_take_all)
 from mmwsss.models.second_views import Rescale
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 from .acr_helpers import tensor
 
@@ -78,7 +78,7 @@ def check_losses(vector):
                 refined_cams=maps[f'cam_rv{i + 1}'])) for i in (0, 1)
     ]
     regularizer = EquivariantRegularization()
-    losses = regularizer(*views, transform=rescale.apply, batch={})
+    losses = regularizer(ViewPair(*views, transform=rescale.apply))
     for name in ('er', 'ecr'):
         check(losses[f'loss_{name}'], vector[f'loss_{name}'])
     rvmin = (tensor(vector['loss_rvmin1']) + tensor(vector['loss_rvmin2'])) / 2

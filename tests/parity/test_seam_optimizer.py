@@ -15,7 +15,7 @@ FAMILIES = ('poly_optimizer', 'resnet38_seam_param_groups')
 
 # Ours to the published names
 NAMES = {
-    'decode_head.conv': 'fc8',
+    'cls_head.conv': 'fc8',
     'refiner.projections.0': 'f8_3',
     'refiner.projections.1': 'f8_4',
     'refiner.query': 'f9',
@@ -77,7 +77,7 @@ def check_groups(vector):
     model = torch.nn.ModuleDict(
         dict(
             backbone=MODELS.build(dict(type='mmwsss.ResNet38')),
-            decode_head=MODELS.build(
+            cls_head=MODELS.build(
                 dict(
                     type='mmwsss.CAMHead', num_classes=20,
                     in_channels=4096)),

@@ -11,7 +11,7 @@ from mmwsss.models.regularizers.visual_words_learning import (
     assign_words, decorrelation, update_bank, word_entropy, word_labels,
     word_sums)
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 from .acr_helpers import tensor
 
@@ -109,7 +109,7 @@ def run(head, regularizer, x4, labels):
         BaseDataElement(metainfo=dict(img_id=str(i))) for i in range(len(x4))
     ]
     losses = dict(loss_cls=head.loss(view))
-    losses.update(regularizer(view, batch=dict(data_samples=samples)))
+    losses.update(regularizer(ViewPair(view, data_samples=samples)))
     return view, losses
 
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -34,14 +33,7 @@ def home(tmp_path):
 
 
 def run(home, shard=None, **kwargs):
-    return cache_features(
-        Namespace(**{
-            **dict(
-                config=str(home / 'config.py'), shard=shard, device='cpu',
-                cfg_options=None, launcher='none', local_rank=0,
-                work_dir=None, trust_checkpoint=False),
-            **kwargs
-        }))
+    return cache_features(home / 'config.py', shard, 'cpu', **kwargs)
 
 
 def entries(home):

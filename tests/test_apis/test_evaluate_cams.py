@@ -6,8 +6,8 @@ import pytest
 from mmwsss.apis.evaluate_cams import score_cams
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.datasets import ShapesDataset
-from mmwsss.datasets.transforms.loading import read_mask
-from mmwsss.structures import write_cam
+from mmwsss.pseudo_labels import write_cam
+from mmwsss.utils.read_images import read_mask
 
 from ..test_tools import TOOLS, python
 

@@ -11,7 +11,7 @@ from mmwsss.apis.evaluate_masks import (evaluate_masks, mask_confusion,
                                         read_classes, score_masks,
                                         subset_iou, summarize)
 from mmwsss.datasets.mask_values import parse_mask_values
-from mmwsss.structures import write_mask
+from mmwsss.pseudo_labels import write_mask
 
 from ..test_datasets.builders import CLASSES, make_voc
 from ..toy import ROOT
@@ -123,7 +123,7 @@ def test_damaged(folder):
 
 def run(*arguments):
     args = runpy.run_path(str(TOOL))['parse_args']
-    return evaluate_masks(args([str(a) for a in arguments]))
+    return evaluate_masks(**vars(args([str(a) for a in arguments])))
 
 
 def test_from_folder(folder):
@@ -256,6 +256,7 @@ def test_mask_values_on_the_command_line(tmp_path):
              str(tmp_path / 'split.txt'), '--classes',
              str(tmp_path / 'names.txt')]
     with pytest.raises(ValueError, match='--mask-values'):
-        evaluate_masks(parse(words))
-    result = evaluate_masks(parse([*words, '--mask-values', '255=defect']))
+        evaluate_masks(**vars(parse(words)))
+    result = evaluate_masks(
+        **vars(parse([*words, '--mask-values', '255=defect'])))
     assert result['mIoU'] == 100

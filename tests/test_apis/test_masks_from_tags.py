@@ -18,7 +18,7 @@ from mmwsss.apis import masks_from_tags as module
 from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.masks_from_tags import masks_from_tags
 from mmwsss.apis.pipeline import StageError
-from mmwsss.datasets.transforms.loading import read_mask
+from mmwsss.utils.read_images import read_mask
 
 from ..test_models.frozen_builders import vit_network
 from ..toy import ROOT
@@ -73,7 +73,7 @@ def write_tiny(folder, steps=6):
     texts = dict(
         cam_tiny_custom=('cam_lite2_custom', f'''
 model = dict(
-    backbone=dict(networks=[{first}]), decode_head=dict(in_channels=12))
+    backbone=dict(networks=[{first}]), cls_head=dict(in_channels=12))
 {loader}'''),
         affinity_tiny_custom=('affinity_vit-tiny_custom', f'''
 model = dict(affinity=dict(network=dict(_delete_=True, **{second})))
@@ -116,8 +116,8 @@ def stopped(monkeypatch):
     """No stage runs; what they would have seen is noted."""
     seen = []
 
-    def stop(args):
-        seen.append((args, os.environ.get('CUDA_VISIBLE_DEVICES')))
+    def stop(config, **options):
+        seen.append((options, os.environ.get('CUDA_VISIBLE_DEVICES')))
         raise StageError('stopped')
 
     monkeypatch.setattr(module, 'run_pipeline', stop)
@@ -249,13 +249,14 @@ def test_what_stages_get(here, stopped, monkeypatch):
                 tags, 'seen', pipeline=TINY, device=device, seed=3)
     assert [visible for _, visible in stopped] == ['5,7', '', '5', '7']
     assert os.environ['CUDA_VISIBLE_DEVICES'] == '5,7'
-    assert all(a.cfg_options == {'variables.seed': 3} for a, _ in stopped)
-    assert all(a.no_scores for a, _ in stopped)
+    assert all(
+        a['cfg_options'] == {'variables.seed': 3} for a, _ in stopped)
+    assert not any(a['scores'] for a, _ in stopped)
 
 
 def test_results_of_another_seed(here, monkeypatch):
 
-    def differs(args):
+    def differs(config, **options):
         raise ValueError("Stage 'classify' was run with other commands; add "
                          '--redo classify')
 

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from mmwsss.apis.pipeline_gallery import write_pipeline_gallery
-from mmwsss.structures import write_cam, write_mask
+from mmwsss.pseudo_labels import write_cam, write_mask
 
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg

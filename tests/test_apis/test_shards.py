@@ -14,8 +14,8 @@ from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.inference_output import Output
 from mmwsss.apis.shards import (LOCK, Shard, exclusive, parse_shard,
                                 remove_temporary_of)
-from mmwsss.datasets.transforms.writers import SaveMask
-from mmwsss.structures import read_manifest
+from mmwsss.pseudo_labels.transforms.writers import SaveMask
+from mmwsss.pseudo_labels import read_manifest
 
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg
@@ -105,7 +105,7 @@ def test_shards_of_refine_give_the_same(setup, tmp_path):  # noqa: F811
     setup.run(config, out=tmp_path / 'whole')
     for i in (3, 1, 2):
         result = setup.run(config, '--shard', f'{i}/3')
-        assert result['num_images'] == result['num_written'] == 2
+        assert result.num_images == result.num_written == 2
         assert (setup.out / 'manifest.json').is_file() == (i == 2)
     assert_complete(setup.out)
     assert contents(setup.out) == contents(tmp_path / 'whole')
@@ -176,10 +176,10 @@ def test_three_processes_and_a_kill(setup, tmp_path):  # noqa: F811
     assert not (setup.out / 'manifest.json').exists()
     # The step leaves a temporary file of no image; a run of all cleans up.
     again = setup.run(config, '--shard', '2/3')
-    assert 1 <= again['num_written'] <= 2
+    assert 1 <= again.num_written <= 2
     assert (setup.out / 'manifest.json').is_file()
     again = setup.run(config)
-    assert again['num_written'] == 0
+    assert again.num_written == 0
     assert_complete(setup.out)
     setup.run(setup.config(), out=tmp_path / 'whole')
     assert contents(setup.out) == contents(tmp_path / 'whole')
@@ -269,14 +269,14 @@ def test_three_processes_of_refine_and_a_kill(
             steps(info)
             on_done(info['img_id'])
 
-    monkeypatch.setattr('mmwsss.apis.refine.run_pool', run_here)
+    monkeypatch.setattr('mmwsss.pseudo_labels.pool.run_pool', run_here)
     config = setup.config()
     setup.run(config, out=tmp_path / 'whole')
     slowly(monkeypatch, SaveMask, 'write')
     kill_one(lambda i: setup.run(config, '--shard', f'{i}/3'),
              setup.out, 'train_00000.png')
     assert not (setup.out / 'manifest.json').exists()
-    assert setup.run(config, '--shard', '1/3')['num_written'] == 1
+    assert setup.run(config, '--shard', '1/3').num_written == 1
     assert_complete(setup.out)
     assert contents(setup.out) == contents(tmp_path / 'whole')
 

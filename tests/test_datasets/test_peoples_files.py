@@ -12,8 +12,8 @@ from mmwsss.apis.custom_config import configs_for
 from mmwsss.apis.image_sources import find_images
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.datasets.custom import read_custom, write_custom
-from mmwsss.datasets.transforms import loading
-from mmwsss.datasets.transforms.loading import read_image, read_mask
+from mmwsss.utils import read_images as loading
+from mmwsss.utils.read_images import read_image, read_mask
 
 SIZE = (20, 30)
 

@@ -15,8 +15,8 @@ from torch import nn
 from mmwsss.engine import GalleryHook, SaveCAMsHook
 from mmwsss.engine.hooks.gallery_hook import (LOG_FOLDERS, UNTRAINED,
                                               choice_settings, undisturbed)
+from mmwsss.pseudo_labels import read_cam, read_manifest
 from mmwsss.registry import HOOKS
-from mmwsss.structures import read_cam, read_manifest
 
 from ..test_datasets.builders import METAINFO, make_voc
 from ..test_visualization.test_run_page import data_of
@@ -77,7 +77,7 @@ def make_cfg(data, work_dir, hooks, steps=4, masks=True, **kwargs) -> dict:
                     feedforward_channels=48),
                 img_size=32,
                 patch_size=8),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.ClassTokenHead', num_classes=2, in_channels=24),
             localizer=dict(type='mmwsss.GETAM', start_layer=1)),
         train_dataloader=loader(True),

@@ -6,6 +6,7 @@ from typing import Iterable, List, Tuple
 
 from mmengine.config import Config
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.custom_config import (check_config, configs_for,
                                        parse_columns)
 from mmwsss.apis.masks_from_tags import DEFAULT_PIPELINE
@@ -201,10 +202,8 @@ def convert(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    try:
+    with plain_errors():
         convert(parse_args())
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
 
 
 if __name__ == '__main__':

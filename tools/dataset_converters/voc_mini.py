@@ -1,6 +1,7 @@
 """Cut the small data set voc_mini out of PASCAL VOC 2012 and SBD."""
 import argparse
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.datasets.voc_mini import convert_voc_mini
 
 
@@ -26,10 +27,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         counts = convert_voc_mini(args.root, args.out)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from error
     print(f'\n{args.out}:')
     for name, number in counts.items():
         print(f'{name:16}{number:6} images')

@@ -8,7 +8,7 @@ data_root = 'data/coco2014'
 seed_dir = 'work_dirs/irn_labels/coco'
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir=seed_dir),
+    dict(type='mmwsss.LoadPseudoMask'),
     dict(type='mmwsss.RandomRescale', low=0.5, high=1.5),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmwsss.PlaceCrop', size=512),
@@ -16,7 +16,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir=seed_dir, key='seed_map'),
+    dict(type='mmwsss.LoadPseudoMask', key='seed_map'),
     dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.PackWSSSInputs')
 ]
@@ -25,6 +25,7 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageSets/Segmentation/train_tagged.txt',
+        mask_dir=seed_dir,
         pipeline=train_pipeline))
 val_dataloader = dict(
     dataset=dict(
@@ -32,6 +33,7 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='ImageSets/Segmentation/train_part.txt',
         data_prefix=dict(seg_map_path='SegmentationClass/train2014'),
+        mask_dir=seed_dir,
         pipeline=test_pipeline))
 test_dataloader = dict(
     dataset=dict(
@@ -39,4 +41,5 @@ test_dataloader = dict(
         data_root=data_root,
         ann_file='ImageSets/Segmentation/train_tagged.txt',
         data_prefix=dict(seg_map_path='SegmentationClass/train2014'),
+        mask_dir=seed_dir,
         pipeline=test_pipeline))

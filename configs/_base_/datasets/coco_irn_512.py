@@ -6,7 +6,7 @@ dataset_type = 'mmwsss.COCOImageLevelDataset'
 data_root = 'data/coco2014'
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir='work_dirs/irn_labels/coco'),
+    dict(type='mmwsss.LoadPseudoMask'),
     dict(type='mmwsss.RandomRescale', low=0.5, high=1.5),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmwsss.PlaceCrop', size=512),
@@ -15,7 +15,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadCAMs', cam_dir='work_dirs/cams/coco'),
+    dict(type='mmwsss.LoadCAMs'),
     dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.PackWSSSInputs')
 ]
@@ -24,6 +24,7 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageSets/Segmentation/train_tagged.txt',
+        mask_dir='work_dirs/irn_labels/coco',
         pipeline=train_pipeline))
 test_dataloader = dict(
     dataset=dict(
@@ -31,4 +32,5 @@ test_dataloader = dict(
         data_root=data_root,
         ann_file='ImageSets/Segmentation/train_tagged.txt',
         data_prefix=dict(seg_map_path='SegmentationClass/train2014'),
+        cam_dir='work_dirs/cams/coco',
         pipeline=test_pipeline))

@@ -7,21 +7,23 @@ _base_ = './voc_mini_224.py'
 seed_dir = 'work_dirs/irn_labels/voc-mini'
 train_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir=seed_dir),
+    dict(type='mmwsss.LoadPseudoMask'),
     dict(type='mmwsss.RandomSquareCrop', size=224, scale=(0.6, 1.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmwsss.PackWSSSInputs')
 ]
 test_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir=seed_dir, key='seed_map'),
+    dict(type='mmwsss.LoadPseudoMask', key='seed_map'),
     dict(type='mmwsss.SquareResize', size=224),
     dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.PackWSSSInputs')
 ]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(
+    dataset=dict(mask_dir=seed_dir, pipeline=train_pipeline))
 val_dataloader = dict(
     dataset=dict(
         ann_file='ImageSets/Segmentation/train_bal.txt',
+        mask_dir=seed_dir,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -21,7 +21,7 @@ model = dict(
         # torchvision's resnet50 weights load as they are: set
         # init_cfg=dict(type='Pretrained', checkpoint=PATH).
         norm_eval=True),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.CAMHead',
         num_classes=20,
         in_channels=2048,

@@ -12,7 +12,7 @@ model = dict(
     data_preprocessor=data_preprocessor,
     # Feature maps conv4, conv5 and conv6 of the published code.
     backbone=dict(type='mmwsss.ResNet38', out_indices=(1, 2, 3)),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.CAMHead',
         num_classes=20,
         in_channels=4096,

@@ -16,7 +16,7 @@ model = dict(
         # ImageNet weights: convert them (tools/model_converters/timm_vit.py)
         # and set init_cfg=dict(type='Pretrained', checkpoint=PATH).
         patch_size=16),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.ClassTokenHead', num_classes=20, in_channels=768),
     # `grad` from the tenth block on, with affinity: ACR's script. GETAM's own
     # coupling is func='cam_grad_s'.

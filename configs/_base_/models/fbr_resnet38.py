@@ -2,25 +2,11 @@
 # FBR in place of PPC's intra-view term.
 _base_ = './ppc_resnet38.py'
 model = dict(
-    decode_head=dict(
+    cls_head=dict(
         pooling=dict(type='mmwsss.ThresholdedAveragePooling', threshold=0.1)),
-    regularizers=[
-        dict(
-            type='mmwsss.ExplicitPseudoPixelSupervision',
-            overlap_threshold=0.4,
-            foreground_share=0.5,
-            refined_weight=1.),
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
-            type='mmwsss.PixelPrototypeContrast',
-            in_channels=4096,
-            num_classes=20,
-            background_score=0.1,
-            area_divisor=16,
-            foreground_only=True,
-            cross_weight=0.1,
-            intra_weight=0.),
-        dict(
+    regularizers=dict(
+        ppc=dict(foreground_only=True, intra_weight=0.),
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=4096,
             num_classes=20,
@@ -32,5 +18,4 @@ model = dict(
             grid=(16, 16),
             both_views=True,
             bank_size=50000,
-            bg_weight=0.01)
-    ])
+            bg_weight=0.01)))

@@ -10,7 +10,7 @@ model = dict(
     type='mmwsss.CAMSegmentor',
     data_preprocessor=data_preprocessor,
     backbone=dict(type='mmwsss.FrozenFeatures', networks=[]),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.CAMHead',
         num_classes=20,
         in_channels=1280,

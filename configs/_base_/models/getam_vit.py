@@ -24,9 +24,9 @@ model = dict(
         type='mmwsss.DPTReassemble',
         in_channels=768,
         out_channels=(96, 192, 384, 768)),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.CAMHead', num_classes=20, in_channels=768, bias=True),
-    seg_head=dict(
+    decode_head=dict(
         type='mmwsss.DPTDecoderHead',
         in_channels=(96, 192, 384, 768),
         channels=256,
@@ -40,11 +40,10 @@ model = dict(
         align_corners=True),
     label_refiner=dict(type='mmwsss.PAMR'),
     label_maker=dict(type='mmwsss.LabelCompletion', cut=0.9, bg_power=32),
-    seg_losses=[
-        dict(type='mmwsss.BalancedCrossEntropy'),
-        dict(type='mmwsss.SaliencyLoss'),
-        dict(type='mmwsss.DenseEnergyLoss')
-    ],
+    seg_losses=dict(
+        ce=dict(type='mmwsss.BalancedCrossEntropy'),
+        saliency=dict(type='mmwsss.SaliencyLoss'),
+        energy=dict(type='mmwsss.DenseEnergyLoss')),
     # The second half of the steps also trains the decoder. A schedule that
     # lowers the learning rate there has its milestone at the same step.
     train_cfg=dict(seg_start=0.5),

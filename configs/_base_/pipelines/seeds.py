@@ -33,10 +33,10 @@ seed_stages = dict(
     classify=dict(
         command='tools/train.py {classifier} --work-dir {dir} --resume '
         '--cfg-options randomness.seed={seed} '
-        'train_dataloader.dataset.pipeline.1.mask_dir={seeds.masks} '
-        'val_dataloader.dataset.pipeline.1.mask_dir={seeds.masks} '
+        'train_dataloader.dataset.mask_dir={seeds.masks} '
+        'val_dataloader.dataset.mask_dir={seeds.masks} '
         '{train_options}'),
     cams=dict(
         command='tools/test.py {classifier} {classify.run} --train-images '
         '--out {dir}/maps --work-dir {dir} --cfg-options '
-        'test_dataloader.dataset.pipeline.1.mask_dir={seeds.masks}'))
+        'test_dataloader.dataset.mask_dir={seeds.masks}'))

@@ -3,7 +3,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.01),
-    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.))))
+    paramwise_cfg=dict(custom_keys=dict(
+        cls_head=dict(lr_mult=10.), decode_head=dict(lr_mult=10.))))
 param_scheduler = [
     dict(
         type='PolyLR',

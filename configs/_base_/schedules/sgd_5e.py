@@ -4,7 +4,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
-    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.))))
+    paramwise_cfg=dict(custom_keys=dict(cls_head=dict(lr_mult=10.))))
 param_scheduler = [
     dict(
         type='PolyLR',

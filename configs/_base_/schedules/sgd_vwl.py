@@ -10,7 +10,7 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.01, momentum=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(
         custom_keys=dict(
-            decode_head=dict(lr_mult=10.), regularizers=dict(lr_mult=10.))))
+            cls_head=dict(lr_mult=10.), regularizers=dict(lr_mult=10.))))
 # lr(t) = 0.01 * (1 - t / T)^0.9 over all T = 6 * 661 steps. mmengine decays
 # over one step less than it is given, and rounds the number of steps down:
 # 6.002 epochs are T + 1. Epochs of another length are at most a step or two

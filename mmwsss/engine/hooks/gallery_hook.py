@@ -16,9 +16,9 @@ from mmengine.runner.amp import autocast
 from mmengine.structures import BaseDataElement
 from prettytable import PrettyTable
 
-from mmwsss.datasets.transforms.loading import read_image
 from mmwsss.evaluation import CAMIoUMetric
 from mmwsss.registry import HOOKS
+from mmwsss.utils.read_images import read_image
 from mmwsss.utils.scalars import read_scalars
 from mmwsss.visualization import RunPage, plot_curve, plot_history
 from mmwsss.visualization.run_page import (levels_to_mask, small_stage,

@@ -5,8 +5,8 @@ from typing import Any, Dict, Optional, Sequence
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
+from mmwsss.pseudo_labels.cam_file import write_cam, write_manifest
 from mmwsss.registry import HOOKS
-from mmwsss.structures.cam_file import write_cam, write_manifest
 
 from .save_predictions_hook import SavePredictionsHook
 

@@ -9,7 +9,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from mmwsss.structures.cam_file import MANIFEST
+from mmwsss.pseudo_labels.cam_file import MANIFEST
 from mmwsss.utils.io import make_folder, remove_temporary
 from mmwsss.version import __version__
 

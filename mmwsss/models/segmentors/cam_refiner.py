@@ -10,8 +10,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 #: How to get class maps into a sample, for messages.
-LOAD_CAMS = ("Put dict(type='mmwsss.LoadCAMs', cam_dir=FOLDER) into the "
-             "pipeline, before dict(type='mmwsss.PackWSSSInputs').")
+LOAD_CAMS = ("Put dict(type='mmwsss.LoadCAMs') into the pipeline, before "
+             "dict(type='mmwsss.PackWSSSInputs'), and their folder as "
+             'cam_dir into the dataset.')
 
 
 class CAMRefiner(BaseSegmentor):

@@ -8,11 +8,11 @@ from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmwsss.pseudo_labels.instances import instances_irn
+from mmwsss.pseudo_labels.pixel_pairs import pair_labels, path_offsets
+from mmwsss.pseudo_labels.random_walk import walk_scores_irn
 from mmwsss.registry import MODELS
 
-from ..refiners.instances import instances_irn
-from ..refiners.random_walk import walk_scores_irn
-from ..utils.pixel_pairs import pair_labels, path_offsets
 from .cam_refiner import CAMRefiner, label_maps, resize_cams, take_options
 from .cam_segmentor import refuse_pretrained
 
@@ -70,7 +70,7 @@ class IRNet(CAMRefiner):
               Defaults to 512.
         instances (dict, optional): Predict instances, ``dict()`` with the
             published settings. Options, see
-            :func:`~mmwsss.models.refiners.instances_irn`:
+            :func:`~mmwsss.pseudo_labels.instances_irn`:
 
             - ``num_steps`` (int): Steps of the cells towards their centroid.
               Defaults to 300.

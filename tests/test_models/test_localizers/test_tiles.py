@@ -241,12 +241,12 @@ def test_decoders_in_tiles():
     """Masks of an end-to-end model, whose decoder sees not far either."""
     model = build_segmentor(
         type='mmwsss.EndToEndSegmentor',
-        seg_head=dict(
+        decode_head=dict(
             type='FCNHead', in_channels=128, in_index=-1, channels=128,
             num_convs=0, concat_input=False, dropout_ratio=0.,
             norm_cfg=None, num_classes=6),
         label_maker=dict(type='mmwsss.LabelCompletion'),
-        seg_losses=[dict(type='mmwsss.BalancedCrossEntropy')],
+        seg_losses=dict(ce=dict(type='mmwsss.BalancedCrossEntropy')),
         **resnet_cfg(test_cfg=dict(pseudo_labels=False))).eval()
     model.backbone = Local()
     inputs = torch.rand(1, 3, 504, 400)

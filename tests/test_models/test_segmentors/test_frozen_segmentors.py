@@ -242,16 +242,16 @@ def test_padding_that_regularizers_would_read(tmp_path):
         def attention_request(self):
             return None
 
-        def forward(self, view, other=None, **kwargs):
-            return dict(loss_more=view.cams.mean())
+        def forward(self, pair):
+            return dict(loss_more=pair.first.cams.mean())
 
-    model.regularizers.append(Reader())
+    model.regularizers['reader'] = Reader()
     images, samples = images_and_labels()
     with pytest.raises(ValueError, match='differ in size.*Reader'):
         model.loss(*prepare(model, images, samples))
     losses = model.loss(*prepare(model, images[:1],
                                  images_and_labels()[1][:1]))
-    assert 'loss_more' in losses
+    assert 'reader.loss_more' in losses
 
 
 def test_prediction(tmp_path):

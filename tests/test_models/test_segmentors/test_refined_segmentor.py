@@ -9,7 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from mmwsss.models.refiners.frozen_affinity import FrozenAffinity
-from mmwsss.models.refiners.pamr import PAMR
+from mmwsss.pseudo_labels.pamr import PAMR
 from mmwsss.registry import MODELS
 from tests.test_models.frozen_builders import pictures, toy_network
 
