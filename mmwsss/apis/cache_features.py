@@ -11,10 +11,10 @@ from mmengine.registry import init_default_scope
 from mmwsss.models.backbones.frozen_features import FrozenBackbone
 from mmwsss.registry import DATASETS, MODELS
 from mmwsss.utils.checkpoint import use_safe_loading
+from mmwsss.utils.shards import Shard, parse_shard
 
 from .config_edits import use_train_images
 from .run import check_pretrained, load_config
-from .shards import Shard, parse_shard
 
 
 class CachedFeatures(NamedTuple):
@@ -44,7 +44,7 @@ def cache_features(config: Union[str, Path, Config],
 
     Args:
         config (str | Path | Config): One with frozen networks.
-        shard (str, optional): See :func:`~mmwsss.apis.shards.parse_shard`.
+        shard (str, optional): See :func:`~mmwsss.utils.shards.parse_shard`.
         device (str, optional): None takes a GPU where there is one.
         cfg_options (Mapping[str, Any], optional): Dotted key -> value.
 

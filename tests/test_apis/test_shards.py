@@ -277,7 +277,7 @@ def test_three_processes_of_refine_and_a_kill(
             steps(info)
             on_done(info['img_id'])
 
-    monkeypatch.setattr('mmwsss.pseudo_labels.pool.run_pool', run_here)
+    monkeypatch.setattr('mmwsss.apis.refine.run_pool', run_here)
     config = setup.config()
     setup.run(config, out=tmp_path / 'whole')
     slowly(monkeypatch, SaveMask, 'write')
