@@ -33,17 +33,17 @@ from mmwsss.utils.dataset_configs import (MASK_LOADERS, dataset_chains,
                                           step_name, without_steps)
 from mmwsss.utils.io import find_file
 from mmwsss.utils.memory import explain_memory
+from mmwsss.utils.progress import Progress
+from mmwsss.utils.run_folder import RunFolder, sigterm_raises
+from mmwsss.utils.shards import Shard, parse_shard
 from mmwsss.visualization import draw_strip
 
 from .image_sources import (ImageLike, Source, find_images,
                             refuse_double_names)
 from .inference_output import Output, names_in_mask
-from .refine import (Progress, _check_settings, _plain, _remove_temporary,
-                     _sigterm_raises)
 from .run import (ConfigLike, PathLike, check_fit, check_pretrained,
                   last_of_run, load_config, similar_configs)
 from .run_checks import check_classes, file_classes
-from .shards import Shard, exclusive, parse_shard, remove_temporary_of
 
 #: Steps of test pipelines that read what images from anywhere do not have.
 #: What they read takes no part in class maps and masks.
@@ -403,11 +403,10 @@ class CAMInferencer(BaseInferencer):
         with contextlib.ExitStack() as stack:
             done, broken, everything = set(), [], sources
             if output is not None:
-                done = stack.enter_context(
-                    exclusive(
-                        output.folder, shard, lambda: self._continue(
-                            output, sources, labels, settings, overwrite,
-                            shard)))
+                run = self._run_folder(output, sources, labels, settings,
+                                       overwrite, shard)
+                stack.enter_context(run.claimed())
+                done = self._continue(output, sources, labels, run)
                 self._begin_page(output, settings)
             sources, labels = shard.of(sources), shard.of(labels)
             progress = None
@@ -427,12 +426,11 @@ class CAMInferencer(BaseInferencer):
             if output is None:
                 return
             skipped = output.note_skipped(shard, broken)
-            missing = output.missing(
-                [s.img_id for s in everything], skipped)
+            missing = run.missing(skipped)
             if missing:
                 print_log(
-                    f'Shard {shard} is done; {missing} images of the others '
-                    'are not yet.',
+                    f'Shard {shard} is done; {len(missing)} images of the '
+                    'others are not yet.',
                     logger='current')
             else:
                 if shard.count > 1:  # The page has but this one's images.
@@ -443,28 +441,27 @@ class CAMInferencer(BaseInferencer):
                 output.write_manifests(
                     skipped=skipped, **self._facts(settings))
 
+    def _run_folder(self, output: Output, sources: List[Source],
+                    labels: List[Optional[np.ndarray]],
+                    settings: Dict[str, Any], overwrite: bool,
+                    shard: Shard) -> RunFolder:
+        """The folder of a call, and what decides its files."""
+        return RunFolder(
+            output.folder, {s.img_id: output.paths(s.img_id)
+                            for s in sources},
+            dict(
+                model=self.cfg.model,
+                pipeline=self.steps,
+                classes=self.classes,
+                checkpoint_sha256=self._digest(),
+                test_cfg=settings,
+                **self._given_labels(sources, labels)), shard, overwrite)
+
     def _continue(self, output: Output, sources: List[Source],
                   labels: List[Optional[np.ndarray]],
-                  settings: Dict[str, Any], overwrite: bool,
-                  shard: Shard) -> set:
+                  run: RunFolder) -> set:
         """Ids of the images that an earlier call has done."""
-        if shard.count == 1:
-            _remove_temporary([output.folder])
-        else:
-            remove_temporary_of(
-                p for s in shard.of(sources) for p in output.paths(s.img_id))
-        _check_settings(
-            output.folder,
-            _plain(
-                dict(
-                    model=self.cfg.model,
-                    pipeline=self.steps,
-                    classes=self.classes,
-                    checkpoint_sha256=self._digest(),
-                    test_cfg=settings,
-                    **self._given_labels(sources, labels))),
-            {s.img_id: output.paths(s.img_id)
-             for s in sources}, overwrite, shard)
+        shard = run.shard
         sources, labels = shard.of(sources), shard.of(labels)
         output.forget_skipped(shard)
         done = {
@@ -473,7 +470,7 @@ class CAMInferencer(BaseInferencer):
             if output.is_done(source.img_id, label)
         }
         if len(done) < len(sources):
-            output.remove_manifests()
+            run.start()
         if done:
             print_log(
                 f'{len(done)} of {len(sources)} images are done already in '
@@ -879,7 +876,7 @@ def infer(config: ConfigLike,
         frame_step (int): Takes every so-many-th frame of videos.
             Defaults to 1.
         shard (str, optional): ``'i/n'``, see
-            :func:`~mmwsss.apis.shards.parse_shard`.
+            :func:`~mmwsss.utils.shards.parse_shard`.
         device (str, optional): E.g. 'cpu' or 'cuda:1'. Defaults to a GPU if
             there is one.
         overwrite (bool): Whether to replace results, also those of other
@@ -911,7 +908,7 @@ def infer(config: ConfigLike,
             for img_id, indices in read_image_labels(tags, names).items()
         }
     num_images, num_broken = 0, 0
-    with _sigterm_raises():
+    with sigterm_raises():
         for result in inferencer.stream(
                 images,
                 tags,

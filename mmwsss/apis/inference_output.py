@@ -6,17 +6,17 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from mmwsss.pseudo_labels.cam_file import (MANIFEST, cam_path, read_cam,
-                                           write_cam, write_manifest)
+from mmwsss.pseudo_labels.cam_file import (cam_path, read_cam, write_cam,
+                                           write_manifest)
 from mmwsss.pseudo_labels.mask_file import (mask_path, write_mask,
                                             write_mask_manifest)
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.shards import Shard
 from mmwsss.utils.read_images import read_image, read_mask
 from mmwsss.version import __version__
 from mmwsss.visualization import RunPage
 
 from .image_sources import Source
-from .shards import Shard
 
 #: Images of the page.
 NUM_SHOWN = 300
@@ -256,26 +256,6 @@ class Output:
         # Some may have been mended since.
         return sorted(i for i in found if not all(
             path.is_file() for path in self.paths(i)))
-
-    def missing(self, ids: Sequence[str], skipped: Sequence[str]) -> int:
-        """Number of images whose files are not all there.
-
-        Args:
-            ids (Sequence[str]): All images.
-            skipped (Sequence[str]): Those that have none.
-
-        Returns:
-            int: The number.
-        """
-        skipped = set(skipped)
-        return sum(not all(path.is_file() for path in self.paths(i))
-                   for i in ids if i not in skipped)
-
-    def remove_manifests(self) -> None:
-        """The folder is incomplete from now on."""
-        for folder in (self.cams, self.masks):
-            if folder is not None:
-                (folder / MANIFEST).unlink(missing_ok=True)
 
     def write_manifests(self, **facts: Any) -> None:
         """The folder is complete; write its page.

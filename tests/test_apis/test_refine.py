@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.apis.refine import Progress, refine_cams
+from mmwsss.apis.refine import refine_cams
 from mmwsss.datasets import ShapesDataset
 from mmwsss.pseudo_labels import read_cam, read_manifest, write_cam
 from mmwsss.pseudo_labels.pool import RefineError
+from mmwsss.utils.progress import Progress
 
 from ..toy import ROOT
 
@@ -337,14 +338,14 @@ def test_bad_arguments(setup, tmp_path):
 def test_one_run_at_a_time(setup):
     from filelock import FileLock
     setup.out.mkdir()
-    with FileLock(str(setup.out / '.refine.lock')):
+    with FileLock(str(setup.out / '.run.lock')):
         with pytest.raises(ValueError, match='Another run'):
             setup.run(setup.config())
 
 
 def test_progress(monkeypatch, capsys):
     lines = []
-    monkeypatch.setattr('mmwsss.apis.refine.print_log',
+    monkeypatch.setattr('mmwsss.utils.progress.print_log',
                         lambda text, logger: lines.append(text))
     for total in (1, 5, 200):
         lines.clear()
