@@ -1,4 +1,4 @@
-"""Class maps, masks and pictures of any images: the work of tools/infer.py."""
+"""CAMs, masks and pictures of any images: the work of tools/infer.py."""
 import contextlib
 import hashlib
 import json
@@ -46,7 +46,7 @@ from .run import (ConfigLike, PathLike, check_fit, check_pretrained,
 from .run_checks import check_classes, file_classes
 
 #: Steps of test pipelines that read what images from anywhere do not have.
-#: What they read takes no part in class maps and masks.
+#: What they read takes no part in CAMs and masks.
 LEFT_OUT = (*MASK_LOADERS, 'LoadSaliency')
 
 
@@ -61,12 +61,12 @@ class _Item:
 
 @INFERENCERS.register_module()
 class CAMInferencer(BaseInferencer):
-    """Class maps, masks and pictures of images from anywhere.
+    """CAMs, masks and pictures of images from anywhere.
 
     What it predicts equals what ``tools/test.py --out`` writes for the same
     images and tags. It runs the models that need nothing but an image:
-    ``CAMSegmentor`` (class maps, and the mask at a threshold),
-    ``EndToEndSegmentor`` (the decoder's mask, and the class maps it trains
+    ``CAMSegmentor`` (CAMs, and the mask at a threshold),
+    ``EndToEndSegmentor`` (the decoder's mask, and the CAMs it trains
     on), ``RefinedSegmentor`` (the mask, of the given classes only where tags
     are given) and mmseg's own (the mask). ::
 
@@ -191,7 +191,7 @@ class CAMInferencer(BaseInferencer):
 
     @property
     def makes_cams(self) -> bool:
-        """Whether the model predicts class maps."""
+        """Whether the model predicts CAMs."""
         return isinstance(self.model, CAMSegmentor)
 
     @property
@@ -274,7 +274,7 @@ class CAMInferencer(BaseInferencer):
                 ``'raise'``, or ``'skip'``, which gives it a result with
                 ``error``. Defaults to 'raise'.
             frame_step (int): Take every n-th frame of videos. Defaults to 1.
-            return_cams (bool): Whether results hold class maps. Defaults to
+            return_cams (bool): Whether results hold CAMs. Defaults to
                 True.
             return_probs (bool): Whether results hold the probability of
                 every label at every pixel, of models that predict one; also
@@ -321,7 +321,7 @@ class CAMInferencer(BaseInferencer):
                 self.model, EndToEndSegmentor):
             raise ValueError(
                 f'{type(self.model).__name__} has CAMs, not probabilities: '
-                'it predicts no probability of pixels, and class maps are '
+                'it predicts no probability of pixels, and CAMs are '
                 "scores, each divided by its own maximum. Read 'cams', and "
                 "the probability of a tag in 'scores'; leave return_probs "
                 '(--probs) out.')
@@ -495,7 +495,7 @@ class CAMInferencer(BaseInferencer):
         if self.makes_cams and not isinstance(self.model, EndToEndSegmentor):
             threshold = settings['threshold']
             choice = choice_settings(self.cfg)
-        output.begin_page(f'Class maps: {title}' if self.makes_cams else
+        output.begin_page(f'CAMs: {title}' if self.makes_cams else
                           f'Masks: {title}', threshold, choice)
 
     def _digest(self) -> Optional[str]:
@@ -756,7 +756,7 @@ def _refuse_later_stages(model: torch.nn.Module) -> None:
     """Raise ValueError for models that read files of an earlier stage."""
     kind = type(model).__name__
     if isinstance(model, (AMN, CAMRefiner)):
-        what = 'seed masks' if isinstance(model, AMN) else 'class maps'
+        what = 'seed masks' if isinstance(model, AMN) else 'CAMs'
         raise ValueError(
             f'{kind} needs {what} of an earlier stage for every image, so '
             'images alone are not enough. Run it with tools/test.py on a '

@@ -28,11 +28,11 @@ class Output:
     ``cams/{img_id}.npz``, ``masks/{img_id}.png`` and
     ``overlays/{img_id}.jpg``, each whole or not at all, and a manifest in
     the first two when all are there. Of the first images, ``index.html``
-    shows the class maps, or else the masks, in a browser.
+    shows the CAMs, or else the masks, in a browser.
 
     Args:
         folder (str | Path): The folder.
-        with_cams (bool): Whether the model makes class maps.
+        with_cams (bool): Whether the model makes CAMs.
         classes (Sequence[str]): Names of all labels, background first.
         palette (Sequence): RGB per label.
         with_probs (bool): Whether probabilities are written as well,
@@ -76,7 +76,7 @@ class Output:
         Args:
             prediction (dict): With ``img_id``, ``mask``, ``cams`` and
                 ``scores``.
-            class_ids (ndarray, optional): (k,), of the class maps.
+            class_ids (ndarray, optional): (k,), of the CAMs.
             image (ndarray): BGR uint8 (h, w, 3).
         """
         self.num_seen += 1
@@ -103,7 +103,7 @@ class Output:
             img_id (str): Its name.
 
         Returns:
-            list[Path]: Class maps and probabilities where they are written,
+            list[Path]: CAMs and probabilities where they are written,
             mask and picture.
         """
         arrays = [
@@ -136,7 +136,7 @@ class Output:
 
         Args:
             prediction (dict): With ``img_id``, ``mask`` and ``cams``.
-            class_ids (ndarray): (k,), of the class maps.
+            class_ids (ndarray): (k,), of the CAMs.
             picture (ndarray): BGR uint8.
         """
         img_id, mask = prediction['img_id'], prediction['mask']
@@ -188,7 +188,7 @@ class Output:
 
         Args:
             source (Source): The image.
-            with_cams (bool): Whether its class maps are wanted.
+            with_cams (bool): Whether its CAMs are wanted.
             with_picture (bool): Whether its picture is wanted.
             with_probs (bool): Whether its probabilities are wanted.
                 Defaults to False.

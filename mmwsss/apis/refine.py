@@ -1,4 +1,4 @@
-"""Refine class maps of a whole data set: the work of tools/refine_cams.py.
+"""Refine CAMs of a whole data set: the work of tools/refine_cams.py.
 
 A config's ``refine_dataset`` names images and a pipeline that ends in
 writers. The pipeline runs over all images in a pool of processes. Images are
@@ -55,11 +55,11 @@ def _class_of(step: dict) -> type:
 
 
 def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
-    """Set the folders in the dataset; returns that of the class maps."""
+    """Set the folders in the dataset; returns that of the CAMs."""
     if cfg.get('refine_dataset') is None:
         raise ValueError(
             f'{cfg.filename} has no refine_dataset: a dataset with tags whose '
-            'pipeline loads class maps and ends in writers, e.g. '
+            'pipeline loads CAMs and ends in writers, e.g. '
             'refine_dataset = dict(type=..., pipeline=[dict(type='
             "'mmwsss.LoadImage'), dict(type='mmwsss.LoadCAMs'), dict(type="
             "'mmwsss.IRNLabel'), dict(type='mmwsss.SaveMask')]).")
@@ -72,20 +72,20 @@ def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
             step.out_dir = str(out / step.get('out_dir', '.'))
     if found is None:
         raise ValueError(
-            'Say where the class maps are with --cams DIR (write them with: '
+            'Say where the CAMs are with --cams DIR (write them with: '
             'python tools/test.py CONFIG CHECKPOINT --out DIR); the pipeline '
             "of refine_dataset must have a step dict(type='mmwsss.LoadCAMs')"
             '.')
     if not Path(found).is_dir():
         raise FileNotFoundError(
-            f'There is no folder of class maps {found}. Write them with: '
+            f'There is no folder of CAMs {found}. Write them with: '
             f'python tools/test.py CONFIG CHECKPOINT --out {found}')
     cfg.refine_dataset.cam_dir = found
     return found
 
 
 def _source(folder: str) -> dict:
-    """What tells one folder of class maps from another."""
+    """What tells one folder of CAMs from another."""
     checkpoint = None
     if (Path(folder) / MANIFEST).is_file():
         checkpoint = read_manifest(folder).get('checkpoint_sha256')
@@ -142,10 +142,10 @@ def refine_cams(config: ConfigLike,
         RefineResult: Counts.
 
     Raises:
-        FileNotFoundError: If the config, images, tags or class maps are
+        FileNotFoundError: If the config, images, tags or CAMs are
             missing.
         ValueError: If the config does not say what to do, or the folder
-            holds files made with other settings, or the class maps were made
+            holds files made with other settings, or the CAMs were made
             for other classes.
         RefineError: If an image fails.
     """
@@ -221,12 +221,12 @@ def _plain_pipeline(cfg: Config, dataset: Any) -> List[dict]:
 
 
 def _check_cams(folder: str, ids: Sequence[str]) -> None:
-    """Name missing class maps before anything expensive starts."""
+    """Name missing CAMs before anything expensive starts."""
     missing = [i for i in ids if not cam_path(folder, i).is_file()]
     if missing:
         more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
         raise FileNotFoundError(
-            f'{len(missing)} of {len(ids)} image(s) have no class maps in '
+            f'{len(missing)} of {len(ids)} image(s) have no CAMs in '
             f'{folder}: {", ".join(missing[:5])}{more}. Write those of all '
             'images of this split with: python tools/test.py CONFIG '
             f'CHECKPOINT --out {folder}')

@@ -623,5 +623,5 @@ def _note_gaps(data: CustomData) -> None:
             f'Every training image shows {_some(everywhere)}. A classifier '
             'learns what a class is from images without it: add some.')
     if not data.lists['val']:
-        data.notes.append('There are no validation images; the class maps '
+        data.notes.append('There are no validation images; the CAMs '
                           'of training images will be shown instead.')

@@ -1,4 +1,4 @@
-"""From raw maps of two flips to normalised class maps."""
+"""From raw maps of two flips to normalised CAMs."""
 from torch.testing import assert_close
 
 from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,

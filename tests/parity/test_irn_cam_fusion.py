@@ -1,4 +1,4 @@
-"""Fusion of IRN's class maps over scales."""
+"""Fusion of IRN's CAMs over scales."""
 import numpy as np
 import torch
 from torch.testing import assert_close

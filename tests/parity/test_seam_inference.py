@@ -1,4 +1,4 @@
-"""SEAM's class maps fused over scales, their CRF scores, their mIoU."""
+"""SEAM's CAMs fused over scales, their CRF scores, their mIoU."""
 import json
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""VWL's class maps fused over mirror images and scales, and their scores."""
+"""VWL's CAMs fused over mirror images and scales, and their scores."""
 import json
 
 import numpy as np

@@ -100,7 +100,7 @@ def build(vector, codebook, words):
 
 
 def run(head, regularizer, x4, labels):
-    """Logits, class maps and losses of a step."""
+    """Logits, CAMs and losses of a step."""
     view = ViewOutput(
         torch.zeros(len(x4), 3, 8, 8),
         labels,

@@ -600,7 +600,7 @@ def test_refined_models_with_other_tags(home, refined, tmp_path):
         cls_head=dict(
             type='mmwsss.LabelConditionedHead', num_classes=2,
             in_channels=128, dilations=(1, 2))), 'seed masks'),
-    ('configs/affinity/affinitynet_small_shapes.py', 'class maps'),
+    ('configs/affinity/affinitynet_small_shapes.py', 'CAMs'),
 ])
 def test_later_stages_are_refused(model, what, home, tmp_path):
     cfg = Config.fromfile(home[2])

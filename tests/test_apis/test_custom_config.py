@@ -97,7 +97,7 @@ def test_data_and_class_numbers(base, data, tmp_path):
         built = DATASETS.build(dict(dataset, pipeline=[]))
         assert built.classes == ('cat', 'cow', 'dog')
         training = key in ('refine_dataset', 'train_dataloader')
-        # Seeds and class maps are made of training images only.
+        # Seeds and CAMs are made of training images only.
         continues = base.startswith(('affinity/', 'fbr/amn'))
         assert len(built) == (4 if training or continues else 1)
         assert built.with_masks is False

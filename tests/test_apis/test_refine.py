@@ -45,7 +45,7 @@ ALL = ("dict(type='mmwsss.CRFScores', alphas=(4, 24)),"
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """A data set with class maps of all images."""
+    """A data set with CAMs of all images."""
     home = tmp_path_factory.mktemp('world')
     dataset = ShapesDataset(
         data_root=str(home / 'shapes'),
@@ -296,7 +296,7 @@ def test_bad_class_maps(setup, tmp_path):
             FileNotFoundError,
             match=r'1 of \d image.* train_00001\..*tools/test.py'):
         setup.run(setup.config(), cams=cams)
-    with pytest.raises(FileNotFoundError, match='no folder of class maps'):
+    with pytest.raises(FileNotFoundError, match='no folder of CAMs'):
         setup.run(setup.config(), cams=tmp_path / 'nowhere')
 
 

@@ -1,4 +1,4 @@
-"""From class maps of several views to one normalised map per class."""
+"""From CAMs of several views to one normalised map per class."""
 from functools import reduce
 from typing import Iterable, Tuple
 

@@ -1,4 +1,4 @@
-"""The refining step with proposals, alone and after class maps of Shapes."""
+"""The refining step with proposals, alone and after CAMs of Shapes."""
 import json
 
 import numpy as np
@@ -88,8 +88,8 @@ def test_errors(folder, tmp_path):
 
 
 def test_good_outlines_complete_partial_maps(tmp_path):
-    """Maps of the telling parts and the outlines of the objects, overlapped
-    by proposals of nothing: most of the objects, where the parts alone are
+    """Maps of the discriminative parts and the outlines of the objects,
+    overlapped by proposals of nothing: most of the objects, where the parts alone are
     little."""
     data = ShapesDataset(
         data_root=str(tmp_path), num_train=12, num_val=1, image_size=64,
