@@ -2,10 +2,10 @@
 
 Every object is a plain grey figure with one coloured part, the *most
 discriminative part*. Body and limbs look the same for all classes, so a
-classifier needs, and finds, only that part: partial activation. Some classes usually stand on a
-background of their own, as trains do on rails, so a classifier also finds
-that background: co-occurrence. Both errors can be measured, because the parts
-are saved as masks too.
+classifier needs, and finds, only that part: partial activation. Some classes
+usually stand on a background of their own, as trains do on rails, so a
+classifier also finds that background: co-occurrence. Both errors can be
+measured, because the parts are saved as masks too.
 
 Saliency maps come with it, as a class-agnostic detector with typical failures
 would make them: see :func:`draw_saliency`.

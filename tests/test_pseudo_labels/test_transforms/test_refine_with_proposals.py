@@ -89,8 +89,8 @@ def test_errors(folder, tmp_path):
 
 def test_good_outlines_complete_partial_maps(tmp_path):
     """Maps of the discriminative parts and the outlines of the objects,
-    overlapped by proposals of nothing: most of the objects, where the parts alone are
-    little."""
+    overlapped by proposals of nothing: most of the objects, where the parts
+    alone are little."""
     data = ShapesDataset(
         data_root=str(tmp_path), num_train=12, num_val=1, image_size=64,
         pipeline=[], cam_dir=str(tmp_path / 'cams'),
