@@ -56,8 +56,9 @@ def main() -> None:
             image = F.interpolate(
                 data['inputs'], size=(size, size), mode='bilinear')
             labels = image.new_zeros(len(image), model.num_classes)
-            view, other, _ = model.forward_views(
+            pair = model.forward_views(
                 image, labels, AttentionRequest(matrices='mean'))
+            view, other = pair.first, pair.second
             total += torch.stack(
                 consistency_losses(view.attentions, other.attentions,
                                    view.num_prefix_tokens))

@@ -17,8 +17,8 @@ from common import build_classifier, machine, timed
 from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 
-from mmwsss.models.regularizers.all_pairs_consistency import (
-    consistency_losses, mirror_attention)
+from mmwsss.models.regularizers.all_pairs_consistency import \
+    consistency_losses
 from mmwsss.structures import AttentionRequest
 
 
@@ -27,7 +27,7 @@ def make(backbone: str, size: int, acr: bool):
     if acr:
         extra = dict(
             second_view=dict(type='mmwsss.HorizontalFlip'),
-            regularizers=[dict(type='mmwsss.AllPairsConsistency')])
+            regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency')))
     return build_classifier(backbone, size, **extra)
 
 
@@ -45,7 +45,7 @@ def make_batch(batch: int, size: int):
 def acr_step(model, image, samples):
     model.zero_grad()
     losses = model.loss(image, samples)
-    sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
     return losses
 
 
@@ -54,6 +54,19 @@ def plain_steps(model, image, samples):
     model.zero_grad()
     for view in (image, image.flip(-1)):
         model.loss(view, samples)['loss_cls'].backward()
+
+
+def mirror_attention(attention, grid, num_prefix_tokens):
+    """A mirrored image's attention in the plain image's order of tokens.
+
+    Rows and columns of the patch tokens are permuted by
+    i * gw + j -> i * gw + (gw - 1 - j), as in the published code.
+    """
+    gh, gw = grid
+    index = torch.arange(num_prefix_tokens + gh * gw)
+    patches = index[num_prefix_tokens:].reshape(gh, gw).flip(1).flatten()
+    index[num_prefix_tokens:] = patches.clone()
+    return attention.index_select(-2, index).index_select(-1, index)
 
 
 def published_step(model, image, samples):
@@ -70,7 +83,7 @@ def published_step(model, image, samples):
         mirror_attention(a, grid, n_prefix) for a in views[1].attentions
     ]
     act, aff = consistency_losses(views[0].attentions, restored, n_prefix)
-    loss = sum(model.decode_head.loss(v) for v in views) + 125 * (act + aff)
+    loss = sum(model.cls_head.loss(v) for v in views) + 125 * (act + aff)
     loss.backward()
     return loss
 
@@ -118,7 +131,7 @@ def main() -> None:
         model.load_state_dict(plain.state_dict())
         reference = published_step(plain, image, samples)
         losses = acr_step(model, image, samples)
-        total = sum(v for k, v in losses.items() if k.startswith('loss'))
+        total = sum(v for k, v in losses.items() if 'loss' in k)
         torch.testing.assert_close(total, reference, rtol=1e-4, atol=1e-4)
         for a, b in zip(model.parameters(), plain.parameters()):
             if b.grad is not None:

@@ -49,30 +49,31 @@ def amn(with_fbr):
     return dict(
         type='mmwsss.AMN',
         backbone=BACKBONE,
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.LabelConditionedHead',
             num_classes=CLASSES,
             in_channels=2048,
             # Dropout would make the steps differ.
             dropout_ratio=0.),
-        regularizers=[fbr()] if with_fbr else [])
+        regularizers=dict(fbr=fbr()) if with_fbr else None)
 
 
 def cam(with_fbr):
     return dict(
         type='mmwsss.CAMSegmentor',
         backbone=BACKBONE,
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.CAMHead', num_classes=CLASSES, in_channels=2048),
         localizer=dict(type='mmwsss.CAM'),
-        regularizers=[fbr(scores='cams', **FROM_MAPS)] if with_fbr else [])
+        regularizers=dict(
+            fbr=fbr(scores='cams', **FROM_MAPS)) if with_fbr else None)
 
 
 def seam(with_fbr):
-    terms = [
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(type='mmwsss.ExplicitPseudoPixelSupervision'),
-        dict(
+    terms = dict(
+        seam=dict(type='mmwsss.EquivariantRegularization'),
+        eps=dict(type='mmwsss.ExplicitPseudoPixelSupervision'),
+        ppc=dict(
             type='mmwsss.PixelPrototypeContrast',
             in_channels=2048,
             num_classes=CLASSES,
@@ -80,18 +81,17 @@ def seam(with_fbr):
             area_divisor=16,
             foreground_only=True,
             # FBR takes the place of this term.
-            intra_weight=0.)
-    ]
+            intra_weight=0.))
     if with_fbr:
-        terms.append(
-            fbr(scores='refined_cams',
-                both_views=True,
-                grid=(16, 16),
-                **FROM_MAPS))
+        terms['fbr'] = fbr(
+            scores='refined_cams',
+            both_views=True,
+            grid=(16, 16),
+            **FROM_MAPS)
     return dict(
         type='mmwsss.CAMSegmentor',
         backbone=BACKBONE,
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.CAMHead',
             num_classes=CLASSES,
             in_channels=2048,
@@ -137,7 +137,7 @@ def make_batch(batch, size):
 def step(model, image, samples):
     model.zero_grad()
     losses = model.loss(image, samples)
-    sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
     return losses
 
 
@@ -172,19 +172,19 @@ def main():
         for a, b in zip(maps(base, image, samples),
                         maps(model, image, samples)):
             assert torch.equal(a, b), f'{name}: FBR changes inference'
-        for regularizer in model.regularizers:
+        for regularizer in model.regularizers.values():
             for bank in getattr(regularizer, 'banks', ()):
                 bank.enqueue(torch.rand(BANK, bank.rows.shape[1]))
         a, b, (t_base, t_fbr, ratio) = timed(
             lambda: step(base, image, samples),
             lambda: step(model, image, samples), args.repeats)
         for key in a:
-            if key.startswith('loss'):
+            if 'loss' in key:
                 torch.testing.assert_close(a[key], b[key], rtol=1e-4,
                                            atol=1e-5)
         print(f'{name:16}{t_base * 1e3:>9.0f} ms{t_fbr * 1e3:>9.0f} ms'
               f'{1 / ratio:>8.3f}x   queries '
-              f'{float(b["contrast_queries"]):.0f}', flush=True)
+              f'{float(b["fbr.contrast_queries"]):.0f}', flush=True)
 
 
 if __name__ == '__main__':

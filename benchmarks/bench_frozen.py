@@ -28,7 +28,7 @@ from mmengine.registry import init_default_scope
 from mmwsss.models.backbones.frozen_features import FrozenBackbone
 from mmwsss.models.heads.pooling import GlobalWeightedRankPooling
 from mmwsss.models.refiners.frozen_affinity import cosine_affinity
-from mmwsss.models.refiners.pamr import PAMR
+from mmwsss.pseudo_labels.pamr import PAMR
 from mmwsss.registry import MODELS
 
 SIZES = (24, 36, 64, 128)

@@ -27,7 +27,7 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
 from mmwsss.models.localizers.getam import getam
-from mmwsss.models.refiners.pamr import pamr_affinity
+from mmwsss.pseudo_labels.pamr import pamr_affinity
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
 
@@ -57,7 +57,7 @@ def make(backbone: str, size: int, start_layer: int):
                 type='mmwsss.DPTReassemble',
                 in_channels=WIDTHS[backbone],
                 out_channels=WIDTHS_DPT),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.CAMHead',
                 num_classes=CLASSES,
                 in_channels=WIDTHS_DPT[-1],
@@ -67,17 +67,16 @@ def make(backbone: str, size: int, start_layer: int):
                 func='cam_grad_s',
                 start_layer=start_layer,
                 affinity=False),
-            seg_head=dict(
+            decode_head=dict(
                 type='mmwsss.DPTDecoderHead',
                 in_channels=WIDTHS_DPT,
                 num_classes=CLASSES + 1),
             label_refiner=dict(type='mmwsss.PAMR'),
             label_maker=dict(type='mmwsss.LabelCompletion'),
-            seg_losses=[
-                dict(type='mmwsss.BalancedCrossEntropy'),
-                dict(type='mmwsss.SaliencyLoss'),
-                dict(type='mmwsss.DenseEnergyLoss')
-            ])).train()
+            seg_losses=dict(
+                ce=dict(type='mmwsss.BalancedCrossEntropy'),
+                saliency=dict(type='mmwsss.SaliencyLoss'),
+                energy=dict(type='mmwsss.DenseEnergyLoss')))).train()
 
 
 def make_batch(batch: int, size: int, tags: int):
@@ -114,7 +113,7 @@ def our_step(model, inputs, samples):
     model.zero_grad()
     torch.manual_seed(2)
     losses = model.loss(inputs, samples)
-    total = sum(v for k, v in losses.items() if k.startswith('loss'))
+    total = sum(v for k, v in losses.items() if 'loss' in k)
     total.backward()
     hook.remove()
     return list(kept[0]), total.detach()
@@ -177,8 +176,9 @@ def published_step(model, inputs, samples):
         image=model.picture(inputs).float(),
         valid=torch.ones_like(labels, dtype=torch.bool),
         saliency=saliency)
-    total = model.decode_head.loss(view) + sum(
-        seg_loss(logits, labels, **aids) for seg_loss in model.seg_losses)
+    total = model.cls_head.loss(view) + sum(
+        seg_loss(logits, labels, **aids)
+        for seg_loss in model.seg_losses.values())
     total.backward()
     return [m[t > 0] for m, t in zip(maps, tags)], total.detach()
 

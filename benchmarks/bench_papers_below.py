@@ -25,12 +25,12 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import PascalVOCDataset
 from torch import nn
 
-from mmwsss.datasets.transforms.loading import read_image, read_mask
 from mmwsss.evaluation import curve_from_confusion
 from mmwsss.models.localizers.fusion import normalize_maps
 from mmwsss.models.refiners.frozen_affinity import cosine_affinity
+from mmwsss.pseudo_labels.cam_file import cam_path, read_cam
 from mmwsss.registry import MODELS
-from mmwsss.structures.cam_file import cam_path, read_cam
+from mmwsss.utils.read_images import read_image, read_mask
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/frozen/linear_lite2-vit-tiny_voc-mini.py'

@@ -1,6 +1,6 @@
 """Images per second of the refine pool, by number of workers.
 
-Generated images of VOC's size go through what AffinityNet needs: class maps
+Generated images of VOC's size go through what AffinityNet needs: CAMs
 read, two exponents refined by one dense CRF, scores written. For comparison
 the same pipeline in this process, one image after the other. All results must
 be equal, byte by byte.
@@ -20,8 +20,8 @@ from common import machine
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from mmwsss.apis.refine import num_cores, run_pool
-from mmwsss.structures import write_cam
+from mmwsss.pseudo_labels import write_cam
+from mmwsss.pseudo_labels.pool import num_cores, run_pool
 
 
 def smooth(rng, size, channels):
@@ -36,7 +36,7 @@ def smooth(rng, size, channels):
 
 
 def make_data(folder, number, size):
-    """Images and class maps of 1 to 3 classes; returns samples."""
+    """Images and CAMs of 1 to 3 classes; returns samples."""
     infos = []
     for i in range(number):
         rng = np.random.default_rng(i)
@@ -50,15 +50,16 @@ def make_data(folder, number, size):
             dict(
                 img_id=path.stem,
                 img_path=str(path),
+                cam_dir=str(folder / 'cams'),
                 gt_label=ids,
                 num_classes=20))
     return infos
 
 
-def pipeline(folder, out):
+def pipeline(out):
     return [
         dict(type='mmwsss.LoadImage'),
-        dict(type='mmwsss.LoadCAMs', cam_dir=str(folder / 'cams')),
+        dict(type='mmwsss.LoadCAMs'),
         dict(type='mmwsss.CRFScores', alphas=(4, 24)),
         dict(type='mmwsss.SaveScores', alphas=(4, 24), out_dir=str(out))
     ]
@@ -91,7 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         infos = make_data(folder, args.images, tuple(args.size))
-        run = Compose(pipeline(folder, folder / 'plain'))
+        run = Compose(pipeline(folder / 'plain'))
         run(dict(infos[0]))
         start = time.perf_counter()
         for info in infos:
@@ -103,10 +104,10 @@ def main() -> None:
         print(f'{"":24}{"images / s":>12}{"ratio":>8}{"first image":>14}')
         print(f'{"this process":24}{plain:>12.2f}{1:>8.2f}')
         # The first pool of a process also starts the one it copies.
-        pooled(infos[:1], pipeline(folder, folder / 'warm'), 1)
+        pooled(infos[:1], pipeline(folder / 'warm'), 1)
         for workers in args.workers:
             out = folder / f'pool{workers}'
-            wait, rest = pooled(infos, pipeline(folder, out), workers)
+            wait, rest = pooled(infos, pipeline(out), workers)
             rate = (args.images - 1) / rest
             print(f'{f"{workers} worker(s)":24}{rate:>12.2f}'
                   f'{rate / plain:>8.2f}{wait:>12.2f} s')

@@ -4,9 +4,9 @@ The reference is written out plainly from the published procedure: 21 raw and
 21 refined maps (background first) at the size of the image, all classes, the
 full correlation matrix. Three parts, each with equality asserted:
 
-- ``losses``: all training losses of given class maps, forward and backward to
+- ``losses``: all training losses of given CAMs, forward and backward to
   the maps.
-- ``read``: the class maps of one image with two tags. Published: a forward
+- ``read``: the CAMs of one image with two tags. Published: a forward
   pass per scale and flip, all maps enlarged to the size of the image, masked
   and added up on the CPU. The backbone is timed apart, since it does the same
   work on both sides. Both sides get the same enlarged pictures.
@@ -37,7 +37,7 @@ from mmseg.structures import SegDataSample
 
 from mmwsss.models.localizers.fusion import resize_image
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 EPS = 1e-5
@@ -106,7 +106,7 @@ def published_forward(model, image):
     """Raw and refined maps (N, 21, H, W) of the network's one view."""
     conv4, conv5, conv6 = model.backbone(image)
     # Nothing ever reads what the published layer's first channel gives.
-    weight = model.decode_head.conv.weight
+    weight = model.cls_head.conv.weight
     raw = F.conv2d(conv6, torch.cat((weight[:1].detach(), weight)))
     with torch.no_grad():
         maps = F.relu(raw)
@@ -162,7 +162,7 @@ def ours_read(model, image, sample):
 
 def ours_step(model, image, samples):
     losses = model.loss(image, samples)
-    return sum(v for k, v in losses.items() if k.startswith('loss'))
+    return sum(v for k, v in losses.items() if 'loss' in k)
 
 
 # -------------------------------------------------------------------- cases
@@ -235,7 +235,7 @@ def losses_case(way, batch, num_classes, crop):
                     providers=dict(logits=head))
                 for x, c, r in zip(images, maps[::2], maps[1::2])
             ]
-            terms = regularizer(*views, transform=second.apply, batch={})
+            terms = regularizer(ViewPair(*views, transform=second.apply))
             loss = sum(head.loss(v) for v in views) + sum(terms.values())
         loss.backward()
         return [loss.detach()[None]] + [m.grad for m in maps]

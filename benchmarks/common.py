@@ -52,7 +52,7 @@ def build_classifier(backbone: str,
                 type='mmwsss.HybridViT' if hybrid else 'mmwsss.AttentionViT',
                 arch='base' if hybrid else backbone,
                 img_size=size),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.ClassTokenHead',
                 num_classes=20,
                 in_channels=WIDTHS[backbone]),

@@ -8,22 +8,25 @@ for something, so importing this module is cheap.
 """
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import INFERENCERS as MMENGINE_INFERENCERS
-from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import \
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
-from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
+#: Where transforms live; workers of a pool import them once.
+TRANSFORM_PACKAGES = [
+    'mmwsss.datasets.transforms', 'mmwsss.pseudo_labels.transforms'
+]
+
 MODELS = Registry(
-    'model', parent=MMENGINE_MODELS, locations=['mmwsss.models'])
+    'model',
+    parent=MMENGINE_MODELS,
+    locations=['mmwsss.models', 'mmwsss.pseudo_labels'])
 DATASETS = Registry(
     'dataset', parent=MMENGINE_DATASETS, locations=['mmwsss.datasets'])
 DATA_SAMPLERS = Registry(
@@ -33,13 +36,10 @@ DATA_SAMPLERS = Registry(
 TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,
-    locations=['mmwsss.datasets.transforms'])
+    locations=TRANSFORM_PACKAGES)
 METRICS = Registry(
     'metric', parent=MMENGINE_METRICS, locations=['mmwsss.evaluation'])
-EVALUATOR = Registry(
-    'evaluator', parent=MMENGINE_EVALUATOR, locations=['mmwsss.evaluation'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, locations=['mmwsss.engine'])
-LOOPS = Registry('loop', parent=MMENGINE_LOOPS, locations=['mmwsss.engine'])
 OPTIM_WRAPPERS = Registry(
     'optim wrapper',
     parent=MMENGINE_OPTIM_WRAPPERS,
@@ -48,13 +48,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     locations=['mmwsss.engine'])
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler',
-    parent=MMENGINE_PARAM_SCHEDULERS,
-    locations=['mmwsss.engine'])
-VISUALIZERS = Registry(
-    'visualizer',
-    parent=MMENGINE_VISUALIZERS,
-    locations=['mmwsss.visualization'])
 INFERENCERS = Registry(
-    'inferencer', parent=MMENGINE_INFERENCERS, locations=['mmwsss.apis'])
+    'inferencer',
+    parent=MMENGINE_INFERENCERS,
+    locations=['mmwsss.apis.cam_inferencer'])

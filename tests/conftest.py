@@ -19,7 +19,7 @@ def pytest_addoption(parser) -> None:
         metavar='DIR',
         default=None,
         help='folder of reference vectors for tests/parity '
-        '(default: ../shared/parity when it exists)')
+        '(default: the part of them in tests/parity/vectors)')
 
 
 @pytest.fixture(autouse=True)
@@ -30,20 +30,3 @@ def _mmseg_scope():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-
-
-def pytest_terminal_summary(terminalreporter, config) -> None:
-    """Say which reference vectors wait for a component."""
-    ran = {
-        report.nodeid
-        for reports in terminalreporter.stats.values() for report in reports
-        if hasattr(report, 'nodeid')
-    }
-    if not any('parity/test_families.py' in nodeid for nodeid in ran):
-        return
-    from tests.parity.conftest import pending_files
-    pending = pending_files(config)
-    if pending:
-        terminalreporter.section('reference vectors of later work')
-        for family, files in sorted(pending.items()):
-            terminalreporter.line(f'PENDING {family}: {len(files)} file(s)')

@@ -18,7 +18,8 @@ import torch
 from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
 
-from mmwsss.apis.run import drop_sync_bn, end_processes, use_cpu_processes
+from mmwsss.apis.config_edits import drop_sync_bn
+from mmwsss.apis.run import end_processes, use_cpu_processes
 from tests.small_models import batch_of, build, load, set_phase, wrapper
 
 SIZE = 64

@@ -13,7 +13,8 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmwsss.apis.run import AMP_SCALE, pretrained_paths
+from mmwsss.apis.config_edits import AMP_SCALE
+from mmwsss.apis.run import pretrained_paths
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,7 +39,7 @@ def load(name: str, **options) -> Config:
     for where, _ in pretrained_paths(cfg.model):
         cfg.merge_from_dict({where: None})
     cfg.merge_from_dict({k.replace('__', '.'): v for k, v in options.items()})
-    for regularizer in cfg.model.get('regularizers') or ():
+    for regularizer in (cfg.model.get('regularizers') or {}).values():
         # All terms from the first step on.
         regularizer.pop('start_iter', None)
     return cfg
@@ -118,7 +119,8 @@ def transforms_of(cfg: Config) -> list:
 
 def num_classes_of(cfg: Config) -> int:
     """Classes without background."""
-    head = cfg.model.get('segmentor', cfg.model).get('decode_head')
+    model = cfg.model.get('segmentor', cfg.model)
+    head = model.get('cls_head') or model.get('decode_head')
     if head is None or 'num_classes' not in head:
         return 6
     return head.num_classes - learns_masks(cfg)

@@ -37,7 +37,7 @@ model = dict(backbone=dict(depth=18, num_stages=2, out_indices=(0, 1),
              radius=4, propagate=dict(crop_size=96, log_steps=3))
 train_dataloader = dict({LOADER}, dataset=dict({DATA}, pipeline=[
     dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir='set by the pipeline'),
+    dict(type='mmwsss.LoadPseudoMask'),
     dict(type='mmwsss.RandomRescale', low=0.7, high=1.5),
     dict(type='mmwsss.PlaceCrop', size=96),
     dict(type='mmwsss.DownscaleLabel', factor=4),
@@ -87,9 +87,10 @@ def chain(tmp_path):
             config=str(ROOT / 'configs/cam/cam_r18_shapes.py')),
         amn=CLASSIFIER.format(
             config=str(ROOT / 'configs/fbr/fbr_r18-amn_shapes.py')),
-        crf=REFINE.format(config=str(ROOT / 'configs/acr/acr_crf_shapes.py')),
+        crf=REFINE.format(
+            config=str(ROOT / 'configs/acr/refine_acr-crf_shapes.py')),
         masks=REFINE.format(
-            config=str(ROOT / 'configs/fbr/amn_crf_shapes.py')),
+            config=str(ROOT / 'configs/fbr/refine_amn-crf_shapes.py')),
         labels=REFINE.format(
             config=str(ROOT / 'configs/refine/irn-labels_shapes.py')),
         walk=WALK.format(config=str(

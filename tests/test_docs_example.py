@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewOutput, ViewPair
 
 from .toy import ROOT
 
@@ -108,7 +108,7 @@ def test_terms(example):
     cams = torch.rand(2, 4, 5, 5, requires_grad=True)
     view = ViewOutput(
         torch.rand(2, 3, 40, 40), torch.ones(2, 4), fields=dict(cams=cams))
-    terms = module(view, batch={})
+    terms = module(ViewPair(view))
     assert set(terms) == {'loss_overlap', 'overlap'}
     assert_close(terms['loss_overlap'].detach(), 3 * terms['overlap'])
     assert terms['overlap'] > 0 and not terms['overlap'].requires_grad
@@ -120,7 +120,7 @@ def gradients(model, images, samples, *names):
     losses = model.loss(images, samples)
     model.zero_grad()
     sum(losses[name] for name in names or losses
-        if name.startswith('loss')).backward()
+        if 'loss' in name).backward()
     return {
         name: param.grad.clone()
         for name, param in model.named_parameters() if param.grad is not None
@@ -130,18 +130,19 @@ def gradients(model, images, samples, *names):
 def check_takes_part(model, images, samples):
     """The term is in the total, and its gradient reaches the backbone."""
     model.train()
-    alone, losses = gradients(model, images, samples, 'loss_overlap')
-    assert losses['loss_overlap'] > 0
+    alone, losses = gradients(model, images, samples, 'exclusion.loss_overlap')
+    assert losses['exclusion.loss_overlap'] > 0
     reached = {name.split('.')[0] for name, g in alone.items() if g.any()}
-    assert reached == {'backbone', 'decode_head'}
+    assert reached == {'backbone', 'cls_head'}
     total, losses = gradients(model, images, samples)
-    others = [x for x in losses if x.startswith('loss') and 'overlap' not in x]
+    others = [x for x in losses if 'loss' in x and 'overlap' not in x]
     rest, _ = gradients(model, images, samples, *others)
     for name, gradient in alone.items():
         assert_close(
             total[name], rest[name] + gradient, rtol=1e-3, atol=1e-5)
     parsed, _ = model.parse_losses(losses)
-    assert_close(parsed, sum(losses[x] for x in [*others, 'loss_overlap']))
+    names = [*others, 'exclusion.loss_overlap']
+    assert_close(parsed, sum(losses[name] for name in names))
 
 
 @pytest.fixture
@@ -169,7 +170,7 @@ def test_config(example, batch):
 
 
 def test_config_with_another_paper(example, batch, tmp_path):
-    text, = [x for x in blocks('python') if 'AllPairsConsistency' in x]
+    text, = [x for x in blocks('python') if 'acr_vit_shapes' in x]
     # The guide's block stands beside the example.
     path = tmp_path / 'mixed.py'
     path.write_text(text.replace('../..', str(ROOT)))
@@ -207,8 +208,8 @@ def test_the_command_of_the_guide(tmp_path):
     assert len(steps) == 3
     for step in steps:
         assert step['loss'] == pytest.approx(
-            step['loss_cls'] + step['loss_overlap'], rel=1e-4)
+            step['loss_cls'] + step['exclusion.loss_overlap'], rel=1e-4)
     # Later lines average losses over some steps.
-    assert steps[0]['loss_overlap'] == pytest.approx(
-        0.1 * steps[0]['overlap'], rel=1e-4)
-    assert max(step['overlap'] for step in steps) > 0
+    assert steps[0]['exclusion.loss_overlap'] == pytest.approx(
+        0.1 * steps[0]['exclusion.overlap'], rel=1e-4)
+    assert max(step['exclusion.overlap'] for step in steps) > 0

@@ -54,9 +54,9 @@ def test_setting_i(name):
         assert value == pytest.approx((lr, 1e-4)), parameter
     new = {n.rsplit('.', 1)[0] for n in found if not n.startswith('backbone')}
     assert new == {
-        'decode_head.label_encoder',
-        *(f'decode_head.branches.{i}' for i in range(4)),
-        *(f'regularizers.0.{n}' for n in ('fg_conv', 'bg_conv', 'seg_conv'))
+        'cls_head.label_encoder',
+        *(f'cls_head.branches.{i}' for i in range(4)),
+        *(f'regularizers.fbr.{n}' for n in ('fg_conv', 'bg_conv', 'seg_conv'))
     }
     # The stem is frozen; other scales and shifts of BatchNorms are trained.
     assert 'backbone.conv1.weight' not in found
@@ -73,19 +73,19 @@ def test_new_convolutions_start_as_published():
     torch.manual_seed(0)
     cfg = load('fbr_r50-amn_voc')
     cfg.model.backbone.depth = 18
-    cfg.model.decode_head.in_channels = 512
-    cfg.model.regularizers[0].update(in_channels=512, bank_size=10)
+    cfg.model.cls_head.in_channels = 512
+    cfg.model.regularizers.fbr.update(in_channels=512, bank_size=10)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    for branch in model.decode_head.branches:
+    for branch in model.cls_head.branches:
         assert float(branch.weight.std()) == pytest.approx(0.01, rel=0.02)
         assert (branch.bias == 0).all()
     # Xavier-uniform.
-    weight = model.regularizers[0].fg_conv.weight
+    weight = model.regularizers.fbr.fg_conv.weight
     bound = (6 / (512 + 128))**0.5
     assert 0.99 * bound < weight.abs().max() <= bound
     # PyTorch's own.
-    weight = model.decode_head.label_encoder.weight
+    weight = model.cls_head.label_encoder.weight
     assert float(weight.abs().max()) == pytest.approx(20**-0.5, rel=0.01)
 
 
@@ -108,15 +108,15 @@ def test_setting_i_and_s(name):
         assert parameter.endswith('weight')
         assert 'norm' not in parameter and 'bn' not in parameter
     new = {n.rsplit('.', 1)[0] for n in found if not n.startswith('backbone')}
-    expected = {'decode_head.conv'}
+    expected = {'cls_head.conv'}
     if name != 'eps_resnet38_voc':
         expected |= {
             'refiner.projections.0', 'refiner.projections.1', 'refiner.query',
-            'regularizers.2.projection'
+            'regularizers.ppc.projection'
         }
     if name.startswith('fbr'):
         expected |= {
-            f'regularizers.3.{n}' for n in ('fg_conv', 'bg_conv', 'seg_conv')
+            f'regularizers.fbr.{n}' for n in ('fg_conv', 'bg_conv', 'seg_conv')
         }
     assert new == expected
     test_cfg = cfg.model.test_cfg
@@ -146,7 +146,7 @@ def test_second_view_is_128_pixels_wide():
     cfg = load('fbr_resnet38-eps-ppc_voc')
     view = MODELS.build(cfg.model.second_view)
     assert view.apply(torch.zeros(1, 3, 448, 448)).shape[2:] == (128, 128)
-    fbr = cfg.model.regularizers[-1]
+    fbr = cfg.model.regularizers.fbr
     # ResNet-38 has stride 8.
     assert fbr.type == FBR and tuple(fbr.grid) == (128 // 8, 128 // 8)
 
@@ -190,13 +190,13 @@ def test_there_are_small_configs():
 
 @pytest.mark.parametrize('name', SMALL)
 def test_inference_is_that_of_the_base(name):
-    """Regularizers leave no trace in class maps, not in their last bit."""
+    """Regularizers leave no trace in CAMs, not in their last bit."""
     cfg = load(name)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
     plain = dict(cfg.model)
-    assert any(r.type == FBR for r in plain.pop('regularizers'))
+    assert plain.pop('regularizers')['fbr'].type == FBR
     base = MODELS.build(plain)
     weights = {
         k: v
@@ -225,8 +225,8 @@ def test_one_step_trains_everything(name):
     total.backward()
     assert total.isfinite()
     assert {
-        'loss_bg_contrast', 'loss_fg_contrast', 'loss_similarity',
-        'loss_background_seg'
+        'fbr.loss_bg_contrast', 'fbr.loss_fg_contrast',
+        'fbr.loss_similarity', 'fbr.loss_background_seg'
     } < set(logs)
     for parameter_name, parameter in model.named_parameters():
         learns = parameter.grad is not None
@@ -243,7 +243,7 @@ def test_pipelines_end_in_the_stages_of_the_paper():
             stages)
     assert {'labels', 'boundaries', 'walk'} < set(
         names['pipeline_r50-amn_voc'])
-    labels = Config.fromfile(FOLDER / 'fbr_irn-labels_voc.py')
+    labels = Config.fromfile(FOLDER / 'refine_fbr-irn-labels_voc.py')
     step = labels.refine_dataset.pipeline[2]
     assert (step.fg_threshold, step.bg_threshold) == (0.45, 0.15)
     walk = Config.fromfile(FOLDER / 'fbr_irnet_r50_voc.py').model.propagate

@@ -64,7 +64,7 @@ def test_resumed_at_the_switch_is_unbroken(folder):
     before = torch.load(folder / 'whole' / 'epoch_2.pth', weights_only=True)
     start = torch.load(folder / 'whole' / 'epoch_1.pth', weights_only=True)
     for name, value in whole['state_dict'].items():
-        if name.startswith('seg_head.'):
+        if name.startswith('decode_head.'):
             # Untouched in phase 1, trained in phase 2.
             assert torch.equal(start['state_dict'][name],
                                before['state_dict'][name]), name

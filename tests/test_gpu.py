@@ -108,7 +108,8 @@ def test_a_real_gpu_computes_the_same_losses(name):
             if isinstance(module, torch.nn.modules.dropout._DropoutNd):
                 module.p = 0.
         found.append(losses_of(model, batch_of(cfg)))
-    drawn = ('loss_bg_contrast', 'loss_fg_contrast', 'loss_intra_view')
+    drawn = ('fbr.loss_bg_contrast', 'fbr.loss_fg_contrast',
+             'ppc.loss_intra_view')
     for key, value in found[0].items():
         assert found[1][key].isfinite().all()
         if 'loss' in key and key not in drawn:

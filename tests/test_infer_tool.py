@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 from mmwsss.datasets import write_image_labels
-from mmwsss.structures import read_cam
+from mmwsss.pseudo_labels import read_cam
 
 from .test_apis.test_cam_inferencer import HOOKS, save
 from .test_datasets.builders import CLASSES, make_voc
@@ -128,7 +128,7 @@ def test_options(home, tmp_path, monkeypatch, capsys):
 def test_a_model_with_other_classes(home, tmp_path, monkeypatch):
     folder, images, config, weights = home
     cfg = Config.fromfile(config)
-    cfg.model.decode_head.num_classes = 3
+    cfg.model.cls_head.num_classes = 3
     cfg.dump(tmp_path / 'other.py')
     with pytest.raises(SystemExit, match='another architecture'):
         main(tmp_path / 'other.py', weights, images, '--out', tmp_path / 'o',

@@ -15,13 +15,17 @@ CONTRAST = 'mmwsss.FineGrainedBackgroundContrast'
 ATTENTION = 'mmwsss.AllPairsConsistency'
 MAPS = 'mmwsss.EquivariantRegularization'
 LOSSES = {
-    WORDS: {'loss_word'},
+    WORDS: {'vwl.loss_word'},
     CONTRAST: {
-        'loss_bg_contrast', 'loss_fg_contrast', 'loss_similarity',
-        'loss_background_seg'
+        'fbr.loss_bg_contrast', 'fbr.loss_fg_contrast',
+        'fbr.loss_similarity', 'fbr.loss_background_seg'
     },
-    ATTENTION: {'loss_activation', 'loss_affinity', 'loss_cls_view2'},
-    MAPS: {'loss_er', 'loss_ecr', 'loss_rvmin', 'loss_cls_view2'}
+    ATTENTION: {
+        'acr.loss_activation', 'acr.loss_affinity', 'loss_cls_view2'
+    },
+    MAPS: {
+        'seam.loss_er', 'seam.loss_ecr', 'seam.loss_rvmin', 'loss_cls_view2'
+    }
 }
 #: Mix -> where its parts are configured on the same backbone.
 PARTS = {
@@ -57,7 +61,8 @@ def load(name):
 
 
 def regularizers(name):
-    return {r.type: r.to_dict() for r in load(name).model.regularizers}
+    parts = load(name).model.regularizers.values()
+    return {part.type: part.to_dict() for part in parts}
 
 
 def test_all_mixes_are_here():
@@ -78,10 +83,10 @@ def test_parts_are_as_in_their_own_configs(name):
         assert cfg[key] == base[key]
     assert cfg.optim_wrapper.optimizer == base.optim_wrapper.optimizer
     assert cfg.train_dataloader.dataset == base.train_dataloader.dataset
-    for key in ('backbone', 'decode_head', 'localizer', 'test_cfg'):
+    for key in ('backbone', 'cls_head', 'localizer', 'test_cfg'):
         assert cfg.model[key] == base.model[key]
     if WORDS in mix:
-        assert cfg.model.decode_head.pooling.type == 'mmwsss.HybridPooling'
+        assert cfg.model.cls_head.pooling.type == 'mmwsss.HybridPooling'
 
 
 def make_batch(num_classes, size=96):
@@ -108,28 +113,27 @@ def test_one_step_trains_everything(name):
     cfg = load(name)
     for where, _ in pretrained_paths(cfg.model):
         cfg.merge_from_dict({where: None})  # The weights are not here.
-    for regularizer in cfg.model.regularizers:
+    for regularizer in cfg.model.regularizers.values():
         regularizer.pop('start_iter', None)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
     model.train()
-    batch = make_batch(cfg.model.decode_head.num_classes)
+    batch = make_batch(cfg.model.cls_head.num_classes)
     data = model.data_preprocessor(batch, training=True)
     total, logs = model.parse_losses(model.loss(**data))
     total.backward()
     assert total.isfinite()
-    terms = set().union(*(LOSSES[r.type] for r in cfg.model.regularizers))
-    assert {k for k in logs if k.startswith('loss_')} == (
-        terms | {'loss_cls'})
+    kinds = [r.type for r in cfg.model.regularizers.values()]
+    terms = set().union(*(LOSSES[kind] for kind in kinds))
+    assert {k for k in logs if 'loss_' in k} == terms | {'loss_cls'}
     # What is trained learns, so nothing is unused under DDP.
     for parameter_name, parameter in model.named_parameters():
         learns = parameter.grad is not None
         assert learns == parameter.requires_grad, parameter_name
-    if CONTRAST in [r.type for r in cfg.model.regularizers] and \
-            'mobilenet' not in name:
+    if CONTRAST in kinds and 'mobilenet' not in name:
         # MobileNetV2 hands nothing on without its weights.
-        assert logs['contrast_queries'] > 0
+        assert logs['fbr.contrast_queries'] > 0
     with torch.no_grad():
         out = model.eval().test_step(batch)
     assert [len(sample.cams) for sample in out] == [2, 1, 0]

@@ -34,8 +34,8 @@ def test_one_step_and_one_prediction(name, tokens):
     total, logs = model.parse_losses(losses)
     total.backward()
     assert total.isfinite()
-    assert {'loss_cls', 'loss_cls_view2', 'loss_activation',
-            'loss_affinity'} < set(logs)
+    assert {'loss_cls', 'loss_cls_view2', 'acr.loss_activation',
+            'acr.loss_affinity'} < set(logs)
     # Every parameter learns, so nothing is unused under DDP.
     unused = [n for n, p in model.named_parameters() if p.grad is None]
     assert not unused
@@ -45,28 +45,28 @@ def test_one_step_and_one_prediction(name, tokens):
         result, = model.test_step(data)
     assert result.cams.shape == (2, 375, 500)
     assert result.cams.isfinite().all() and result.cams.max() > 0.9
-    regularizer = model.regularizers[0]
+    regularizer = model.regularizers.acr
     weight = regularizer.loss_weight * tokens / regularizer.num_tokens
     assert weight == pytest.approx(125 if tokens == 576 else 20, rel=0.03)
 
 
 TWO_VIEWS = {
-    'loss', 'loss_cls', 'loss_cls_view2', 'loss_er', 'loss_ecr',
-    'loss_rvmin', 'acc_tags'
+    'loss', 'loss_cls', 'loss_cls_view2', 'seam.loss_er', 'seam.loss_ecr',
+    'seam.loss_rvmin', 'acc_tags'
 }
 BANK = {
-    'loss', 'loss_cls', 'loss_word', 'words_alive', 'words_entropy',
-    'acc_tags'
+    'loss', 'loss_cls', 'vwl.loss_word', 'vwl.words_alive',
+    'vwl.words_entropy', 'acc_tags'
 }
-LEARNED = BANK | {'loss_histogram', 'loss_decorrelation'}
+LEARNED = BANK | {'vwl.loss_histogram', 'vwl.loss_decorrelation'}
 CONTRAST = {
-    'loss_bg_contrast', 'loss_fg_contrast', 'loss_similarity',
-    'loss_background_seg', 'contrast_queries', 'contrast_bank'
+    'fbr.loss_bg_contrast', 'fbr.loss_fg_contrast', 'fbr.loss_similarity',
+    'fbr.loss_background_seg', 'fbr.contrast_queries', 'fbr.contrast_bank'
 }
 SEEDS = CONTRAST | {'loss', 'loss_seed', 'acc_seed'}
 SALIENCY = CONTRAST | TWO_VIEWS | {
-    'loss_eps', 'loss_eps_refined', 'loss_cross_prototype',
-    'loss_cross_label'
+    'eps.loss_eps', 'eps.loss_eps_refined', 'ppc.loss_cross_prototype',
+    'ppc.loss_cross_label'
 }
 
 
@@ -155,7 +155,7 @@ def test_end_to_end_step_and_prediction(name, classes):
     total.backward()
     assert total.isfinite()
     assert set(logs) == {
-        'loss', 'loss_cls', 'loss_ce', 'loss_saliency', 'loss_dense_energy',
+        'loss', 'loss_cls', 'ce.loss', 'saliency.loss', 'energy.loss',
         'acc_tags', 'label_foreground', 'label_ignored'
     }
     for parameter_name, parameter in model.named_parameters():

@@ -10,7 +10,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import (DATASETS, METRICS, MODELS,
                                init_default_scope)
 
-from mmwsss.apis.run import enable_tta, pretrained_paths
+from mmwsss.apis.config_edits import enable_tta
+from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets import ShapesDataset, write_image_labels
 
 from .test_datasets.builders import make_voc, save_mask

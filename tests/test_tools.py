@@ -253,7 +253,7 @@ def test_wrong_checkpoint(trained):
     done = python(
         TOOLS / 'test.py', SHAPES, folder / 'run' / 'epoch_1.pth',
         '--work-dir', 'wrong', '--cfg-options', *SMALL,
-        'model.decode_head.num_classes=3', cwd=folder, check=False)
+        'model.cls_head.num_classes=3', cwd=folder, check=False)
     assert done.returncode == 1
     assert 'checkpoint of another architecture' in done.stderr
-    assert 'decode_head' in done.stderr
+    assert 'cls_head' in done.stderr

@@ -45,9 +45,9 @@ def test_what_is_trained_and_how_fast(variant):
         else:
             assert rates[name] == pytest.approx(0.1)
     heads = {n for n in rates if not n.startswith('backbone.')}
-    words = 'regularizers.0.'
+    words = 'regularizers.vwl.'
     assert heads == {
-        'decode_head.conv.weight', f'{words}word_head.weight',
+        'cls_head.conv.weight', f'{words}word_head.weight',
         *((f'{words}codebook', f'{words}histogram_head.weight')
           if variant == 'l' else ())
     }
@@ -58,7 +58,7 @@ def test_what_is_trained_and_how_fast(variant):
 
 def test_classifier_starts_as_torch_would():
     cfg = load('l')
-    head = MODELS.build(cfg.model.decode_head)
+    head = MODELS.build(cfg.model.cls_head)
     head.init_weights()
     bound = 2048**-0.5
     weights = head.conv.weight.detach().flatten()

@@ -1,9 +1,10 @@
-"""Convert class maps from and to the file formats of other code bases."""
+"""Convert CAMs from and to the file formats of other code bases."""
 import argparse
 from pathlib import Path
 
-from mmwsss.structures.cam_exchange import FORMATS, convert_file, find_files
-from mmwsss.structures.cam_file import MANIFEST, write_manifest
+from mmwsss.apis.command_line import plain_errors
+from mmwsss.pseudo_labels.cam_exchange import FORMATS, convert_file, find_files
+from mmwsss.pseudo_labels.cam_file import MANIFEST, write_manifest
 from mmwsss.utils.io import make_folder, remove_temporary
 
 
@@ -13,7 +14,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         'VWL), psa (a map per class; also SEAM, EPS), mmwsss (ours).',
         epilog='example: python tools/convert_cams.py result/cam '
         'work_dirs/cams --from irn --to mmwsss --trust-pickle')
-    parser.add_argument('src', help='folder of class maps')
+    parser.add_argument('src', help='folder of CAMs')
     parser.add_argument('dst', help='folder to write to')
     parser.add_argument(
         '--from', dest='source', choices=FORMATS, required=True)
@@ -51,10 +52,8 @@ def convert(args: argparse.Namespace) -> int:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         number = convert(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
     print(f'{number} files are in {args.dst}')
 
 

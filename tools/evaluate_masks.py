@@ -1,9 +1,9 @@
 """Score a folder of masks against true ones."""
 import argparse
 
-from mmengine.config import DictAction
-
-from mmwsss.apis.evaluate_masks import evaluate_masks
+from mmwsss.apis.command_line import add_options_argument, plain_errors
+from mmwsss.apis.score_masks import (evaluate_masks, result_table,
+                                        summary)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -48,22 +48,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         'others are too rare to mean anything')
     parser.add_argument(
         '--out', metavar='FILE', help='write the numbers as JSON')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config')
-    # What load_config reads besides.
-    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
+    add_options_argument(
+        parser, 'test_dataloader.dataset.data_root=data/other')
     return parser.parse_args(argv)
 
 
 def main() -> None:
-    try:
-        evaluate_masks(parse_args())
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
+    with plain_errors():
+        result = evaluate_masks(**vars(parse_args()))
+    print(f'\n{result_table(result)}\n{summary(result)}')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,7 @@
 """Make one COCO file of a folder of instances."""
 import argparse
 
-from mmengine.config import DictAction
-
+from mmwsss.apis.command_line import add_options_argument, plain_errors
 from mmwsss.apis.export_instances import export_instances
 
 
@@ -33,23 +32,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         default=0,
         metavar='S',
         help='leave out instances below this score (default: 0)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config')
-    # What load_config reads besides.
-    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
+    add_options_argument(
+        parser, 'test_dataloader.dataset.data_root=data/other')
     return parser.parse_args(argv)
 
 
 def main() -> None:
     args = parse_args()
-    try:
-        images, instances = export_instances(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
+    with plain_errors():
+        images, instances = export_instances(**vars(args))
     print(f'{args.out}: {instances} instances in {images} images')
 
 

@@ -2,6 +2,7 @@
 import argparse
 from pathlib import Path
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.mask_exchange import class_names, export_masks
 
 
@@ -50,13 +51,11 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         images, regions = export_masks(
             Path(args.masks), Path(args.out), args.to, Path(args.images),
             class_names(args.classes), args.polygons, args.tolerance,
             args.url)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
     print(f'{args.out}: {regions} regions in {images} images')
     if args.to == 'label_studio':
         print(f'{Path(args.out).with_suffix(".xml")}: the labelling interface '

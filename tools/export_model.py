@@ -1,15 +1,14 @@
 """Write a trained model as ONNX or TorchScript."""
 import argparse
 
-from mmengine.config import DictAction
-
-from mmwsss.apis.export import export
-from mmwsss.utils.checkpoint import add_trust_argument
+from mmwsss.apis.command_line import (add_options_argument,
+                                      add_trust_argument, plain_errors)
+from mmwsss.apis.export import export_model
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Writes a model for other programs: class maps of all '
+        description='Writes a model for other programs: CAMs of all '
         'classes and tag scores of a classifier, logits of a segmentation '
         'model. The file is run once and compared with the model.',
         epilog='example: python tools/export_model.py '
@@ -33,25 +32,17 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--format',
         choices=['onnx', 'torchscript'],
         help='default: onnx for files ending in .onnx')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. '
+    add_options_argument(
+        parser,
         'model.test_cfg.scales="(1.0,)" model.test_cfg.flip=False')
     add_trust_argument(parser)
-    # What load_config reads besides.
-    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
     return parser.parse_args(argv)
 
 
 def main() -> None:
     args = parse_args()
-    try:
-        facts = export(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
+    with plain_errors():
+        facts = export_model(**vars(args))
     compared = 'not run' if facts['differences'] is None else ', '.join(
         f'{name} within {d:.1e}' for name, d in facts['differences'].items())
     print(f'{args.out}: {", ".join(facts["outputs"])} ({compared})')

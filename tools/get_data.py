@@ -2,6 +2,7 @@
 import argparse
 from pathlib import Path
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.get_data import get_voc2012
 from mmwsss.datasets.voc import SPLIT_SIZES
 
@@ -25,10 +26,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         out, counts = get_voc2012(Path(args.root), not args.no_sbd)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
     print(f'\nwrote {out}')
     for split, (number, _) in counts.items():
         usual = SPLIT_SIZES.get(split, number)

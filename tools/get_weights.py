@@ -1,6 +1,7 @@
 """Fetch the initial weights that configs need."""
 import argparse
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.get_weights import get_weights
 
 
@@ -22,10 +23,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         found = get_weights(args.configs, not args.list)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
     if not found:
         print('These configs need no initial weights.')
     for weights in found:

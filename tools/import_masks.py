@@ -2,6 +2,7 @@
 import argparse
 from pathlib import Path
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.mask_exchange import class_names, import_masks
 
 
@@ -38,12 +39,10 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         result = import_masks(
             Path(args.annotations), Path(args.out), Path(args.images),
             class_names(args.classes), args.format, args.overwrite)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
     print(f'{args.out}: {len(result.ids)} masks')
     for note in result.notes:
         print(f'note: {note}')

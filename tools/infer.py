@@ -1,11 +1,14 @@
-"""Class maps, masks and pictures of any images, folders or videos."""
+"""CAMs, masks and pictures of any images, folders or videos."""
 import argparse
+from pathlib import Path
 
-from mmengine.config import DictAction
+from mmwsss.apis.cam_inferencer import describe_tags, infer
+from mmwsss.apis.command_line import (add_options_argument,
+                                      add_shard_argument, add_trust_argument,
+                                      plain_errors)
 
-from mmwsss.apis.cam_inferencer import infer
-from mmwsss.apis.shards import add_shard_argument
-from mmwsss.utils.checkpoint import add_trust_argument
+#: Images whose tags are printed.
+SHOWN = 20
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -73,29 +76,31 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--skip-broken',
         action='store_true',
         help='go on where an image cannot be read')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. '
-        'model.test_cfg.scales="(0.5,1.0,1.5)"')
+    add_options_argument(parser, 'model.test_cfg.scales="(0.5,1.0,1.5)"')
     add_trust_argument(parser)
-    # What load_config reads besides.
-    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
     return parser.parse_args(argv)
 
 
 def main() -> None:
-    try:
-        result = infer(parse_args())
-    except (OSError, ValueError, MemoryError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
-    except KeyboardInterrupt:
-        print('\ninterrupted; the same command continues')
-        raise SystemExit(130) from None
-    print(f'{result["out"]}: {result["num_images"]} images, of which '
-          f'{result["num_broken"]} cannot be read')
+    args = vars(parse_args())
+    tags, file = args.pop('tags'), args.pop('tags_file')
+    if tags is not None:
+        tags = [tag.strip() for tag in tags.split(',') if tag.strip()]
+    elif file is not None:
+        tags = Path(file)
+    lines = []
+
+    def note(result: dict) -> None:
+        if len(lines) < SHOWN and 'error' not in result:
+            lines.append(describe_tags(result))
+
+    with plain_errors():
+        result = infer(**args, tags=tags, on_result=note)
+    print('\n'.join(lines))
+    if result.num_images - result.num_broken > len(lines):
+        print('...')
+    print(f'{result.out}: {result.num_images} images, of which '
+          f'{result.num_broken} cannot be read')
 
 
 if __name__ == '__main__':

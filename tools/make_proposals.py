@@ -1,7 +1,9 @@
 """Write mask proposals: regions of even colour, without a network."""
 import argparse
 
-from mmwsss.apis.make_proposals import make_proposals
+from mmwsss.apis.command_line import plain_errors
+from mmwsss.apis.make_proposals import (DISTANCES, MIN_AREA,
+                                        make_proposals)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -19,13 +21,13 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--distances',
         nargs='+',
         type=float,
-        default=[12, 24, 40],
+        default=DISTANCES,
         metavar='D',
         help='colours that are joined, once for each (default: 12 24 40)')
     parser.add_argument(
         '--min-area',
         type=int,
-        default=30,
+        default=MIN_AREA,
         metavar='PIXELS',
         help='leave out smaller regions (default: 30)')
     return parser.parse_args(argv)
@@ -33,10 +35,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        counts = make_proposals(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
+    with plain_errors():
+        counts = make_proposals(**vars(args))
     print(f'{args.out}: {sum(counts)} proposals of {len(counts)} images '
           'written')
 

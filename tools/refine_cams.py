@@ -1,10 +1,9 @@
-"""Turn class maps into CRF scores, masks or refined class maps."""
+"""Turn CAMs into CRF scores, masks or refined CAMs."""
 import argparse
 
-from mmengine.config import DictAction
-
-from mmwsss.apis.refine import RefineError, refine
-from mmwsss.apis.shards import add_shard_argument
+from mmwsss.apis.command_line import (add_options_argument,
+                                      add_shard_argument, plain_errors)
+from mmwsss.apis.refine import refine_cams
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -18,7 +17,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--cams',
         metavar='DIR',
-        help='folder of class maps, as tools/test.py --out writes it '
+        help='folder of CAMs, as tools/test.py --out writes it '
         '(default: what the config says)')
     parser.add_argument(
         '--out',
@@ -34,31 +33,17 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--overwrite',
         action='store_true',
         help='replace results, also those made with other settings')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. '
-        'refine_dataset.pipeline.2.fg_threshold=0.35')
-    # What load_config reads besides.
-    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
+    add_options_argument(parser, 'refine_dataset.pipeline.2.fg_threshold=0.35')
     return parser.parse_args(argv)
 
 
 def main() -> None:
-    try:
-        result = refine(parse_args())
-    except (OSError, ValueError, KeyError, RefineError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        raise SystemExit(f'\nerror: {message}') from None
-    except KeyboardInterrupt:
-        print('\ninterrupted; the same command continues')
-        raise SystemExit(130) from None
-    print(f'{result["out"]}: {result["num_images"]} images, of which '
-          f'{result["num_written"]} written in {result["seconds"]:.1f} s' +
-          (f'; {result["num_missing"]} of other shards are not there yet'
-           if result['num_missing'] else ''))
+    with plain_errors():
+        result = refine_cams(**vars(parse_args()))
+    print(f'{result.out}: {result.num_images} images, of which '
+          f'{result.num_written} written in {result.seconds:.1f} s' +
+          (f'; {result.num_missing} of other shards are not there yet'
+           if result.num_missing else ''))
 
 
 if __name__ == '__main__':

@@ -1,9 +1,8 @@
 """Run all stages of a paper: from tags to a trained segmentation model."""
 import argparse
 
-from mmengine.config import DictAction
-
-from mmwsss.apis.pipeline import StageError, run_pipeline
+from mmwsss.apis.command_line import add_options_argument, plain_errors
+from mmwsss.apis.pipeline_run import run_pipeline
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -38,25 +37,17 @@ def parse_args(argv=None) -> argparse.Namespace:
         'run them anew')
     parser.add_argument(
         '--no-scores',
-        action='store_true',
+        dest='scores',
+        action='store_false',
         help='measure nothing: for data without masks')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the pipeline config')
+    add_options_argument(parser, 'variables.seed=1')
     return parser.parse_args(argv)
 
 
 def main() -> None:
-    try:
-        run_pipeline(parse_args())
-    except (StageError, OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from error
-    except KeyboardInterrupt:
-        raise SystemExit(
-            '\ninterrupted; run the same command again to continue') from None
+    with plain_errors():
+        pipeline = run_pipeline(**vars(parse_args()))
+    print(pipeline.report())
 
 
 if __name__ == '__main__':

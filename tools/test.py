@@ -1,12 +1,13 @@
 """Test a checkpoint, with the arguments of mmseg's tools/test.py."""
 import argparse
 
-from mmwsss.apis.run import add_common_arguments, leave, test
+from mmwsss.apis.command_line import add_run_arguments
+from mmwsss.apis.run import leave, test
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Test a checkpoint; write its class maps with --out.',
+        description='Test a checkpoint; write its CAMs with --out.',
         epilog='example: python tools/test.py configs/acr/acr_vit_shapes.py '
         'work_dirs/acr_vit_shapes/epoch_8.pth --out cams')
     parser.add_argument('config', help='path of the config')
@@ -22,7 +23,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--out',
         metavar='DIR',
-        help='write class maps (or what the config has hooks for: masks, '
+        help='write CAMs (or what the config has hooks for: masks, '
         'instances) to DIR')
     parser.add_argument(
         '--train-images',
@@ -42,11 +43,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--tta',
         action='store_true',
         help="test-time augmentation as the config's tta_model says")
-    add_common_arguments(parser)
+    add_run_arguments(parser)
     return parser.parse_args(argv)
 
 
+def main() -> None:
+    args = parse_args()
+    test(**vars(args))
+    leave(args.launcher)
+
+
 if __name__ == '__main__':
-    arguments = parse_args()
-    test(arguments)
-    leave(arguments)
+    main()

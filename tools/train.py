@@ -1,7 +1,8 @@
 """Train a model of a config, with the arguments of mmseg's tools/train.py."""
 import argparse
 
-from mmwsss.apis.run import add_common_arguments, leave, train
+from mmwsss.apis.command_line import add_run_arguments
+from mmwsss.apis.run import leave, train
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -22,11 +23,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--amp',
         action='store_true',
         help='train with automatic mixed precision')
-    add_common_arguments(parser)
+    add_run_arguments(parser)
     return parser.parse_args(argv)
 
 
+def main() -> None:
+    args = parse_args()
+    train(**vars(args))
+    leave(args.launcher)
+
+
 if __name__ == '__main__':
-    arguments = parse_args()
-    train(arguments)
-    leave(arguments)
+    main()

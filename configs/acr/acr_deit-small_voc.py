@@ -10,4 +10,4 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='checkpoints/deit_small_patch16_224.pth')),
-    decode_head=dict(in_channels=384))
+    cls_head=dict(in_channels=384))

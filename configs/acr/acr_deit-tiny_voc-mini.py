@@ -2,10 +2,9 @@
 _base_ = '../cam/cam_deit-tiny_voc-mini.py'
 model = dict(
     second_view=dict(type='mmwsss.HorizontalFlip'),
-    regularizers=[
+    regularizers=dict(
         # About 20 at 196 tokens; see docs/reproduction.md.
-        dict(
+        acr=dict(
             type='mmwsss.AllPairsConsistency',
             loss_weight=60.,
-            num_tokens=576)
-    ])
+            num_tokens=576)))

@@ -2,7 +2,7 @@
 # weigh 100 and training takes 5 * floor(82081 / 4) steps; the rest is that of
 # acr_vit_voc.py, the recipe really run included. Images without any class stop
 # the script, so it trains on those with one. It has no inference for COCO:
-# class maps are read as on VOC, and the threshold is VOC's.
+# CAMs are read as on VOC, and the threshold is VOC's.
 _base_ = [
     '../_base_/models/acr_vit.py', '../_base_/datasets/coco_384.py',
     '../_base_/schedules/acr_26k.py', '../_base_/default_runtime.py'
@@ -18,13 +18,8 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='checkpoints/vit_base_r50_s16_384.pth')),
-    decode_head=dict(num_classes=80),
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=100.,
-            num_tokens=576)
-    ])
+    cls_head=dict(num_classes=80),
+    regularizers=dict(acr=dict(loss_weight=100.)))
 # lr(t) = 0.05 * (1 - t / 102600)^0.9; mmengine decays over end - 1 steps.
 param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0., end=102601, by_epoch=False)

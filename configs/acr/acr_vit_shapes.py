@@ -2,11 +2,10 @@
 _base_ = '../cam/cam_vit_shapes.py'
 model = dict(
     second_view=dict(type='mmwsss.HorizontalFlip'),
-    regularizers=[
+    regularizers=dict(
         # A quarter of the paper's weight per token: from random weights the
         # full one holds up the classification (docs/reproduction.md).
-        dict(
+        acr=dict(
             type='mmwsss.AllPairsConsistency',
             loss_weight=30.,
-            num_tokens=576)
-    ])
+            num_tokens=576)))

@@ -14,7 +14,7 @@ model = dict(
         num_steps=300, threshold=2.5, background=0.25, min_area=0.01))
 test_pipeline = [
     dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadCAMs', cam_dir='work_dirs/cams/voc'),
+    dict(type='mmwsss.LoadCAMs'),
     dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.LoadInstances'),
     dict(type='mmwsss.PackWSSSInputs')

@@ -11,5 +11,5 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='checkpoints/deit_tiny_patch16_224.pth')),
-    decode_head=dict(in_channels=192),
+    cls_head=dict(in_channels=192),
     localizer=dict(start_layer=9))

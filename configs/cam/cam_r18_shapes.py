@@ -1,5 +1,5 @@
 # CAM baseline of SEAM on the generated Shapes images: a narrow ResNet-18 from
-# random weights, 12 x 12 class maps of 96 pixels. GroupNorm, because the two
+# random weights, 12 x 12 CAMs of 96 pixels. GroupNorm, because the two
 # views of SEAM must not mix in running statistics (its own backbone is
 # pretrained and keeps them frozen).
 _base_ = [
@@ -16,25 +16,13 @@ model = dict(
         norm_cfg=dict(_delete_=True, type='GN', num_groups=16),
         norm_eval=False),
     # Scored and read out like SEAM.
-    decode_head=dict(num_classes=6, in_channels=256, pool_at_image_size=True),
+    cls_head=dict(num_classes=6, in_channels=256, pool_at_image_size=True),
     test_cfg=dict(normalize='shifted'))
 val_evaluator = dict(fixed_threshold=0.3)
 test_evaluator = val_evaluator
 # It learns the tags three times as fast as a transformer.
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.01,
-        begin=0,
-        end=1,
-        by_epoch=True,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        begin=1,
-        end=4,
-        eta_min=0,
-        by_epoch=True,
-        convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=4)
 ]
 train_cfg = dict(max_epochs=4, val_interval=4)

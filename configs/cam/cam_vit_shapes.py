@@ -15,7 +15,7 @@ model = dict(
             feedforward_channels=256),
         patch_size=8,
         img_size=96),
-    decode_head=dict(num_classes=6, in_channels=128),
+    cls_head=dict(num_classes=6, in_channels=128),
     # Without pretraining the patches' attention knows nothing of objects yet,
     # so propagating maps along it blurs them: no affinity step. All blocks
     # are read, the first sees the patches themselves.

@@ -1,7 +1,7 @@
 # AMN with the MobileNetV2 of cam_mobilenet-v2_voc-mini.py, on a small part of
 # VOC: 14 x 14 maps of 224 pixels, dilations that fit them.
 _base_ = [
-    '../_base_/models/amn_r50.py', '../_base_/datasets/voc_mini_amn.py',
+    '../_base_/models/amn_r50.py', '../_base_/datasets/voc-mini_amn.py',
     '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'
 ]
 model = dict(
@@ -18,7 +18,7 @@ model = dict(
             type='Pretrained',
             checkpoint='checkpoints/mobilenet_v2.pth',
             prefix='backbone.')),
-    decode_head=dict(in_channels=320, dilations=(1, 2, 4, 6)),
+    cls_head=dict(in_channels=320, dilations=(1, 2, 4, 6)),
     # One scale, like the other configs on this data.
     test_cfg=dict(scales=(1.0, )))
 val_evaluator = dict(fixed_threshold=0.25)

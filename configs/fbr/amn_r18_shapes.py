@@ -13,26 +13,14 @@ model = dict(
         norm_cfg=dict(_delete_=True, type='GN', num_groups=16),
         norm_eval=False,
         frozen_stages=-1),
-    decode_head=dict(
+    cls_head=dict(
         num_classes=6, in_channels=256, dilations=(1, 2, 3, 4)),
     # One scale, like the other configs on Shapes.
     test_cfg=dict(scales=(1.0, )))
 val_evaluator = dict(fixed_threshold=0.25)
 test_evaluator = val_evaluator
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.01,
-        begin=0,
-        end=1,
-        by_epoch=True,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        begin=1,
-        end=4,
-        eta_min=0,
-        by_epoch=True,
-        convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=4)
 ]
 train_cfg = dict(max_epochs=4, val_interval=4)

@@ -13,7 +13,7 @@ train_dataloader = dict(
     dataset=dict(
         data_prefix=dict(saliency_path='Saliency'), pipeline=train_pipeline))
 model = dict(
-    decode_head=dict(
+    cls_head=dict(
         with_background=True, loss_weight=0.5, pool_at_image_size=False),
     refiner=dict(
         type='mmwsss.PixelCorrelationModule',
@@ -22,17 +22,16 @@ model = dict(
     localizer=dict(type='mmwsss.SoftmaxCAM'),
     # As in seam_r18_shapes.py.
     second_view=dict(type='mmwsss.Rescale', scale=0.5),
-    regularizers=[
-        dict(
+    regularizers=dict(
+        eps=dict(
             type='mmwsss.ExplicitPseudoPixelSupervision', refined_weight=1.),
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
+        seam=dict(type='mmwsss.EquivariantRegularization'),
+        ppc=dict(
             type='mmwsss.PixelPrototypeContrast',
             in_channels=256,
             num_classes=6,
             background_score=0.1,
-            area_divisor=16)
-    ],
+            area_divisor=16)),
     test_cfg=dict(normalize='max', threshold=0.22))
 val_evaluator = dict(fixed_threshold=0.22)
 test_evaluator = val_evaluator

@@ -1,21 +1,12 @@
 # FBR on ACR, on the generated Shapes images: the patches are labelled by the
 # class head's own maps.
-_base_ = '../acr/acr_vit_shapes.py'
+_base_ = ['../acr/acr_vit_shapes.py', '../_base_/models/fbr.py']
 model = dict(
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=30.,
-            num_tokens=576),
-        dict(
-            type='mmwsss.FineGrainedBackgroundContrast',
+    regularizers=dict(
+        fbr=dict(
+            _base_.fbr,
             in_channels=128,
             num_classes=6,
             scores='cams',
-            unsure_ratio=0.6,
-            entropy_quantile=0.1,
-            top_share=1 / 16,
-            bank_size=50000,
             # After an epoch: before, random weights label the positions.
-            start_iter=94)
-    ])
+            start_iter=94)))

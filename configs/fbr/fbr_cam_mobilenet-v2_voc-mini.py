@@ -1,19 +1,14 @@
 # FBR on a plain MobileNetV2, on a small part of VOC: see
 # docs/reproduction.md.
-_base_ = '../cam/cam_mobilenet-v2_voc-mini.py'
+_base_ = ['../cam/cam_mobilenet-v2_voc-mini.py', '../_base_/models/fbr.py']
 model = dict(
-    regularizers=[
-        dict(
-            type='mmwsss.FineGrainedBackgroundContrast',
+    regularizers=dict(
+        fbr=dict(
+            _base_.fbr,
             in_channels=320,
             num_classes=20,
             scores='cams',
-            unsure_ratio=0.6,
-            entropy_quantile=0.1,
-            top_share=1 / 16,
-            bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
-            start_iter=44)
-    ])
+            start_iter=44)))
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(regularizers=dict(lr_mult=10.))))

@@ -10,12 +10,11 @@ model = dict(
         # torchvision's resnet50 weights load as they are.
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet50.pth')),
-    decode_head=dict(num_classes=80),
-    regularizers=[
-        dict(
+    cls_head=dict(num_classes=80),
+    regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=2048,
-            num_classes=80)
-    ])
+            num_classes=80)))
 val_evaluator = dict(fixed_threshold=0.25)
 test_evaluator = val_evaluator

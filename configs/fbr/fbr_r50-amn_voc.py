@@ -1,10 +1,9 @@
 # FBR in setting I, image-level tags alone: on AMN.
 _base_ = './amn_r50_voc.py'
 model = dict(
-    regularizers=[
+    regularizers=dict(
         # Its defaults are the settings on AMN.
-        dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=2048,
-            num_classes=20)
-    ])
+            num_classes=20)))

@@ -1,22 +1,15 @@
 # FBR on SEAM with a small ViT, on a small part of VOC: both views, labelled by
 # the refined maps.
-_base_ = '../seam/seam_deit-tiny_voc-mini.py'
+_base_ = ['../seam/seam_deit-tiny_voc-mini.py', '../_base_/models/fbr.py']
 model = dict(
-    # A list replaces that of the base, so SEAM's terms are said again.
-    regularizers=[
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
-            type='mmwsss.FineGrainedBackgroundContrast',
+    regularizers=dict(
+        fbr=dict(
+            _base_.fbr,
             in_channels=192,
             num_classes=20,
             scores='refined_cams',
             both_views=True,
-            unsure_ratio=0.6,
-            entropy_quantile=0.1,
-            top_share=1 / 16,
-            bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
-            start_iter=44)
-    ])
+            start_iter=44)))
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(regularizers=dict(lr_mult=10.))))

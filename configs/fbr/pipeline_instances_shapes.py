@@ -1,6 +1,6 @@
-# From tags to object masks on the generated Shapes images: class maps with
+# From tags to object masks on the generated Shapes images: CAMs with
 # FBR, IRNet's displacements, and one COCO file that a detector can train on.
-_base_ = '../_base_/pipelines/class_maps.py'
+_base_ = '../_base_/pipelines/cams.py'
 variables = dict(
     classifier='configs/fbr/fbr_cam_r18_shapes.py',
     label_config='configs/refine/irn-labels_shapes.py',
@@ -24,14 +24,14 @@ stages = dict(
         command='tools/train.py {irnet} --work-dir {dir} --resume '
         '--cfg-options randomness.seed={seed} '
         'model.backbone.init_cfg.checkpoint={classify.run} '
-        'train_dataloader.dataset.pipeline.1.mask_dir={labels.masks} '
+        'train_dataloader.dataset.mask_dir={labels.masks} '
         '{train_options}',
         outputs=dict(run='{dir}/last_checkpoint')),
     instances=dict(
-        # Its test images are the training images, which have class maps.
+        # Its test images are the training images, which have CAMs.
         command='tools/test.py {irnet} {displacements.run} --out {dir}/out '
         '--work-dir {dir} --cfg-options '
-        'test_dataloader.dataset.pipeline.1.cam_dir={cams.maps}',
+        'test_dataloader.dataset.cam_dir={cams.maps}',
         metrics='{dir}/metrics.json',
         rows={
             '+ walk by object': 'mIoU',

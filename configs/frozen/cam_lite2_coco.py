@@ -7,15 +7,7 @@ _base_ = [
 model = dict(
     # Features of 82,081 images would take 130 GB.
     backbone=dict(networks=[dict(_base_.efficientnet_lite2, cache_dir=None)]),
-    decode_head=dict(num_classes=80))
+    cls_head=dict(num_classes=80))
 # Two epochs of 16 images.
 train_cfg = dict(max_iters=10000, val_interval=10000)
-param_scheduler = [
-    dict(
-        type='PolyLR',
-        power=1.,
-        eta_min=0.,
-        begin=0,
-        end=10000,
-        by_epoch=False)
-]
+param_scheduler = [dict(_base_.param_scheduler[0], end=10000)]

@@ -1,7 +1,7 @@
 # GETAM with a small ViT on a small part of VOC, without saliency maps: see
 # docs/reproduction.md.
 _base_ = [
-    '../_base_/models/getam_vit.py', '../_base_/datasets/voc_mini_224.py',
+    '../_base_/models/getam_vit.py', '../_base_/datasets/voc-mini_224.py',
     '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'
 ]
 max_epochs = 8
@@ -16,12 +16,12 @@ model = dict(
     # token: neck and pyramid begin from random weights, and do not learn in
     # 350 steps.
     neck=None,
-    decode_head=dict(
+    cls_head=dict(
         _delete_=True,
         type='mmwsss.ClassTokenHead',
         num_classes=20,
         in_channels=192),
-    seg_head=dict(
+    decode_head=dict(
         _delete_=True,
         type='FCNHead',
         in_channels=(192, 192, 192, 192),
@@ -44,7 +44,7 @@ model = dict(
 optim_wrapper = dict(
     # Phase 2 lowers the learning rate to a tenth; the decoder, which only
     # then begins, learns at the full one of the heads.
-    paramwise_cfg=dict(custom_keys=dict(seg_head=dict(lr_mult=200.))))
+    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=200.))))
 param_scheduler = [
     dict(
         type='PolyLR',

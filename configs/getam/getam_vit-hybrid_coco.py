@@ -15,8 +15,8 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='checkpoints/vit_base_r50_s16_384.pth')),
-    decode_head=dict(num_classes=80),
-    seg_head=dict(num_classes=81),
+    cls_head=dict(num_classes=80),
+    decode_head=dict(num_classes=81),
     label_maker=dict(cut=0.95),
     # No saliency maps in the test, so none of the labels of the training.
     test_cfg=dict(pseudo_labels=False))

@@ -23,12 +23,12 @@ model = dict(
     # No pyramid, and no neck: a plain decoder on the blocks' tokens and a
     # class head on the class token, as in cam_vit_shapes.py.
     neck=None,
-    decode_head=dict(
+    cls_head=dict(
         _delete_=True,
         type='mmwsss.ClassTokenHead',
         num_classes=6,
         in_channels=128),
-    seg_head=dict(
+    decode_head=dict(
         _delete_=True,
         type='FCNHead',
         in_channels=(128, 128, 128),
@@ -45,15 +45,11 @@ model = dict(
     # pixels, not 256.
     label_refiner=dict(dilations=(1, 2, 4, 8)),
     label_maker=dict(opening=4),
-    seg_losses=[
-        dict(type='mmwsss.BalancedCrossEntropy'),
-        dict(type='mmwsss.SaliencyLoss'),
-        dict(type='mmwsss.DenseEnergyLoss', sigma_xy=40)
-    ])
+    seg_losses=dict(energy=dict(sigma_xy=40)))
 optim_wrapper = dict(
     # Phase 2 lowers the learning rate to a tenth; the decoder, which only
     # then begins, learns at the full one.
-    paramwise_cfg=dict(custom_keys=dict(seg_head=dict(lr_mult=10.))))
+    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.))))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=1, by_epoch=True,
          convert_to_iter_based=True),

@@ -1,4 +1,4 @@
-# GETAM on a plain ViT-B, its class maps read from all blocks.
+# GETAM on a plain ViT-B, its CAMs read from all blocks.
 _base_ = './getam_vit-hybrid_voc.py'
 model = dict(
     backbone=dict(
@@ -13,5 +13,5 @@ model = dict(
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/vit_base_p16_384.pth')),
     neck=dict(num_stem_maps=0, out_channels=(96, 192, 384, 768)),
-    seg_head=dict(in_channels=(96, 192, 384, 768)),
+    decode_head=dict(in_channels=(96, 192, 384, 768)),
     localizer=dict(start_layer=0))

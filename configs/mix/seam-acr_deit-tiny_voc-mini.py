@@ -6,14 +6,7 @@ model = dict(
         in_channels=(192, ),
         channels=(64, ),
         in_index=(-1, )),
-    # A list replaces that of the base, so ACR's term is said again.
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=60.,
-            num_tokens=576),
-        dict(type='mmwsss.EquivariantRegularization')
-    ])
+    regularizers=dict(seam=dict(type='mmwsss.EquivariantRegularization')))
 # As in seam_mobilenet-v2_voc-mini.py.
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(refiner=dict(lr_mult=10.))))

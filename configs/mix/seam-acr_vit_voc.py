@@ -1,5 +1,5 @@
-# seam-acr_vit_shapes.py at the size of ACR's paper: attention (ACR) and class
-# maps (SEAM) of a ViT must follow the mirrored image. Its tokens are ordered
+# seam-acr_vit_shapes.py at the size of ACR's paper: attention (ACR) and CAMs
+# (SEAM) of a ViT must follow the mirrored image. Its tokens are ordered
 # like the first view's, so nothing is permuted for either term.
 _base_ = '../acr/acr_vit_voc.py'
 model = dict(
@@ -9,11 +9,4 @@ model = dict(
         in_channels=(768, ),
         channels=(192, ),
         in_index=(-1, )),
-    # A list replaces that of the base, so ACR's term is said again.
-    regularizers=[
-        dict(
-            type='mmwsss.AllPairsConsistency',
-            loss_weight=125.,
-            num_tokens=576),
-        dict(type='mmwsss.EquivariantRegularization')
-    ])
+    regularizers=dict(seam=dict(type='mmwsss.EquivariantRegularization')))

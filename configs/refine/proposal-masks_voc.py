@@ -1,25 +1,18 @@
-# Masks from class maps and mask proposals of a promptable segmenter: each
+# Masks from CAMs and mask proposals of a promptable segmenter: each
 # proposal belongs to the class whose map is highest in it on average, small
 # ones decide over large ones. The folder holds one {img_id}.json or .png per
 # image, see docs/refine.md; Segment Anything writes them with
 #   python scripts/amg.py --convert-to-rle --input JPEGImages \
 #       --output Proposals --model-type vit_h --checkpoint FILE
 # The threshold is a guess: nobody has tuned it.
-_base_ = '../_base_/datasets/voc_384.py'
-default_scope = 'mmseg'
+_base_ = '../_base_/refine/voc.py'
 threshold = 0.3
 refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train_aug.txt',
-    labels_file='image_labels.json',
+    proposal_dir='data/VOCdevkit/VOC2012/Proposals',
     pipeline=[
         dict(type='mmwsss.LoadImage'),
         dict(type='mmwsss.LoadCAMs'),
-        dict(
-            type='mmwsss.RefineWithProposals',
-            proposal_dir='data/VOCdevkit/VOC2012/Proposals',
-            threshold=threshold),
+        dict(type='mmwsss.RefineWithProposals', threshold=threshold),
         # Decides where there are no proposals. To refine masks after a CRF
         # instead: CRFMask, then RefineWithProposals(key='pseudo_mask',
         # threshold=0.5), then SaveMask.

@@ -1,4 +1,4 @@
-# Two papers in one model: a ViT whose attention (ACR) and class maps (SEAM)
+# Two papers in one model: a ViT whose attention (ACR) and CAMs (SEAM)
 # must follow the mirrored image.
 _base_ = '../cam/cam_vit_shapes.py'
 model = dict(
@@ -8,10 +8,9 @@ model = dict(
         in_channels=(128, ),
         channels=(64, ),
         in_index=(-1, )),
-    regularizers=[
-        dict(
+    regularizers=dict(
+        acr=dict(
             type='mmwsss.AllPairsConsistency',
             loss_weight=30.,
             num_tokens=576),
-        dict(type='mmwsss.EquivariantRegularization')
-    ])
+        seam=dict(type='mmwsss.EquivariantRegularization')))

@@ -3,11 +3,11 @@
 # the size.
 _base_ = '../cam/cam_r18_shapes.py'
 model = dict(
-    decode_head=dict(loss_weight=0.5),
+    cls_head=dict(loss_weight=0.5),
     refiner=dict(
         type='mmwsss.PixelCorrelationModule',
         in_channels=(64, 128),
         channels=(32, 64)),
     localizer=dict(type='mmwsss.RefinedCAM'),
     second_view=dict(type='mmwsss.Rescale', scale=0.5),
-    regularizers=[dict(type='mmwsss.EquivariantRegularization')])
+    regularizers=dict(seam=dict(type='mmwsss.EquivariantRegularization')))

@@ -18,4 +18,4 @@ model = dict(
         # torchvision's resnet50 weights load as they are.
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet50.pth')),
-    decode_head=dict(in_channels=2048))
+    cls_head=dict(in_channels=2048))

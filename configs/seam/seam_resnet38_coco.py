@@ -10,6 +10,6 @@ model = dict(
         #   tools/model_converters/resnet38.py IN OUT
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet38.pth')),
-    decode_head=dict(num_classes=80))
+    cls_head=dict(num_classes=80))
 val_evaluator = dict(fixed_threshold=0.26)
 test_evaluator = val_evaluator

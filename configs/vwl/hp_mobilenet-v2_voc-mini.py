@@ -1,3 +1,3 @@
 # Hybrid pooling alone, without words, on a small part of VOC.
 _base_ = 'gap_mobilenet-v2_voc-mini.py'
-model = dict(decode_head=dict(pooling=dict(type='mmwsss.HybridPooling')))
+model = dict(cls_head=dict(pooling=dict(type='mmwsss.HybridPooling')))

@@ -6,14 +6,7 @@ _base_ = [
     '../_base_/schedules/sgd_vwl.py', '../_base_/epoch_runtime.py'
 ]
 model = dict(
-    decode_head=dict(num_classes=80),
-    regularizers=[
-        dict(
-            type='mmwsss.VisualWordsLearning',
-            num_words=256,
-            in_channels=2048,
-            num_classes=80,
-            codebook='learned')
-    ])
+    cls_head=dict(num_classes=80),
+    regularizers=dict(vwl=dict(num_classes=80)))
 val_evaluator = dict(fixed_threshold=0.13)
 test_evaluator = val_evaluator

@@ -1,10 +1,10 @@
 # VWL-L on the generated Shapes images, with fewer words.
 _base_ = 'hp_r18_shapes.py'
-model = dict(regularizers=[
-    dict(
-        type='mmwsss.VisualWordsLearning',
-        num_words=32,
-        in_channels=256,
-        num_classes=6,
-        codebook='learned')
-])
+model = dict(
+    regularizers=dict(
+        vwl=dict(
+            type='mmwsss.VisualWordsLearning',
+            num_words=32,
+            in_channels=256,
+            num_classes=6,
+            codebook='learned')))

@@ -3,12 +3,4 @@
 _base_ = 'vwl-l_r101_voc.py'
 model = dict(
     backbone=dict(frozen_stages=0),
-    regularizers=[
-        dict(
-            type='mmwsss.VisualWordsLearning',
-            num_words=256,
-            in_channels=2048,
-            num_classes=20,
-            codebook='memory',
-            momentum=1e-3)
-    ])
+    regularizers=dict(vwl=dict(codebook='memory', momentum=1e-3)))

@@ -4,4 +4,5 @@ _base_ = '../../configs/cam/cam_r18_shapes.py'
 # Runs class_exclusion.py, so that its class is registered.
 custom_imports = dict(imports=['class_exclusion'], allow_failed_imports=False)
 model = dict(
-    regularizers=[dict(type='mmwsss.ClassExclusion', loss_weight=0.1)])
+    regularizers=dict(
+        exclusion=dict(type='mmwsss.ClassExclusion', loss_weight=0.1)))

@@ -1,9 +1,8 @@
 """Pictures of training samples: the work of tools/.../browse_dataset.py."""
-import argparse
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -14,13 +13,13 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 from torch import Tensor
 
-from mmwsss.datasets.transforms.loading import (read_image, read_saliency,
-                                                read_true_mask)
-from mmwsss.structures.mask_file import IGNORE, class_lut, voc_palette
+from mmwsss.datasets.transforms.load_images import read_true_mask
+from mmwsss.pseudo_labels.mask_file import IGNORE, class_lut, voc_palette
+from mmwsss.utils.read_images import read_image, read_saliency
 from mmwsss.visualization import Gallery, overlay_cam, overlay_mask
 
-from .evaluation_data import drop_missing_masks
-from .run import load_config
+from .config_edits import drop_missing_masks
+from .run import ConfigLike, PathLike, load_config
 
 #: Classes in the table on top of the page.
 TOP_CLASSES = 30
@@ -76,7 +75,7 @@ def sample_pictures(packed: dict,
 
     Returns:
         list[tuple[ndarray, str]]: Pictures with captions: the network input,
-        then, where present, masks, seeds, saliency, class maps and objects
+        then, where present, masks, seeds, saliency, CAMs and objects
         drawn over it.
     """
     image = input_picture(packed['inputs'])
@@ -224,11 +223,29 @@ def dataset_config(cfg: Config, test_images: bool = False) -> dict:
     return cfg[key].dataset
 
 
-def browse_dataset(args: argparse.Namespace) -> Path:
-    """Show samples as the command line says.
+def browse_dataset(config: ConfigLike,
+                   *,
+                   out: Optional[PathLike] = None,
+                   test_images: bool = False,
+                   raw: bool = False,
+                   number: int = 24,
+                   views: int = 2,
+                   seed: int = 0,
+                   cfg_options: Optional[Mapping[str, Any]] = None) -> Path:
+    """Write a page of what a config's pipeline makes of its images.
 
     Args:
-        args (Namespace): Of ``tools/analysis_tools/browse_dataset.py``.
+        config (str | Path | Config): The config.
+        out (str | Path, optional): Folder for the page. Defaults to
+            ``{work_dir}/dataset``.
+        test_images (bool): Whether the test images are meant instead of the
+            training images. Defaults to False.
+        raw (bool): Whether to show files as they are. Defaults to False.
+        number (int): Images. Defaults to 24.
+        views (int): Random views of each. Defaults to 2.
+        seed (int): Of the views. Defaults to 0.
+        cfg_options (Mapping[str, Any], optional): See
+            :func:`~mmwsss.apis.load_config`.
 
     Returns:
         Path: The page.
@@ -237,41 +254,40 @@ def browse_dataset(args: argparse.Namespace) -> Path:
         FileNotFoundError: If the config or files of the data are missing.
         ValueError: If the config has no such data, or data are damaged.
     """
-    for name in ('number', 'views'):
-        if getattr(args, name) < 1:
-            raise ValueError(f'--{name} must be at least 1, is '
-                             f'{getattr(args, name)}.')
-    cfg = load_config(args)
+    for name, value in (('number', number), ('views', views)):
+        if value < 1:
+            raise ValueError(f'--{name} must be at least 1, is {value}.')
+    cfg = load_config(config, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    dataset = DATASETS.build(dataset_config(cfg, args.test_images))
+    dataset = DATASETS.build(dataset_config(cfg, test_images))
     classes, palette = (dataset.metainfo[k] for k in ('classes', 'palette'))
-    which = 'test' if args.test_images else 'training'
-    mask_name = 'true mask' if args.test_images else 'mask to learn'
+    which = 'test' if test_images else 'training'
+    mask_name = 'true mask' if test_images else 'mask to learn'
     local = any(type(step).__name__ == 'AffinityLabel'
                 for step in _steps(dataset))
     gallery = Gallery(
-        args.out or Path(cfg.work_dir) / 'dataset',
-        f'{which.capitalize()} images: {Path(args.config).stem}')
-    indices = spread(len(dataset), args.number)
+        out or Path(cfg.work_dir) / 'dataset',
+        f'{which.capitalize()} images: {Path(cfg.filename).stem}')
+    indices = spread(len(dataset), number)
     for i in track(indices, 'drawing samples'):
         info = dataset.get_data_info(i)
         pictures = file_pictures(info, palette, mask_name)
-        if not args.raw:
+        if not raw:
             # The file itself, then what the pipeline makes of it.
             pictures = pictures[:1]
-            for view in range(1 if args.test_images else args.views):
-                seed = int(np.random.SeedSequence(
-                    (args.seed, i, view)).generate_state(1)[0])
-                random.seed(seed)
-                np.random.seed(seed)
-                torch.manual_seed(seed)
+            for view in range(1 if test_images else views):
+                state = int(np.random.SeedSequence(
+                    (seed, i, view)).generate_state(1)[0])
+                random.seed(state)
+                np.random.seed(state)
+                torch.manual_seed(state)
                 pictures += sample_pictures(dataset[i], classes, palette,
                                             mask_name, local)
         tags = [classes[c + 1] for c in dataset.get_cat_ids(i)]
         gallery.add_pictures(
             f'{info["img_id"]}: {", ".join(tags) or "no tag"}', pictures)
     note = (f'{len(indices)} of {len(dataset)} images, spread evenly. ' +
-            ('As in their files.' if args.raw else
+            ('As in their files.' if raw else
              'After the pipeline of the config, before normalisation.'))
     page = gallery.write_html(count_tags(dataset, classes), note=note)
     print_log(f'{len(indices)} {which} images: {page}', logger='current')

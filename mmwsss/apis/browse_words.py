@@ -4,10 +4,10 @@ A word is a direction in feature space, which nobody can look at. What can be
 looked at is where it occurs: the places of the training images that are most
 similar to it, and the tags that these images carry.
 """
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
+                    Tuple)
 
 import cv2
 import numpy as np
@@ -20,16 +20,18 @@ from mmengine.runner import Runner
 from rich.progress import track
 from torch import Tensor
 
-from mmwsss.datasets.transforms.loading import read_image
 from mmwsss.models.regularizers.visual_words_learning import (
     EPS, VisualWordsLearning, word_scores)
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
+from mmwsss.utils.read_images import read_image
 from mmwsss.utils.scalars import read_scalars
 from mmwsss.visualization import Gallery, plot_word_usage
 
-from .run import check_fit, last_of_run, load_config, use_train_images
+from .config_edits import use_train_images
+from .run import (ConfigLike, PathLike, check_fit, last_of_run,
+                  load_config)
 
 #: A patch shows this many cells of the feature map in either direction.
 PATCH_CELLS = 3
@@ -192,28 +194,31 @@ def cut_patch(image: np.ndarray, patch: Patch) -> np.ndarray:
     return cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC)
 
 
-def read_usage(work_dir: Path) -> List[Tuple[int, float, float]]:
+def read_usage(work_dir: Path,
+               name: str) -> List[Tuple[int, float, float]]:
     """The use of the codebook that a training logged.
 
     Args:
         work_dir (Path): Its work folder. Of a step that two parts of a
             resumed run logged, the later one counts.
+        name (str): What the config calls the regularizer with the words.
 
     Returns:
         list[tuple[int, float, float]]: Step, ``words_alive`` and
         ``words_entropy``, by step; empty if nothing was logged.
     """
+    alive, entropy = f'{name}.words_alive', f'{name}.words_entropy'
     usage: Dict[int, Tuple[float, float]] = {}
     # Folders are named by their time.
     for scalars in read_scalars(
             sorted(work_dir.glob('*/vis_data/scalars.json'))):
-        if 'words_alive' in scalars and 'words_entropy' in scalars:
-            usage[scalars['step']] = (scalars['words_alive'],
-                                      scalars['words_entropy'])
+        if alive in scalars and entropy in scalars:
+            usage[scalars['step']] = (scalars[alive], scalars[entropy])
     return [(step, *usage[step]) for step in sorted(usage)]
 
 
-def find_words(model: torch.nn.Module, config: str) -> VisualWordsLearning:
+def find_words(model: torch.nn.Module,
+               config: str) -> Tuple[str, VisualWordsLearning]:
     """The part of a model that has words.
 
     Args:
@@ -221,14 +226,15 @@ def find_words(model: torch.nn.Module, config: str) -> VisualWordsLearning:
         config (str): Path of its config, for the message.
 
     Returns:
-        VisualWordsLearning: The first of its regularizers that is one.
+        tuple[str, VisualWordsLearning]: The first of its regularizers that
+        is one, and its name.
 
     Raises:
         ValueError: If there is none.
     """
-    for regularizer in getattr(model, 'regularizers', ()):
+    for name, regularizer in getattr(model, 'regularizers', {}).items():
         if isinstance(regularizer, VisualWordsLearning):
-            return regularizer
+            return name, regularizer
     raise ValueError(f'The model of {config} has no visual words; give a '
                      'config with an mmwsss.VisualWordsLearning among its '
                      'regularizers, e.g. configs/vwl/vwl-l_r18_shapes.py.')
@@ -303,11 +309,28 @@ def write_page(index: WordIndex,
         'each image the best place is shown, with its neighbours.')
 
 
-def browse_words(args: argparse.Namespace) -> Path:
-    """Show words as the command line says.
+def browse_words(config: ConfigLike,
+                 checkpoint: PathLike,
+                 *,
+                 out: Optional[PathLike] = None,
+                 words: Optional[int] = None,
+                 patches: int = 12,
+                 cfg_options: Optional[Mapping[str, Any]] = None,
+                 trust_checkpoint: bool = False) -> Path:
+    """Write a page of the image patches that visual words stand for.
 
     Args:
-        args (Namespace): Of ``tools/analysis_tools/browse_words.py``.
+        config (str | Path | Config): The config.
+        checkpoint (str | Path): The checkpoint, or the work folder of a
+            training.
+        out (str | Path, optional): Folder for the page. Defaults to
+            ``words`` beside the checkpoint.
+        words (int, optional): Most frequent words to show. Defaults to all.
+        patches (int): Patches of each. Defaults to 12.
+        cfg_options (Mapping[str, Any], optional): See
+            :func:`~mmwsss.apis.load_config`.
+        trust_checkpoint (bool): Whether checkpoints may run code when they
+            are read. Defaults to False.
 
     Returns:
         Path: The page.
@@ -317,36 +340,36 @@ def browse_words(args: argparse.Namespace) -> Path:
         ValueError: If the model has no words, the checkpoint does not fit
             or a number is not positive.
     """
-    for name in ('words', 'patches'):
-        value = getattr(args, name)
+    for name, value in (('words', words), ('patches', patches)):
         if value is not None and value < 1:
             raise ValueError(f'--{name} must be at least 1, is {value}.')
-    use_safe_loading(args.trust_checkpoint)
-    cfg = load_config(args)
+    use_safe_loading(trust_checkpoint)
+    cfg = load_config(config, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    path = last_of_run(args.checkpoint)
-    checkpoint = load_checkpoint_file(path, trusted=args.trust_checkpoint)
+    path = last_of_run(str(checkpoint))
+    content = load_checkpoint_file(path, trusted=trust_checkpoint)
     model = MODELS.build(cfg.model)
-    words = find_words(model, args.config)
-    check_fit(model, checkpoint, path, args.config, purpose='test')
-    model.load_state_dict(state_dict_of(checkpoint), strict=False)
+    name, codebook = find_words(model, cfg.filename)
+    check_fit(model, content, path, cfg.filename, purpose='test')
+    model.load_state_dict(state_dict_of(content), strict=False)
     model.to(get_device()).eval()
 
     # Without augmentation, and every image once.
     use_train_images(cfg)
     loader = Runner.build_dataloader(cfg.test_dataloader)
-    index = index_words(loader, model, words, args.patches)
+    index = index_words(loader, model, codebook, patches)
     work_dir = Path(path).parent
-    usage = read_usage(work_dir)
+    usage = read_usage(work_dir, name)
     if not usage:
         print_log(
             f'No plot of the usage over the training: {work_dir} has no log '
-            '(*/vis_data/scalars.json) with words_alive.',
+            '(*/vis_data/scalars.json) '
+            f'with {name}.words_alive.',
             logger='current')
-    page = write_page(index, Path(args.out or work_dir / 'words'),
+    page = write_page(index, Path(out or work_dir / 'words'),
                       loader.dataset.metainfo,
-                      f'Visual words: {Path(args.config).stem}', usage,
-                      args.words)
+                      f'Visual words: {Path(cfg.filename).stem}', usage,
+                      words)
     print_log(
         f'{len(index.ranking())} of {len(index.places)} words are in use: '
         f'{page}',

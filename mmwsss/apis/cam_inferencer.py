@@ -1,13 +1,12 @@
-"""Class maps, masks and pictures of any images: the work of tools/infer.py."""
-import argparse
+"""CAMs, masks and pictures of any images: the work of tools/infer.py."""
 import contextlib
 import hashlib
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (Any, Callable, Dict, Iterator, List, Mapping, Optional,
-                    Sequence, Tuple, Union)
+from typing import (Any, Callable, Dict, Iterator, List, Mapping, NamedTuple,
+                    Optional, Sequence, Tuple, Union)
 
 import numpy as np
 import torch
@@ -25,32 +24,30 @@ from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.engine.hooks.save_predictions_hook import file_digest
 from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
                                       EndToEndSegmentor, RefinedSegmentor)
-from mmwsss.registry import MODELS
-from mmwsss.structures.mask_file import voc_palette
+from mmwsss.pseudo_labels.mask_file import voc_palette
+from mmwsss.registry import INFERENCERS, MODELS
 from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
                                      use_safe_loading)
-from mmwsss.utils.dataset_configs import inner_datasets
+from mmwsss.utils.dataset_configs import (MASK_LOADERS, dataset_chains,
+                                          first_pipeline, inner_datasets,
+                                          step_name, without_steps)
 from mmwsss.utils.io import find_file
 from mmwsss.utils.memory import explain_memory
+from mmwsss.utils.progress import Progress
+from mmwsss.utils.run_folder import RunFolder, sigterm_raises
+from mmwsss.utils.shards import Shard, parse_shard
 from mmwsss.visualization import draw_strip
 
 from .image_sources import (ImageLike, Source, find_images,
                             refuse_double_names)
 from .inference_output import Output, names_in_mask
-from .refine import (Progress, _check_settings, _plain, _remove_temporary,
-                     _sigterm_raises)
-from .run import (MASK_LOADERS, _similar_configs, check_fit,
-                  check_pretrained, last_of_run, load_config)
+from .run import (ConfigLike, PathLike, check_fit, check_pretrained,
+                  last_of_run, load_config, similar_configs)
 from .run_checks import check_classes, file_classes
-from .shards import Shard, exclusive, parse_shard, remove_temporary_of
 
 #: Steps of test pipelines that read what images from anywhere do not have.
-#: What they read takes no part in class maps and masks.
+#: What they read takes no part in CAMs and masks.
 LEFT_OUT = (*MASK_LOADERS, 'LoadSaliency')
-#: Images whose tags the command line prints.
-SHOWN = 20
-
-PathLike = Union[str, Path]
 
 
 @dataclass
@@ -62,13 +59,14 @@ class _Item:
     error: Optional[str] = None
 
 
+@INFERENCERS.register_module()
 class CAMInferencer(BaseInferencer):
-    """Class maps, masks and pictures of images from anywhere.
+    """CAMs, masks and pictures of images from anywhere.
 
     What it predicts equals what ``tools/test.py --out`` writes for the same
     images and tags. It runs the models that need nothing but an image:
-    ``CAMSegmentor`` (class maps, and the mask at a threshold),
-    ``EndToEndSegmentor`` (the decoder's mask, and the class maps it trains
+    ``CAMSegmentor`` (CAMs, and the mask at a threshold),
+    ``EndToEndSegmentor`` (the decoder's mask, and the CAMs it trains
     on), ``RefinedSegmentor`` (the mask, of the given classes only where tags
     are given) and mmseg's own (the mask). ::
 
@@ -124,13 +122,13 @@ class CAMInferencer(BaseInferencer):
         path = Path(model)
         if path.suffix == '.py' or len(path.parts) > 1:
             raise FileNotFoundError(f'There is no config {path}.' +
-                                    _similar_configs(path))
+                                    similar_configs(path))
         found = sorted(find_file('configs').glob(f'*/{model}.py'))
         if len(found) != 1:
             path = find_file('configs') / f'{model}.py'
             raise FileNotFoundError(
                 f'{len(found)} of our configs have the name {model!r}.' +
-                _similar_configs(path))
+                similar_configs(path))
         return Config.fromfile(str(found[0])), None
 
     def _init_model(self,
@@ -173,7 +171,7 @@ class CAMInferencer(BaseInferencer):
             raise ValueError(
                 f'{name}: the model has {expected} classes, its test data '
                 f'{len(self.classes) - 1} without background. Set '
-                'model.decode_head.num_classes to the latter.')
+                'model.cls_head.num_classes to the latter.')
         if torch.device(device).type == 'cpu':
             model = revert_sync_batchnorm(model)
         return model.to(device).eval()
@@ -193,7 +191,7 @@ class CAMInferencer(BaseInferencer):
 
     @property
     def makes_cams(self) -> bool:
-        """Whether the model predicts class maps."""
+        """Whether the model predicts CAMs."""
         return isinstance(self.model, CAMSegmentor)
 
     @property
@@ -276,7 +274,7 @@ class CAMInferencer(BaseInferencer):
                 ``'raise'``, or ``'skip'``, which gives it a result with
                 ``error``. Defaults to 'raise'.
             frame_step (int): Take every n-th frame of videos. Defaults to 1.
-            return_cams (bool): Whether results hold class maps. Defaults to
+            return_cams (bool): Whether results hold CAMs. Defaults to
                 True.
             return_probs (bool): Whether results hold the probability of
                 every label at every pixel, of models that predict one; also
@@ -323,7 +321,7 @@ class CAMInferencer(BaseInferencer):
                 self.model, EndToEndSegmentor):
             raise ValueError(
                 f'{type(self.model).__name__} has CAMs, not probabilities: '
-                'it predicts no probability of pixels, and class maps are '
+                'it predicts no probability of pixels, and CAMs are '
                 "scores, each divided by its own maximum. Read 'cams', and "
                 "the probability of a tag in 'scores'; leave return_probs "
                 '(--probs) out.')
@@ -405,11 +403,10 @@ class CAMInferencer(BaseInferencer):
         with contextlib.ExitStack() as stack:
             done, broken, everything = set(), [], sources
             if output is not None:
-                done = stack.enter_context(
-                    exclusive(
-                        output.folder, shard, lambda: self._continue(
-                            output, sources, labels, settings, overwrite,
-                            shard)))
+                run = self._run_folder(output, sources, labels, settings,
+                                       overwrite, shard)
+                stack.enter_context(run.claimed())
+                done = self._continue(output, sources, labels, run)
                 self._begin_page(output, settings)
             sources, labels = shard.of(sources), shard.of(labels)
             progress = None
@@ -429,12 +426,11 @@ class CAMInferencer(BaseInferencer):
             if output is None:
                 return
             skipped = output.note_skipped(shard, broken)
-            missing = output.missing(
-                [s.img_id for s in everything], skipped)
+            missing = run.missing(skipped)
             if missing:
                 print_log(
-                    f'Shard {shard} is done; {missing} images of the others '
-                    'are not yet.',
+                    f'Shard {shard} is done; {len(missing)} images of the '
+                    'others are not yet.',
                     logger='current')
             else:
                 if shard.count > 1:  # The page has but this one's images.
@@ -445,28 +441,27 @@ class CAMInferencer(BaseInferencer):
                 output.write_manifests(
                     skipped=skipped, **self._facts(settings))
 
+    def _run_folder(self, output: Output, sources: List[Source],
+                    labels: List[Optional[np.ndarray]],
+                    settings: Dict[str, Any], overwrite: bool,
+                    shard: Shard) -> RunFolder:
+        """The folder of a call, and what decides its files."""
+        return RunFolder(
+            output.folder, {s.img_id: output.paths(s.img_id)
+                            for s in sources},
+            dict(
+                model=self.cfg.model,
+                pipeline=self.steps,
+                classes=self.classes,
+                checkpoint_sha256=self._digest(),
+                test_cfg=settings,
+                **self._given_labels(sources, labels)), shard, overwrite)
+
     def _continue(self, output: Output, sources: List[Source],
                   labels: List[Optional[np.ndarray]],
-                  settings: Dict[str, Any], overwrite: bool,
-                  shard: Shard) -> set:
+                  run: RunFolder) -> set:
         """Ids of the images that an earlier call has done."""
-        if shard.count == 1:
-            _remove_temporary([output.folder])
-        else:
-            remove_temporary_of(
-                p for s in shard.of(sources) for p in output.paths(s.img_id))
-        _check_settings(
-            output.folder,
-            _plain(
-                dict(
-                    model=self.cfg.model,
-                    pipeline=self.steps,
-                    classes=self.classes,
-                    checkpoint_sha256=self._digest(),
-                    test_cfg=settings,
-                    **self._given_labels(sources, labels))),
-            {s.img_id: output.paths(s.img_id)
-             for s in sources}, overwrite, shard)
+        shard = run.shard
         sources, labels = shard.of(sources), shard.of(labels)
         output.forget_skipped(shard)
         done = {
@@ -475,7 +470,7 @@ class CAMInferencer(BaseInferencer):
             if output.is_done(source.img_id, label)
         }
         if len(done) < len(sources):
-            output.remove_manifests()
+            run.start()
         if done:
             print_log(
                 f'{len(done)} of {len(sources)} images are done already in '
@@ -500,7 +495,7 @@ class CAMInferencer(BaseInferencer):
         if self.makes_cams and not isinstance(self.model, EndToEndSegmentor):
             threshold = settings['threshold']
             choice = choice_settings(self.cfg)
-        output.begin_page(f'Class maps: {title}' if self.makes_cams else
+        output.begin_page(f'CAMs: {title}' if self.makes_cams else
                           f'Masks: {title}', threshold, choice)
 
     def _digest(self) -> Optional[str]:
@@ -761,7 +756,7 @@ def _refuse_later_stages(model: torch.nn.Module) -> None:
     """Raise ValueError for models that read files of an earlier stage."""
     kind = type(model).__name__
     if isinstance(model, (AMN, CAMRefiner)):
-        what = 'seed masks' if isinstance(model, AMN) else 'class maps'
+        what = 'seed masks' if isinstance(model, AMN) else 'CAMs'
         raise ValueError(
             f'{kind} needs {what} of an earlier stage for every image, so '
             'images alone are not enough. Run it with tools/test.py on a '
@@ -770,11 +765,6 @@ def _refuse_later_stages(model: torch.nn.Module) -> None:
         raise ValueError(f'{kind} is no segmentation model; CAMInferencer '
                          'runs mmwsss.CAMSegmentor, '
                          "mmwsss.EndToEndSegmentor and mmseg's models.")
-
-
-def _step_name(step: dict) -> str:
-    kind = step['type']
-    return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
 
 
 def _test_dataset(cfg: Config) -> dict:
@@ -789,15 +779,8 @@ def _test_dataset(cfg: Config) -> dict:
 
 def _test_pipeline(cfg: Config) -> List[dict]:
     """Steps from an image to the model, those for masks left out."""
-    dataset = _test_dataset(cfg)
-    while not dataset.get('pipeline') and ('dataset' in dataset
-                                           or 'datasets' in dataset):
-        dataset = dataset.get('dataset') or dataset.datasets[0]
-    steps = [
-        step for step in dataset.get('pipeline') or ()
-        if _step_name(step) not in LEFT_OUT
-    ]
-    names = [_step_name(step) for step in steps]
+    steps = without_steps(first_pipeline(_test_dataset(cfg)), LEFT_OUT)
+    names = [step_name(step) for step in steps]
     loaders = [name for name in names if name.startswith('Load')]
     if len(loaders) != 1 or names[0] != loaders[0]:
         raise ValueError(
@@ -813,12 +796,10 @@ def _labels_of(cfg: Config, checkpoint: Optional[dict]
 
     The former as far as the config or a file of tags that is there tells.
     """
-    dataset, given = _test_dataset(cfg), {}
-    while True:
-        given = {**(dataset.get('metainfo') or {}), **given}
-        if 'dataset' not in dataset and 'datasets' not in dataset:
-            break
-        dataset = dataset.get('dataset') or dataset.datasets[0]
+    chain, given = dataset_chains(_test_dataset(cfg))[0], {}
+    for dataset in reversed(chain):
+        given.update(dataset.get('metainfo') or {})
+    dataset = chain[-1]
     kind = dataset['type']
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(None) as registry:
@@ -844,63 +825,119 @@ def _window_of(cfg: Config) -> Optional[Tuple[float, float]]:
     return inner_datasets(_test_dataset(cfg))[0].get('window')
 
 
-# ----------------------------------------------------------------------- tool
-def infer(args: argparse.Namespace) -> Dict[str, Any]:
-    """Look at images as the command line says.
+# --------------------------------------------------------------------- folder
+class InferResult(NamedTuple):
+    """What :func:`infer` did.
+
+    Attributes:
+        out (Path): The folder of the results.
+        num_images (int): All images, frames of videos included.
+        num_broken (int): Those that could not be read.
+    """
+    out: Path
+    num_images: int
+    num_broken: int
+
+
+def infer(config: ConfigLike,
+          checkpoint: Optional[PathLike],
+          images: Union[ImageLike, Sequence[ImageLike]],
+          out: PathLike,
+          *,
+          tags: Any = None,
+          threshold: Optional[float] = None,
+          tag_threshold: Optional[float] = None,
+          probs: bool = False,
+          batch_size: int = 4,
+          frame_step: int = 1,
+          shard: Optional[str] = None,
+          device: Optional[str] = None,
+          overwrite: bool = False,
+          skip_broken: bool = False,
+          cfg_options: Optional[Mapping[str, Any]] = None,
+          trust_checkpoint: bool = False,
+          on_result: Callable[[Dict[str, Any]], None] = lambda result: None
+          ) -> InferResult:
+    """Write CAMs, masks and pictures of images; skips what is done.
 
     Args:
-        args (Namespace): Of ``tools/infer.py``.
+        config (str | Path | Config): The config.
+        checkpoint (str | Path, optional): See :class:`CAMInferencer`.
+        images (str | Path | Sequence): Images, folders or videos.
+        out (str | Path): Folder for the results.
+        tags (Any): Classes in the images, see :meth:`CAMInferencer.stream`;
+            or the Path of a file of them. Defaults to what the model
+            predicts.
+        threshold (float, optional): Background score of the masks.
+        tag_threshold (float, optional): Probability from which a class is
+            predicted to be present.
+        probs (bool): Whether to write probabilities, too. Defaults to False.
+        batch_size (int): Images at once. Defaults to 4.
+        frame_step (int): Takes every so-many-th frame of videos.
+            Defaults to 1.
+        shard (str, optional): ``'i/n'``, see
+            :func:`~mmwsss.utils.shards.parse_shard`.
+        device (str, optional): E.g. 'cpu' or 'cuda:1'. Defaults to a GPU if
+            there is one.
+        overwrite (bool): Whether to replace results, also those of other
+            settings. Defaults to False.
+        skip_broken (bool): Whether to go on where an image cannot be read.
+            Defaults to False.
+        cfg_options (Mapping[str, Any], optional): See
+            :func:`~mmwsss.apis.load_config`.
+        trust_checkpoint (bool): Whether checkpoints may run code when they
+            are read. Defaults to False.
+        on_result (Callable): Told each result as soon as it is written.
 
     Returns:
-        dict: ``out`` (folder), ``num_images`` and ``num_broken``.
+        InferResult: Counts.
 
     Raises:
         FileNotFoundError: If the config, checkpoint or an image is missing.
         ValueError: If something does not fit; see :meth:`CAMInferencer`.
     """
     inferencer = CAMInferencer(
-        load_config(args),
-        args.checkpoint,
-        device=args.device,
-        trusted=args.trust_checkpoint)
-    tags = None
-    if args.tags is not None:
-        tags = [tag.strip() for tag in args.tags.split(',') if tag.strip()]
-    elif args.tags_file is not None:
+        load_config(config, cfg_options),
+        checkpoint,
+        device=device,
+        trusted=trust_checkpoint)
+    if isinstance(tags, Path):
         names = inferencer.classes[1:]
         tags = {
             img_id: [names[i] for i in indices]
-            for img_id, indices in read_image_labels(args.tags_file,
-                                                     names).items()
+            for img_id, indices in read_image_labels(tags, names).items()
         }
-    num_images, num_broken, lines = 0, 0, []
-    with _sigterm_raises():
+    num_images, num_broken = 0, 0
+    with sigterm_raises():
         for result in inferencer.stream(
-                args.images,
+                images,
                 tags,
-                batch_size=args.batch_size,
-                threshold=args.threshold,
-                tag_threshold=args.tag_threshold,
-                out_dir=args.out,
-                overwrite=args.overwrite,
-                on_error='skip' if args.skip_broken else 'raise',
-                shard=parse_shard(getattr(args, 'shard', None)),
-                frame_step=args.frame_step,
+                batch_size=batch_size,
+                threshold=threshold,
+                tag_threshold=tag_threshold,
+                out_dir=out,
+                overwrite=overwrite,
+                on_error='skip' if skip_broken else 'raise',
+                shard=parse_shard(shard),
+                frame_step=frame_step,
                 return_cams=False,
                 return_vis=False,
-                return_probs=args.probs):
+                return_probs=probs):
             num_images += 1
             num_broken += 'error' in result
-            if len(lines) < SHOWN and 'error' not in result:
-                lines.append(_line(result))
-    print('\n'.join(lines))
-    if num_images - num_broken > len(lines):
-        print('...')
-    return dict(out=args.out, num_images=num_images, num_broken=num_broken)
+            on_result(result)
+    return InferResult(Path(out), num_images, num_broken)
 
 
-def _line(result: Dict[str, Any]) -> str:
-    """An image and its tags, with their probabilities if known."""
+def describe_tags(result: Dict[str, Any]) -> str:
+    """An image and its classes in one line.
+
+    Args:
+        result (dict): Of :meth:`CAMInferencer.stream`.
+
+    Returns:
+        str: With probabilities if they are known.
+    """
     scores = result['scores'] or {}
     tags = [
         f'{tag} {scores[tag]:.2f}' if tag in scores else tag

@@ -1,5 +1,4 @@
 """What a chain costs on many devices, from seconds per image."""
-import argparse
 import contextlib
 import functools
 import json
@@ -7,8 +6,8 @@ import math
 import weakref
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import (Any, Callable, Dict, Iterable, List, Optional, Sequence,
-                    Tuple, Union)
+from typing import (Any, Callable, Dict, Iterable, List, NamedTuple, Optional,
+                    Sequence, Tuple, Union)
 from unittest import mock
 
 import torch
@@ -104,12 +103,12 @@ STAGES = dict(
         configs=dict(
             voc='configs/acr/acr_vit_voc.py',
             coco='configs/acr/acr_vit_coco.py')),
-    cams=Stage(3.34, 'cams: its class maps'),
+    cams=Stage(3.34, 'cams: its CAMs'),
     crf=Stage(0.67, 'crf: dense CRF', runs_on='cores'),
     affinity=Stage(
         22.40,
         'affinity: AffinityNet, ResNet-38, training',
-        configs=dict(voc='configs/affinity/affinitynet_r38_voc.py'),
+        configs=dict(voc='configs/affinity/affinitynet_resnet38_voc.py'),
         route='affinity'),
     walk=Stage(12.31, 'walk: its random walk', route='affinity'),
     irn=Stage(
@@ -325,58 +324,77 @@ def cost_table(stages: Dict[str, Stage], dataset: str,
     return rows
 
 
-def estimate_cost(args: argparse.Namespace) -> List[List[str]]:
-    """Print a table of hours as the command line says.
+class CostEstimate(NamedTuple):
+    """Hours of the stages of a data set.
+
+    Attributes:
+        device (str): What the seconds were measured on.
+        num_images (dict[str, int]): 'train' and 'val'.
+        rows (list[list[str]]): See :func:`cost_table`.
+        limits (dict[str, int]): Stage -> images of a training step, which
+            devices share equally; 0 for those without a limit.
+    """
+    device: str
+    num_images: Dict[str, int]
+    rows: List[List[str]]
+    limits: Dict[str, int]
+
+
+def estimate_cost(dataset: str,
+                  devices: Sequence[int],
+                  *,
+                  seconds: Optional[Union[str, Path]] = None,
+                  efficiency: float = 1.,
+                  cores_per_device: int = 1,
+                  images: Optional[int] = None,
+                  val_images: Optional[int] = None) -> CostEstimate:
+    """Hours of every stage.
 
     Args:
-        args (Namespace): Of ``tools/analysis_tools/estimate_cost.py``.
+        dataset (str): A key of :data:`IMAGES`.
+        devices (Sequence[int]): Numbers of devices.
+        seconds (str | Path, optional): What ``benchmarks/bench_stages.py``
+            wrote. Defaults to the numbers in this module.
+        efficiency (float): What each device after the first adds to a
+            training. Defaults to 1.
+        cores_per_device (int): For stages on CPU cores. Defaults to 1.
+        images (int, optional): Training images. Defaults to those of the
+            data set.
+        val_images (int, optional): Likewise, validation images.
 
     Returns:
-        list[list[str]]: Its rows.
+        CostEstimate: The table.
 
     Raises:
         FileNotFoundError: If the file of seconds is missing.
         ValueError: If it or a number is wrong.
     """
     device, stages = DEVICE, STAGES
-    if args.seconds:
-        if not Path(args.seconds).is_file():
+    if seconds:
+        if not Path(seconds).is_file():
             raise FileNotFoundError(
-                f'There is no {args.seconds}. Measure with python '
-                f'benchmarks/bench_stages.py --out {args.seconds}')
-        device, stages = read_stages(args.seconds)
-    if args.cores_per_device < 1:
+                f'There is no {seconds}. Measure with python '
+                f'benchmarks/bench_stages.py --out {seconds}')
+        device, stages = read_stages(seconds)
+    if cores_per_device < 1:
         raise ValueError('--cores-per-device must be at least 1, got '
-                         f'{args.cores_per_device}.')
+                         f'{cores_per_device}.')
     num_images = {
         key: value
-        for key, value in (('train', args.images), ('val', args.val_images))
+        for key, value in (('train', images), ('val', val_images))
         if value is not None
     }
     rows = cost_table(
         stages,
-        args.dataset,
-        args.devices,
-        efficiency=args.efficiency,
-        cores=args.cores_per_device,
+        dataset,
+        devices,
+        efficiency=efficiency,
+        cores=cores_per_device,
         num_images=num_images)
-    images = {**IMAGES[args.dataset], **num_images}
-    print(f'{args.dataset}: {images["train"]:,} training and '
-          f'{images["val"]:,} val images. Measured on: {device}.\n'
-          f'Columns: number of devices. Each after the first adds '
-          f'{args.efficiency:g} devices to a training'
-          f'{" (ideal)" if args.efficiency == 1 else ""}.\n')
-    for i, row in enumerate(rows):
-        print('| ' + ' | '.join(row) + ' |')
-        if i == 0:
-            print('|---' * len(row) + '|')
-    limits = {
-        name: stage.length(args.dataset)[1]
-        for name, stage in stages.items()
-    }
-    print('\nImages of a training step, which devices share equally: ' +
-          ', '.join(f'{k} {v}' for k, v in limits.items() if v) + '.')
-    return rows
+    return CostEstimate(
+        device, {**IMAGES[dataset], **num_images}, rows,
+        {name: stage.length(dataset)[1] or 0
+         for name, stage in stages.items()})
 
 
 # ------------------------------------------------------------------- memory

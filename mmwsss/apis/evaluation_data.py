@@ -1,7 +1,6 @@
 """The images and true masks that files are scored with."""
 import logging
-from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import ConcatDataset
@@ -10,12 +9,9 @@ from mmengine.registry import init_default_scope
 
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.datasets.mask_values import check_tags_shown
-from mmwsss.datasets.transforms.loading import read_true_mask
+from mmwsss.datasets.transforms.load_images import read_true_mask
 from mmwsss.registry import DATASETS
 from mmwsss.utils.dataset_configs import inner_datasets
-
-#: Transforms that read true masks.
-MASK_LOADERS = ('LoadMask', 'LoadAnnotations', 'LoadInstances')
 
 
 def evaluation_dataset(cfg: Config,
@@ -69,31 +65,10 @@ def _evaluated(dataset: ConfigDict, split: Optional[str], masks: str):
         dataset.ann_file = split
     if masks == 'optional':
         try:
-            return _build(dataset)
+            return build_dataset(dataset)
         except FileNotFoundError:
             dataset.with_masks = False
-    return _build(dataset)
-
-
-def name_splits(cfg: Config) -> None:
-    """Tell metrics of class maps which list of images they score.
-
-    Args:
-        cfg (Config): Changed in place.
-    """
-    for key in ('val', 'test'):
-        loader = cfg.get(f'{key}_dataloader')
-        evaluators = cfg.get(f'{key}_evaluator') or []
-        if isinstance(evaluators, dict):
-            evaluators = [evaluators]
-        if not loader:
-            continue
-        names = dict.fromkeys(
-            Path(d.get('ann_file') or '').stem
-            for d in inner_datasets(loader.dataset))
-        for evaluator in evaluators:
-            if evaluator.get('type') == 'mmwsss.CAMIoUMetric':
-                evaluator.setdefault('split', '+'.join(filter(None, names)))
+    return build_dataset(dataset)
 
 
 def check_true_masks(cfg: Config, *keys: str) -> None:
@@ -117,7 +92,7 @@ def check_true_masks(cfg: Config, *keys: str) -> None:
         for dataset in inner_datasets(loader.dataset):
             if dataset.get('with_masks') not in (True, 'auto'):
                 continue
-            built = _build(ConfigDict(dataset, pipeline=[]))
+            built = build_dataset(ConfigDict(dataset, pipeline=[]))
             if isinstance(built, ImageLevelDataset) and built.with_masks:
                 check_dataset_masks(built)
 
@@ -155,65 +130,18 @@ def check_dataset_masks(dataset: ImageLevelDataset) -> None:
             level=logging.WARNING)
 
 
-def drop_missing_masks(cfg: Config, *keys: str) -> None:
-    """Leave scoring out where the images have no masks.
-
-    Concerns data sets with ``with_masks='auto'``. Without masks nothing is
-    scored: transforms that load masks go, and so do the metrics. Everything
-    else happens as usual, so that class maps are drawn and written.
+def build_dataset(dataset: ConfigDict):
+    """Build a data set and read its lists.
 
     Args:
-        cfg (Config): Changed in place.
-        *keys (str): 'val', 'test' or both.
+        dataset (ConfigDict): Its config.
+
+    Returns:
+        BaseDataset: The data set.
 
     Raises:
-        FileNotFoundError: If data are missing, or some masks are.
+        FileNotFoundError: If files are missing.
     """
-    for key in keys:
-        outer = (cfg.get(f'{key}_dataloader') or {}).get('dataset') or {}
-        auto = [d for d in inner_datasets(outer)
-                if d.get('with_masks') == 'auto']
-        if not auto:
-            continue
-        init_default_scope(cfg.get('default_scope', 'mmseg'))
-        built = [_build(ConfigDict(d, pipeline=[])) for d in auto]
-        masked = all(b.with_masks for b in built)
-        for dataset in auto:
-            dataset.with_masks = masked
-        if masked:
-            continue
-        for dataset in auto:
-            dataset.pipeline = _without_loaders(dataset.pipeline)
-        built = next(b for b in built if not b.with_masks)
-        cfg[f'{key}_evaluator'] = []
-        checkpoint = cfg.get('default_hooks', {}).get('checkpoint')
-        if checkpoint is not None and checkpoint.get('save_best'):
-            checkpoint.save_best = None
-        print_log(
-            f'{dict(val="Validation", test="Test")[key]}: there are no masks '
-            f'in {built.data_prefix["seg_map_path"]}, so the {len(built)} '
-            'images are looked at, not scored. With masks of all of them '
-            'there (docs/data.md), they will be.',
-            logger='current')
-
-
-def _without_loaders(steps: Sequence) -> list:
-    """A pipeline without what loads masks, those inside others included."""
-    kept = []
-    for step in steps:
-        if isinstance(step, (list, tuple)):
-            inner = _without_loaders(step)
-            # One way less to augment, not one that does nothing.
-            kept += [inner] if inner or not step else []
-        elif step['type'].split('.')[-1] not in MASK_LOADERS:
-            if 'transforms' in step:
-                step = ConfigDict(
-                    step, transforms=_without_loaders(step['transforms']))
-            kept.append(step)
-    return kept
-
-
-def _build(dataset: ConfigDict):
     built = DATASETS.build(dataset)
     built.full_init()
     return built

@@ -1,10 +1,9 @@
 """Models as ONNX or TorchScript files: the work of tools/export_model.py."""
-import argparse
 import importlib.util
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -18,14 +17,14 @@ from mmwsss.models.segmentors import CAMSegmentor, EndToEndSegmentor
 from mmwsss.utils.io import atomic_write
 
 from .cam_inferencer import CAMInferencer
-from .run import load_config
+from .run import ConfigLike, PathLike, load_config
 
 #: Largest difference of exported and own maps that rounding explains.
 TOLERANCE = 1e-3
 
 
 class ExportedMaps(nn.Module):
-    """A class-map model from grey levels to maps, without data samples.
+    """A CAM model from grey levels to maps, without data samples.
 
     Scales and flips of ``test_cfg`` are part of it; the threshold and the
     choice of classes are left to whoever runs it.
@@ -40,7 +39,7 @@ class ExportedMaps(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> Tuple[Tensor, Tensor]:
-        """Class maps of all classes.
+        """CAMs of all classes.
 
         Args:
             image (Tensor): float32 (1, 3, H, W), BGR, 0 to 255.
@@ -53,7 +52,7 @@ class ExportedMaps(nn.Module):
         model, size = self.model, tuple(int(s) for s in image.shape[-2:])
         inputs = normalize(model, image)
         ids = torch.arange(model.num_classes, device=image.device)[None]
-        views, _, scores = model.class_maps(inputs, ids)
+        views, _, scores = model.compute_cams(inputs, ids)
         maps = fuse_maps([
             resize_maps(view[0], size, model.align_corners, covered)
             for view, covered in views
@@ -130,7 +129,7 @@ def exportable(model: nn.Module) -> nn.Module:
     if request is not None and request.class_rows_from is not None:
         raise ValueError(
             f'{type(model.localizer).__name__} differentiates the network to '
-            'read class maps, and exported networks have no gradients. '
+            'read CAMs, and exported networks have no gradients. '
             'Export a model whose maps are a forward pass, e.g. '
             "localizer=dict(type='mmwsss.CAM'), or the segmentation model "
             'that was trained on the masks.')
@@ -227,11 +226,28 @@ def largest_difference(module: nn.Module, path: Path,
     }
 
 
-def export(args: argparse.Namespace) -> Dict[str, Any]:
-    """Export a model as the command line says.
+def export_model(config: ConfigLike,
+                 checkpoint: PathLike,
+                 out: PathLike,
+                 *,
+                 size: Sequence[int],
+                 format: Optional[str] = None,
+                 cfg_options: Optional[Mapping[str, Any]] = None,
+                 trust_checkpoint: bool = False) -> Dict[str, Any]:
+    """Write a model as one file that other programs run.
 
     Args:
-        args (Namespace): Of ``tools/export_model.py``.
+        config (str | Path | Config): The config.
+        checkpoint (str | Path): The checkpoint.
+        out (str | Path): The file.
+        size (Sequence[int]): Height and width of its input, or one number
+            for both.
+        format (str, optional): 'onnx' or 'torchscript'. Defaults to what the
+            suffix of ``out`` says.
+        cfg_options (Mapping[str, Any], optional): See
+            :func:`~mmwsss.apis.load_config`.
+        trust_checkpoint (bool): Whether checkpoints may run code when they
+            are read. Defaults to False.
 
     Returns:
         dict: What ``{out}.json`` holds: ``inputs``, ``outputs``,
@@ -243,16 +259,17 @@ def export(args: argparse.Namespace) -> Dict[str, Any]:
         ValueError: If the model cannot be exported, or the file gives other
             results than the model.
     """
-    size = args.size if len(args.size) == 2 else args.size * 2
-    if min(size) < 1:
-        raise ValueError(f'--size must be positive, is {args.size}.')
-    out = Path(args.out)
-    kind = args.format or ('onnx' if out.suffix == '.onnx' else 'torchscript')
+    if len(size) not in (1, 2) or min(size) < 1:
+        raise ValueError('--size must be one or two positive numbers, is '
+                         f'{list(size)}.')
+    size = list(size) * (3 - len(size))
+    out = Path(out)
+    kind = format or ('onnx' if out.suffix == '.onnx' else 'torchscript')
     inferencer = CAMInferencer(
-        load_config(args),
-        args.checkpoint,
+        load_config(config, cfg_options),
+        checkpoint,
         device='cpu',
-        trusted=args.trust_checkpoint)
+        trusted=trust_checkpoint)
     module = exportable(revert_sync_batchnorm(inferencer.model)).eval()
     generator = torch.Generator().manual_seed(0)
     first, second = (

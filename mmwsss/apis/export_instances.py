@@ -1,18 +1,17 @@
 """One COCO file of a folder of instances: the work of a tool."""
-import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from mmwsss.structures.instance_file import (encode_mask, instance_path,
-                                             read_instances)
+from mmwsss.pseudo_labels.instance_file import (encode_mask, instance_path,
+                                                read_instances)
 from mmwsss.utils.io import atomic_write
 
 from .evaluation_data import evaluation_dataset
-from .run import load_config
+from .run import ConfigLike, PathLike, load_config
 
 
 def bounding_box(mask: np.ndarray) -> List[int]:
@@ -113,11 +112,28 @@ def coco_of_folder(folder: Path, dataset: Any,
         images=images, annotations=annotations, categories=categories)
 
 
-def export_instances(args: argparse.Namespace) -> Tuple[int, int]:
-    """Export a folder as the command line says.
+def export_instances(folder: PathLike,
+                     config: ConfigLike,
+                     out: PathLike,
+                     *,
+                     train_images: bool = False,
+                     split: Optional[str] = None,
+                     min_score: float = 0.,
+                     cfg_options: Optional[Mapping[str, Any]] = None
+                     ) -> Tuple[int, int]:
+    """Write a folder of instances as one file in COCO's format.
 
     Args:
-        args (Namespace): Of ``tools/export_instances.py``.
+        folder (str | Path): The folder.
+        config (str | Path | Config): Says what the images are.
+        out (str | Path): The file.
+        train_images (bool): Whether the training images are meant instead of
+            the test images. Defaults to False.
+        split (str, optional): Another list of images, relative to the data
+            root.
+        min_score (float): Leaves worse ones out. Defaults to 0.
+        cfg_options (Mapping[str, Any], optional): See
+            :func:`~mmwsss.apis.load_config`.
 
     Returns:
         tuple[int, int]: Number of images and of instances.
@@ -126,12 +142,12 @@ def export_instances(args: argparse.Namespace) -> Tuple[int, int]:
         FileNotFoundError: If the folder lacks images.
         ValueError: If a file is damaged, or an argument is out of range.
     """
-    if not 0 <= args.min_score <= 1:
+    if not 0 <= min_score <= 1:
         raise ValueError('--min-score must lie in [0, 1], is '
-                         f'{args.min_score}.')
+                         f'{min_score}.')
     dataset = evaluation_dataset(
-        load_config(args), args.train_images, args.split, masks='none')
-    content = coco_of_folder(Path(args.folder), dataset, args.min_score)
-    with atomic_write(args.out) as temp:
+        load_config(config, cfg_options), train_images, split, masks='none')
+    content = coco_of_folder(Path(folder), dataset, min_score)
+    with atomic_write(out) as temp:
         temp.write_text(json.dumps(content, separators=(',', ':')) + '\n')
     return len(content['images']), len(content['annotations'])

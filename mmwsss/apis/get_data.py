@@ -10,7 +10,7 @@ import numpy as np
 
 from mmwsss.datasets.voc import (SPLIT_SIZES, VOCImageLevelDataset,
                                  convert_voc)
-from mmwsss.structures.mask_file import mask_path, write_mask
+from mmwsss.pseudo_labels.mask_file import mask_path, write_mask
 from mmwsss.utils.download import DownloadError, download
 from mmwsss.utils.io import atomic_write, read_lines, remove_temporary
 

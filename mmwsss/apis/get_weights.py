@@ -13,9 +13,9 @@ from typing import (Any, Callable, Dict, Iterable, List, Optional, Sequence,
 import torch
 from mmengine.config import Config
 
-from mmwsss.utils.convert import (convert_file, convert_timm_vit,
-                                  describe_vit)
-from mmwsss.utils.convert_dinov2 import convert_dinov2_file
+from mmwsss.models.converters.dinov2 import convert_dinov2_file
+from mmwsss.models.converters.timm_vit import (convert_file, convert_timm_vit,
+                                               describe_vit)
 from mmwsss.utils.download import DownloadError, digest_in_name, download
 from mmwsss.utils.io import atomic_write, find_file
 from mmwsss.utils.weight_sources import SOURCES, Source

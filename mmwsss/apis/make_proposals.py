@@ -1,19 +1,23 @@
 """Mask proposals without a network: the work of tools/make_proposals.py."""
-import argparse
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Sequence, Union
 
 import cv2
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from mmwsss.datasets.proposals import proposal_paths, write_proposals
 from mmwsss.datasets.tags import find_images
-from mmwsss.datasets.transforms.loading import read_image
-from mmwsss.utils.io import make_folder, remove_temporary
+from mmwsss.pseudo_labels.proposal_file import proposal_paths, write_proposals
+from mmwsss.utils.progress import Progress
+from mmwsss.utils.read_images import read_image
+from mmwsss.utils.run_folder import RunFolder
 
-from .refine import Progress
+PathLike = Union[str, Path]
+#: Colour distances that are joined, once for each, in grey levels.
+DISTANCES = (12., 24., 40.)
+#: Pixels of the smallest region.
+MIN_AREA = 30
 
 
 def even_regions(image: np.ndarray, tolerance: float) -> np.ndarray:
@@ -74,11 +78,18 @@ def colour_proposals(image: np.ndarray,
     return np.array(list(found.values()), bool).reshape(-1, *image.shape[:2])
 
 
-def make_proposals(args: argparse.Namespace) -> List[int]:
+def make_proposals(images: PathLike,
+                   out: PathLike,
+                   *,
+                   distances: Sequence[float] = DISTANCES,
+                   min_area: int = MIN_AREA) -> List[int]:
     """Write the proposals of all images of a folder; skips what is done.
 
     Args:
-        args (Namespace): Of ``tools/make_proposals.py``.
+        images (str | Path): The folder.
+        out (str | Path): Folder for the proposals.
+        distances (Sequence[float]): See :func:`colour_proposals`.
+        min_area (int): See :func:`colour_proposals`.
 
     Returns:
         list[int]: Number of proposals of each image that was done.
@@ -88,22 +99,20 @@ def make_proposals(args: argparse.Namespace) -> List[int]:
         ValueError: If an image is corrupt, or two differ in their endings
             only, so that both would be written to one file.
     """
-    images = find_images(args.images)
-    if not images:
-        raise FileNotFoundError(f'There are no images in {args.images}.')
-    make_folder(args.out)
-    remove_temporary(args.out)
-    todo = [(img_id, Path(args.images, path))
-            for img_id, path in images.items()
-            if not proposal_paths(args.out, img_id)[0].exists()]
+    found = find_images(images)
+    if not found:
+        raise FileNotFoundError(f'There are no images in {images}.')
+    run = RunFolder(
+        Path(out), {i: proposal_paths(out, i)[:1] for i in found},
+        dict(distances=list(distances), min_area=min_area))
     counts = []
-    with Progress(len(todo)) as progress:
-        for img_id, path in todo:
+    with run.claimed() as todo, Progress(len(todo)) as progress:
+        for img_id in todo:
             masks = colour_proposals(
-                read_image(path, img_id),
-                args.distances,
-                min_area=args.min_area)
-            write_proposals(args.out, img_id, masks)
+                read_image(Path(images, found[img_id]), img_id),
+                distances,
+                min_area=min_area)
+            write_proposals(out, img_id, masks)
             counts.append(len(masks))
             progress.step(img_id)
     return counts

@@ -6,19 +6,18 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
-from mmwsss.datasets.image_labels import labels_from_mask
 from mmwsss.datasets.tags import find_format, find_images, read_tags
 from mmwsss.datasets.tags.images import ToolNames
-from mmwsss.datasets.transforms.loading import read_mask
 from mmwsss.datasets.voc import VOCImageLevelDataset
-from mmwsss.structures.mask_exchange import (MASK_READERS, label_values,
-                                             paint, write_coco, write_cvat,
-                                             write_label_studio,
-                                             write_labelme)
-from mmwsss.structures.mask_exchange.label_studio import LOCAL_FILES
-from mmwsss.structures.mask_file import (mask_path, write_mask,
-                                         write_mask_manifest)
+from mmwsss.pseudo_labels.mask_exchange import (MASK_READERS, label_values,
+                                                paint, write_coco, write_cvat,
+                                                write_label_studio,
+                                                write_labelme)
+from mmwsss.pseudo_labels.mask_exchange.label_studio import LOCAL_FILES
+from mmwsss.pseudo_labels.mask_file import (labels_from_mask, mask_path,
+                                            write_mask, write_mask_manifest)
 from mmwsss.utils.io import read_lines
+from mmwsss.utils.read_images import read_mask
 
 
 def class_names(given: Sequence[str]) -> Tuple[str, ...]:

@@ -1,5 +1,4 @@
 """All stages of a paper, one after the other."""
-import argparse
 import ctypes
 import hashlib
 import json
@@ -13,30 +12,28 @@ import string
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import (Any, Dict, Iterator, List, Optional, Sequence, Set,
-                    Tuple)
+from typing import (Any, Dict, List, Optional, Sequence, Set,
+                    Tuple, Union)
 
 import torch
-from filelock import FileLock, Timeout
 from mmengine.config import Config
 from prettytable import PrettyTable
 
-from mmwsss.utils.io import (atomic_write, find_file, make_folder,
-                             remove_temporary)
+from mmwsss.utils.errors import WorkError
+from mmwsss.utils.io import atomic_write, find_file
 from mmwsss.version import __version__
 
 from .run_checks import file_classes
 
-
+PathLike = Union[str, Path]
 STAGE_KEYS = {'command', 'score', 'outputs', 'metrics', 'rows'}
 LOG_LINES = 15
 
 
-class StageError(RuntimeError):
+class StageError(WorkError):
     """A stage that failed; the message names it and its log."""
 
 
@@ -318,20 +315,6 @@ def _end_group(process: subprocess.Popen, patience: float = 15.) -> None:
             return
 
 
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Treat a polite kill like Ctrl-C, so that the stage ends too."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class Pipeline:
     """Runs stages, keeps what is done in ``results.json``.
 
@@ -342,6 +325,9 @@ class Pipeline:
         workers (int): Of the tools that use processes. Defaults to 1.
         scores (bool): Whether results are measured; that takes true masks.
             Defaults to True.
+
+    Attributes:
+        page (Path, optional): The gallery, once it is written.
 
     Raises:
         ValueError: If the config is malformed.
@@ -357,6 +343,7 @@ class Pipeline:
         self.work_dir = work_dir
         self.processes = processes
         self.scores = scores
+        self.page: Optional[Path] = None
         self.stages = load_stages(cfg, work_dir, workers)
         self.file = work_dir / 'results.json'
         self.results: Dict[str, dict] = {}
@@ -648,28 +635,25 @@ class Pipeline:
         return table
 
 
+    def report(self) -> str:
+        """The table of results, and where everything is.
+
+        Returns:
+            str: Lines for a person.
+        """
+        lines = [str(self.table())]
+        if self.scores and any(
+                '*' in row for s in self.stages for row in s.rows):
+            lines.append('* tuned on the masks it is scored with')
+        if self.page is not None:
+            lines.append(f'Gallery: {self.page}')
+        return '\n'.join([*lines, f'Results: {self.file}'])
+
+
 def _config_of(command: str) -> str:
     """The config that a command of a stage runs."""
     return next((t for t in shlex.split(command)[1:] if t.endswith('.py')),
                 'the command of the stage')
-
-
-def _check_options(cfg: Config, options: Dict[str, Any]) -> None:
-    """Raise ValueError for settings that would change nothing."""
-    variables = cfg.get('variables') or {}
-    for option in options:
-        first, _, name = option.partition('.')
-        if first not in ('variables', 'stages', 'gallery'):
-            raise ValueError(
-                f'--cfg-options {option}: a pipeline has variables, stages '
-                'and gallery only. A setting of a training belongs into its '
-                "config, one of all trainings into variables.train_options="
-                "'KEY=VALUE'.")
-        if first == 'variables' and name and \
-                name.partition('.')[0] not in variables:
-            raise ValueError(f'--cfg-options {option}: there is no such '
-                             'variable, only '
-                             f'{", ".join(variables) or "none"}.')
 
 
 def _tail(log: Path) -> str:
@@ -688,54 +672,3 @@ def _duration(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     return f'{hours}:{minutes:02d}:{rest:02d}' if hours else \
         f'{minutes}:{rest:02d}'
-
-
-def run_pipeline(args: argparse.Namespace) -> Pipeline:
-    """Run a pipeline as the command line says.
-
-    Args:
-        args (Namespace): Of ``tools/run_pipeline.py``.
-
-    Returns:
-        Pipeline: With its results.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-        ValueError: If it is malformed or its results are of another one.
-        StageError: If a stage fails.
-        RuntimeError: If the pipeline is running already.
-    """
-    path = Path(args.config)
-    if not path.is_file():
-        raise FileNotFoundError(f'There is no pipeline config {path}.')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        _check_options(cfg, args.cfg_options)
-        cfg.merge_from_dict(args.cfg_options)
-    work_dir = Path(args.work_dir or
-                    f'work_dirs/{path.resolve().parent.name}_{path.stem}')
-    make_folder(work_dir)
-    workers = args.workers or os.cpu_count() or 1
-    lock = FileLock(str(work_dir / '.lock'), timeout=0)
-    try:
-        with lock, _terminate_as_interrupt():
-            remove_temporary(work_dir)  # What a killed run left.
-            pipeline = Pipeline(cfg, work_dir, args.processes, workers,
-                                not args.no_scores)
-            if args.redo:
-                pipeline.redo(args.redo)
-            pipeline.run(args.until)
-            print(pipeline.table())
-            if pipeline.scores and any(
-                    '*' in row for s in pipeline.stages for row in s.rows):
-                print('* tuned on the masks it is scored with')
-            # Here, because it imports what takes seconds.
-            from .pipeline_gallery import write_pipeline_gallery
-            page = write_pipeline_gallery(pipeline)
-            if page is not None:
-                print(f'Gallery: {page}')
-            print(f'Results: {pipeline.file}')
-    except Timeout as error:
-        raise RuntimeError(f'Another run of this pipeline is at work in '
-                           f'{work_dir}.') from error
-    return pipeline

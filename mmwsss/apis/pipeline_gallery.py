@@ -1,35 +1,31 @@
 """One page on which all stages of a pipeline can be compared."""
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from mmengine.config import Config
 
-from mmwsss.datasets.transforms.loading import (read_image, read_mask,
-                                                read_true_mask)
+from mmwsss.datasets.transforms.load_images import read_true_mask
 from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.models.segmentors import CAMSegmentor
-from mmwsss.structures.cam_file import cam_path, read_cam
+from mmwsss.pseudo_labels.cam_file import cam_path, read_cam
 from mmwsss.utils.io import find_file
+from mmwsss.utils.read_images import read_image, read_mask
 from mmwsss.visualization import RunPage
 from mmwsss.visualization.run_page import Stage
 
 from .evaluation_data import evaluation_dataset
-
-if TYPE_CHECKING:
-    from .pipeline import Pipeline
+from .pipeline import Pipeline
 
 SECTION_KEYS = {'config', 'train_images', 'num_images', 'columns'}
 
 
-def write_pipeline_gallery(pipeline: 'Pipeline') -> Optional[Path]:
+def write_pipeline_gallery(pipeline: Pipeline) -> Optional[Path]:
     """Write the page that a pipeline config's ``gallery`` describes.
 
     ``gallery`` maps the titles of its sections to ``dict(config,
     train_images=False, num_images=300, columns)``: the images are those of
     the config's test data (or training data), and ``columns`` maps stages
-    to folders of class maps or masks, e.g. ``{'+ CRF': '{crf.masks}'}``.
+    to folders of CAMs or masks, e.g. ``{'+ CRF': '{crf.masks}'}``.
     Folders that are not there yet are left out.
 
     Args:
@@ -83,7 +79,7 @@ def _threshold(model: dict) -> Optional[float]:
 
 
 def _columns(title: str, section: dict,
-             pipeline: 'Pipeline') -> List[Tuple[str, Path]]:
+             pipeline: Pipeline) -> List[Tuple[str, Path]]:
     """Captions and folders that are there."""
     if not {'config', 'columns'} <= set(section) <= SECTION_KEYS:
         raise ValueError(

@@ -1,5 +1,4 @@
 """Start a training or a test from a config: the work of tools/*.py."""
-import argparse
 import difflib
 import inspect
 import json
@@ -10,10 +9,10 @@ import os.path as osp
 import re
 import sys
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Mapping, Optional, Union
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
@@ -21,90 +20,84 @@ from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
+from torch import nn
 
 from mmwsss.registry import MODELS
-from mmwsss.utils.checkpoint import (add_trust_argument, compare_state,
-                                     load_checkpoint_file, use_safe_loading)
-from mmwsss.utils.dataset_configs import inner_datasets
+from mmwsss.utils.checkpoint import (compare_state, load_checkpoint_file,
+                                     use_safe_loading)
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.model_index import find_config
 from mmwsss.utils.weight_sources import command_for
 
-from .evaluation_data import (MASK_LOADERS, check_true_masks,
-                              drop_missing_masks, name_splits)
+from .config_edits import (drop_missing_masks, drop_sync_bn, enable_amp,
+                           enable_pictures, enable_tta, name_splits,
+                           set_output, use_train_images)
+from .evaluation_data import check_true_masks
 from .run_checks import (check_classes, classes_of, report_changes,
                          settle_loaders)
 
+PathLike = Union[str, Path]
+ConfigLike = Union[str, Path, Config]
 # Keys that mmengine reads from a config beside its runner's arguments.
 RUN_KEYS = ('compile', 'efficient_conv_bn_eval', 'find_unused_parameters',
             'model_wrapper_cfg', 'runner_type', 'sync_bn')
 
-#: What ``--amp`` multiplies losses by at first, as mmseg's configs do.
-AMP_SCALE = 512.
 
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that training and testing share with mmseg's tools.
-
-    Args:
-        parser (ArgumentParser): Gets the arguments.
-    """
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. '
-        'train_dataloader.batch_size=2 model.test_cfg.scales="(1.0,1.5)" '
-        '(quote, no blanks)')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how several processes are started; the scripts dist_*.sh and '
-        'slurm_*.sh set it')
-    add_trust_argument(parser)
-    # torch.distributed.launch passes its rank in either spelling.
-    parser.add_argument(
-        '--local_rank',
-        '--local-rank',
-        type=int,
-        default=0,
-        help=argparse.SUPPRESS)
-
-
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config that the command line names and apply its options.
+def load_config(config: ConfigLike,
+                cfg_options: Optional[Mapping[str, Any]] = None,
+                work_dir: Optional[PathLike] = None,
+                launcher: str = 'none',
+                local_rank: int = 0) -> Config:
+    """Read a config and apply options to it.
 
     Args:
-        args (Namespace): With ``config``, ``cfg_options``, ``launcher``,
-            ``work_dir`` and ``local_rank``.
+        config (str | Path | Config): A file, the name of one of our configs,
+            or a config in memory, which is copied.
+        cfg_options (Mapping[str, Any], optional): Dotted key -> value.
+        work_dir (str | Path, optional): Folder for results. Defaults to the
+            config's, else ``work_dirs/<config name>``.
+        launcher (str): How several processes were started, see mmengine.
+            Defaults to 'none'.
+        local_rank (int): Which of the processes of this machine this is.
+            Defaults to 0.
 
     Returns:
-        Config: With ``work_dir`` (command line, else config, else
-        ``work_dirs/<config name>``) and ``launcher`` set.
+        Config: With ``work_dir`` and ``launcher`` set.
 
     Raises:
         FileNotFoundError: If there is no such config, with similar ones.
         ValueError: If an option names a key that the config lacks.
     """
-    path = Path(args.config)
-    if not path.is_file():
-        raise FileNotFoundError(f'There is no config {path}.' +
-                                _similar_configs(path))
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        check_options(cfg, args.cfg_options)
-        cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+    if isinstance(config, Config):
+        cfg = config.copy()
+    else:
+        path = find_config(config)
+        if not path.is_file():
+            raise FileNotFoundError(f'There is no config {path}.' +
+                                    similar_configs(path))
+        cfg = Config.fromfile(path)
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    cfg.launcher = launcher
+    if cfg_options:
+        check_options(cfg, cfg_options)
+        cfg.merge_from_dict(dict(cfg_options))
+    if work_dir is not None:
+        cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('./work_dirs', path.stem)
+        name = Path(cfg.filename).stem if cfg.filename else 'config'
+        cfg.work_dir = osp.join('./work_dirs', name)
     return cfg
 
 
-def _similar_configs(path: Path) -> str:
+def similar_configs(path: Path) -> str:
+    """Advice on a config that is not there.
+
+    Args:
+        path (Path): What was asked for.
+
+    Returns:
+        str: A sentence that begins with a blank.
+    """
     for root in path.parents:
         if root.name == 'configs' and root.is_dir():
             break
@@ -117,7 +110,7 @@ def _similar_configs(path: Path) -> str:
     return ' Did you mean ' + ' or '.join(found[c] for c in close) + '?'
 
 
-def check_options(cfg: Config, options: dict) -> None:
+def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """Refuse ``--cfg-options`` that would silently change nothing.
 
     The first key of an option must stand in the config. Deeper keys may be
@@ -126,7 +119,7 @@ def check_options(cfg: Config, options: dict) -> None:
 
     Args:
         cfg (Config): The config.
-        options (dict): Dotted key to value.
+        options (Mapping[str, Any]): Dotted key to value.
 
     Raises:
         ValueError: Naming the option, and the key that was perhaps meant.
@@ -211,11 +204,29 @@ def last_of_run(path: str) -> str:
     return last
 
 
-def train(args: argparse.Namespace) -> Any:
-    """Train as the command line says.
+def train(config: ConfigLike,
+          *,
+          work_dir: Optional[PathLike] = None,
+          resume: bool = False,
+          amp: bool = False,
+          cfg_options: Optional[Mapping[str, Any]] = None,
+          launcher: str = 'none',
+          local_rank: int = 0,
+          trust_checkpoint: bool = False) -> nn.Module:
+    """Train a model.
 
     Args:
-        args (Namespace): Of ``tools/train.py``.
+        config (str | Path | Config): The config.
+        work_dir (str | Path, optional): See :func:`load_config`.
+        resume (bool): Whether to continue from the last checkpoint in the
+            work folder, if there is one. Defaults to False.
+        amp (bool): Whether to use automatic mixed precision.
+            Defaults to False.
+        cfg_options (Mapping[str, Any], optional): See :func:`load_config`.
+        launcher (str): See :func:`load_config`. Defaults to 'none'.
+        local_rank (int): See :func:`load_config`. Defaults to 0.
+        trust_checkpoint (bool): Whether checkpoints may run code when they
+            are read. Defaults to False.
 
     Returns:
         nn.Module: The trained model.
@@ -224,13 +235,12 @@ def train(args: argparse.Namespace) -> Any:
         FileNotFoundError: If a config or checkpoint is missing.
         ValueError: If a setting or checkpoint does not fit.
     """
-    use_safe_loading(args.trust_checkpoint)
-    cfg = load_config(args)
-    if args.amp:
+    use_safe_loading(trust_checkpoint)
+    cfg = load_config(config, cfg_options, work_dir, launcher, local_rank)
+    if amp:
         enable_amp(cfg)
-    set_start(cfg, args)
-    checkpoint = _local_checkpoint(
-        cfg.get('load_from'), args.trust_checkpoint)
+    set_start(cfg, resume, 'load_from' in (cfg_options or {}))
+    checkpoint = _local_checkpoint(cfg.get('load_from'), trust_checkpoint)
     check_pretrained(cfg)
     drop_missing_masks(cfg, 'val')
     check_true_masks(cfg, 'val')
@@ -244,7 +254,7 @@ def train(args: argparse.Namespace) -> Any:
             runner.model,
             checkpoint,
             cfg.load_from,
-            args.config,
+            cfg.filename,
             purpose=purpose)
         check_classes(runner.model, checkpoint, cfg.load_from,
                       classes_of(runner.train_dataloader.dataset), purpose)
@@ -255,7 +265,7 @@ def train(args: argparse.Namespace) -> Any:
     return model
 
 
-def set_start(cfg: Config, args: argparse.Namespace) -> None:
+def set_start(cfg: Config, resume: bool, given: bool = False) -> None:
     """Decide where a training starts: ``load_from`` and ``resume``.
 
     Without ``--resume`` the config's ``load_from`` gives the weights, if set.
@@ -265,10 +275,12 @@ def set_start(cfg: Config, args: argparse.Namespace) -> None:
 
     Args:
         cfg (Config): Changed in place.
-        args (Namespace): Of ``tools/train.py``.
+        resume (bool): Whether ``--resume`` was given.
+        given (bool): Whether ``--cfg-options`` gave ``load_from``.
+            Defaults to False.
     """
-    cfg.resume = bool(args.resume)
-    if not cfg.resume or (args.cfg_options or {}).get('load_from'):
+    cfg.resume = resume
+    if not resume or (given and cfg.get('load_from')):
         return
     last = find_resumable(cfg.work_dir)
     if last is not None:
@@ -283,11 +295,43 @@ def set_start(cfg: Config, args: argparse.Namespace) -> None:
         level=logging.WARNING)
 
 
-def test(args: argparse.Namespace) -> dict:
-    """Test as the command line says.
+def test(config: ConfigLike,
+         checkpoint: Optional[PathLike] = None,
+         *,
+         work_dir: Optional[PathLike] = None,
+         out: Optional[PathLike] = None,
+         train_images: bool = False,
+         show: bool = False,
+         show_dir: Optional[PathLike] = None,
+         wait_time: float = 2.,
+         tta: bool = False,
+         cfg_options: Optional[Mapping[str, Any]] = None,
+         launcher: str = 'none',
+         local_rank: int = 0,
+         trust_checkpoint: bool = False) -> Dict[str, Any]:
+    """Test a model, and write what it predicts.
 
     Args:
-        args (Namespace): Of ``tools/test.py``.
+        config (str | Path | Config): The config.
+        checkpoint (str | Path, optional): A checkpoint, or the work folder
+            of a training whose last one is meant. Configs that train nothing
+            need none.
+        work_dir (str | Path, optional): See :func:`load_config`.
+        out (str | Path, optional): Folder for CAMs, masks or instances,
+            whatever the config has hooks for.
+        train_images (bool): Whether to take the training images, of which no
+            mask is read. Defaults to False.
+        show (bool): Whether to show predictions in windows.
+            Defaults to False.
+        show_dir (str | Path, optional): Folder for pictures of predictions.
+        wait_time (float): Seconds that a window stays. Defaults to 2.
+        tta (bool): Whether to augment at test time as the config's
+            ``tta_model`` says. Defaults to False.
+        cfg_options (Mapping[str, Any], optional): See :func:`load_config`.
+        launcher (str): See :func:`load_config`. Defaults to 'none'.
+        local_rank (int): See :func:`load_config`. Defaults to 0.
+        trust_checkpoint (bool): Whether checkpoints may run code when they
+            are read. Defaults to False.
 
     Returns:
         dict: Metric name to value.
@@ -296,30 +340,30 @@ def test(args: argparse.Namespace) -> dict:
         FileNotFoundError: If the config or checkpoint is missing.
         ValueError: If a setting or the checkpoint does not fit.
     """
-    use_safe_loading(args.trust_checkpoint)
-    cfg = load_config(args)
-    if args.checkpoint is not None:
-        args.checkpoint = last_of_run(args.checkpoint)
+    use_safe_loading(trust_checkpoint)
+    cfg = load_config(config, cfg_options, work_dir, launcher, local_rank)
+    if checkpoint is not None:
+        checkpoint = last_of_run(str(checkpoint))
     elif not is_training_free(cfg):
         raise ValueError(
-            f'{args.config} has weights to test: give the checkpoint, or the '
+            f'{cfg.filename} has weights to test: give the checkpoint, or the '
             'work folder of a training, after the config. Only configs that '
             'train nothing run without one.')
-    cfg.load_from = args.checkpoint
+    cfg.load_from = checkpoint
     # A test starts from the checkpoint given, not from the backbone's.
     cfg.resume = False
-    checkpoint = _local_checkpoint(args.checkpoint, args.trust_checkpoint)
+    content = _local_checkpoint(checkpoint, trust_checkpoint)
     for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         if cfg.get(key) is None:
-            raise ValueError(f'{args.config} has no {key}, so it cannot be '
+            raise ValueError(f'{cfg.filename} has no {key}, so it cannot be '
                              'tested.')
-    if args.show or args.show_dir:
-        enable_pictures(cfg, args.show, args.show_dir, args.wait_time)
-    if args.tta:
+    if show or show_dir:
+        enable_pictures(cfg, show, show_dir, wait_time)
+    if tta:
         enable_tta(cfg)
-    if args.train_images:
+    if train_images:
         use_train_images(cfg)
-    if args.checkpoint is None:
+    if checkpoint is None:
         # The runner would ask for what a training needs.
         cfg.train_dataloader = None
     check_pretrained(cfg, frozen_only=True)
@@ -327,24 +371,55 @@ def test(args: argparse.Namespace) -> dict:
     check_true_masks(cfg, 'test')
     settle_loaders(cfg)
     name_splits(cfg)
-    if args.out is not None:
-        set_output(cfg, args.out)
+    if out is not None:
+        set_output(cfg, str(out))
 
     runner = build_runner(cfg)
-    if checkpoint is not None:
+    if content is not None:
         check_fit(
-            runner.model,
-            checkpoint,
-            args.checkpoint,
-            args.config,
-            purpose='test')
-        check_classes(runner.model, checkpoint, args.checkpoint,
+            runner.model, content, checkpoint, cfg.filename, purpose='test')
+        check_classes(runner.model, content, checkpoint,
                       classes_of(runner.test_dataloader.dataset), 'test')
     metrics = runner.test()
     if metrics and is_main_process():
-        write_metrics(cfg, args, metrics)
+        write_metrics(cfg, checkpoint, metrics)
     end_processes()
     return metrics
+
+
+def extract_cams(config: ConfigLike,
+                 checkpoint: Optional[PathLike],
+                 out: PathLike,
+                 *,
+                 train_images: bool = True,
+                 **options: Any) -> Path:
+    """Write the CAMs of a data set as files, which the next stage reads.
+
+    Args:
+        config (str | Path | Config): The config, with a
+            ``mmwsss.SaveCAMsHook``.
+        checkpoint (str | Path, optional): See :func:`test`.
+        out (str | Path): Folder for the files.
+        train_images (bool): Whether the training images are meant, else the
+            test images. Defaults to True.
+        **options: Further arguments of :func:`test`.
+
+    Returns:
+        Path: The folder that holds the CAMs.
+
+    Raises:
+        FileNotFoundError: If the config or checkpoint is missing.
+        ValueError: If a setting or the checkpoint does not fit, or the
+            config writes no CAMs.
+    """
+    cfg = load_config(config)
+    kinds = [hook.get('type') for hook in cfg.get('custom_hooks') or ()]
+    if 'mmwsss.SaveCAMsHook' not in kinds:
+        raise ValueError(f'{cfg.filename} writes no CAMs: custom_hooks needs '
+                         "dict(type='mmwsss.SaveCAMsHook').")
+    test(config, checkpoint, out=out, train_images=train_images, **options)
+    inner = Path(out, 'cams')
+    return inner if inner.is_dir() else Path(out)
 
 
 def is_training_free(cfg: Config) -> bool:
@@ -363,13 +438,13 @@ def is_training_free(cfg: Config) -> bool:
     return bool(getattr(kind, 'training_free', False))
 
 
-def write_metrics(cfg: Config, args: argparse.Namespace,
+def write_metrics(cfg: Config, checkpoint: Optional[str],
                   metrics: dict) -> Path:
     """Leave the result of a test as ``{work_dir}/metrics.json``.
 
     Args:
         cfg (Config): With ``work_dir``.
-        args (Namespace): With ``config`` and ``checkpoint``.
+        checkpoint (str, optional): What was tested.
         metrics (dict): Metric name to value.
 
     Returns:
@@ -377,43 +452,10 @@ def write_metrics(cfg: Config, args: argparse.Namespace,
     """
     path = Path(cfg.work_dir) / 'metrics.json'
     content = dict(
-        config=args.config, checkpoint=args.checkpoint, metrics=metrics)
+        config=cfg.filename, checkpoint=checkpoint, metrics=metrics)
     with atomic_write(path) as temp:
         temp.write_text(json.dumps(content, indent=2, default=float) + '\n')
     return path
-
-
-def use_train_images(cfg: Config) -> None:
-    """Test on the training images, of which no mask is read.
-
-    For what the next stage needs of the images it trains on: class maps or
-    masks as files. Nothing is scored; ``tools/evaluate_cams.py`` and
-    ``tools/evaluate_masks.py`` score files, where masks exist.
-
-    Args:
-        cfg (Config): Changed in place.
-
-    Raises:
-        ValueError: If the config has no training data.
-    """
-    if cfg.get('train_dataloader') is None:
-        raise ValueError('--train-images needs a train_dataloader in the '
-                         'config.')
-    test_dataset = inner_datasets(cfg.test_dataloader.dataset)[0]
-    pipeline = [
-        step for step in test_dataset.pipeline
-        if step.type.split('.')[-1] not in MASK_LOADERS
-    ]
-    datasets = []
-    for dataset in inner_datasets(cfg.train_dataloader.dataset):
-        dataset = ConfigDict(dataset, pipeline=pipeline, test_mode=True)
-        dataset.pop('with_masks', None)
-        # Later stages want every image, also those that training left out.
-        dataset.pop('class_less', None)
-        datasets.append(dataset)
-    cfg.test_dataloader.dataset = datasets[0] if len(datasets) == 1 else \
-        ConfigDict(type='ConcatDataset', datasets=datasets)
-    cfg.test_evaluator = []
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -475,28 +517,6 @@ def use_cpu_processes(cfg: Config) -> None:
             level=logging.WARNING)
 
 
-def drop_sync_bn(cfg: Config) -> bool:
-    """Replace batch norm over all processes by the plain one.
-
-    Args:
-        cfg (Config): Changed in place.
-
-    Returns:
-        bool: Whether there was any.
-    """
-    found = bool(cfg.pop('sync_bn', None))
-    nodes = [cfg.get('model')]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, dict):
-            if node.get('type') == 'SyncBN':
-                node['type'], found = 'BN', True
-            nodes += node.values()
-        elif isinstance(node, (list, tuple)):
-            nodes += node
-    return found
-
-
 def end_processes() -> None:
     """Leave the process group together, where there is one.
 
@@ -509,7 +529,7 @@ def end_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
-def leave(args: argparse.Namespace) -> None:
+def leave(launcher: str) -> None:
     """End this program, which has written all it had to.
 
     Threads of a process group can abort a process while Python takes itself
@@ -518,9 +538,9 @@ def leave(args: argparse.Namespace) -> None:
     once.
 
     Args:
-        args (Namespace): With ``launcher``.
+        launcher (str): See :func:`load_config`.
     """
-    if args.launcher == 'none':
+    if launcher == 'none':
         return
     for worker in multiprocessing.active_children():
         worker.terminate()
@@ -528,135 +548,6 @@ def leave(args: argparse.Namespace) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-def enable_amp(cfg: Config) -> None:
-    """Switch a config to automatic mixed precision.
-
-    On a GPU float16 with a scale of the loss that follows the gradients, or
-    ``optim_wrapper.dtype`` if the config has it; on a CPU, which mmengine's
-    wrapper refuses, bfloat16.
-
-    Args:
-        cfg (Config): Changed in place.
-
-    Raises:
-        ValueError: If its optimizer wrapper is a special one.
-    """
-    kind = cfg.optim_wrapper.type
-    if kind in ('AmpOptimWrapper', 'mmwsss.BFloat16OptimWrapper'):
-        print_log(
-            'The config trains with mixed precision already.',
-            logger='current',
-            level=logging.WARNING)
-        return
-    if kind != 'OptimWrapper':
-        raise ValueError('--amp turns an OptimWrapper into an '
-                         f'AmpOptimWrapper; the config has a {kind}. Set '
-                         'optim_wrapper in the config instead.')
-    if get_device() == 'cpu':
-        cfg.optim_wrapper.type = 'mmwsss.BFloat16OptimWrapper'
-        for key in ('dtype', 'loss_scale'):
-            cfg.optim_wrapper.pop(key, None)
-        print_log('--amp without a GPU: training in bfloat16.',
-                  logger='current')
-        return
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    # Follows the gradients. From torch's first value, 65,536, deep networks
-    # with new weights skip several steps on the way down.
-    cfg.optim_wrapper.setdefault('loss_scale', dict(init_scale=AMP_SCALE))
-
-
-def enable_pictures(cfg: Config, show: bool, show_dir: Optional[str],
-                    wait_time: float) -> None:
-    """Let the visualization hook draw.
-
-    Args:
-        cfg (Config): Changed in place.
-        show (bool): Whether to open windows.
-        show_dir (str, optional): Folder for pictures.
-        wait_time (float): Seconds that a window stays.
-
-    Raises:
-        ValueError: If the config has no visualization hook.
-    """
-    hook = cfg.get('default_hooks', {}).get('visualization')
-    if hook is None:
-        raise ValueError('--show and --show-dir need default_hooks = '
-                         "dict(visualization=dict(type='SegVisualizationHook'"
-                         ')) in the config.')
-    hook['draw'] = True
-    if show:
-        hook['show'] = True
-        hook['wait_time'] = wait_time
-    if show_dir:
-        cfg.visualizer['save_dir'] = show_dir
-
-
-def enable_tta(cfg: Config) -> None:
-    """Wrap the model for test-time augmentation the way mmseg does.
-
-    Args:
-        cfg (Config): Changed in place.
-
-    Raises:
-        ValueError: If the config does not say how.
-    """
-    if cfg.get('tta_model') is None or cfg.get('tta_pipeline') is None:
-        raise ValueError(
-            '--tta needs tta_model and tta_pipeline in the config. A '
-            'CAMSegmentor fuses scales and flips by itself: set '
-            'model.test_cfg.scales and model.test_cfg.flip.')
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.tta_model.module = cfg.model
-    cfg.model = cfg.tta_model
-
-
-def set_output(cfg: Config, folder: str) -> None:
-    """Have predictions written.
-
-    Class maps are written if the config has a ``mmwsss.SaveCAMsHook``, masks
-    if it has a ``mmwsss.SaveMasksHook``, instances if it has a
-    ``mmwsss.SaveInstancesHook``; with several of them, into the folders
-    ``cams``, ``masks`` and ``instances`` below. Without SaveMasksHook,
-    segmentation masks are written if the evaluator is mmseg's ``IoUMetric``.
-
-    Args:
-        cfg (Config): Changed in place.
-        folder (str): Where to.
-
-    Raises:
-        ValueError: If the config has none of these.
-    """
-    folders = {
-        'mmwsss.SaveCAMsHook': 'cams',
-        'mmwsss.SaveMasksHook': 'masks',
-        'mmwsss.SaveInstancesHook': 'instances'
-    }
-    hooks = {
-        hook.get('type'): hook
-        for hook in cfg.get('custom_hooks') or []
-        if hook.get('type') in folders
-    }
-    for name, hook in hooks.items():
-        hook['out_dir'] = folder if len(hooks) == 1 else osp.join(
-            folder, folders[name])
-    found = bool(hooks)
-    evaluators = cfg.test_evaluator
-    for evaluator in (evaluators
-                      if isinstance(evaluators, list) else [evaluators]):
-        if (str(evaluator.get('type')).split('.')[-1] == 'IoUMetric'
-                and 'mmwsss.SaveMasksHook' not in hooks):
-            evaluator['output_dir'] = folder
-            evaluator['keep_results'] = True
-            found = True
-    if not found:
-        raise ValueError(
-            "--out needs dict(type='mmwsss.SaveCAMsHook') (writes class maps) "
-            "or dict(type='mmwsss.SaveMasksHook') (writes masks) or "
-            "dict(type='mmwsss.SaveInstancesHook') (writes instances) in "
-            'custom_hooks, or an IoUMetric as test_evaluator (writes masks); '
-            'the config has none of them.')
 
 
 def _is_local(path: Optional[str]) -> bool:

@@ -12,7 +12,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmwsss.datasets.tags import find_format, read_tags
-from mmwsss.structures.class_names import describe_difference, same_classes
+from mmwsss.pseudo_labels.class_names import describe_difference, same_classes
 from mmwsss.utils.checkpoint import checkpoint_classes, compare_state
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

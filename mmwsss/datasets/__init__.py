@@ -1,7 +1,7 @@
 from . import transforms
 from .coco import COCOImageLevelDataset
-from .image_labels import (labels_from_mask, labels_from_voc_xml,
-                           read_image_labels, write_image_labels)
+from .image_labels import (labels_from_voc_xml, read_image_labels,
+                           write_image_labels)
 from .image_level import ImageLevelDataset
 from .pseudo_mask import PseudoMaskDataset
 from .samplers import InfiniteSeededSampler, SeededSampler
@@ -12,7 +12,7 @@ from .voc import VOCImageLevelDataset
 __all__ = [
     'COCOImageLevelDataset', 'ImageLevelDataset', 'InfiniteSeededSampler',
     'PseudoMaskDataset', 'SeededSampler', 'ShapesDataset', 'TagFile',
-    'VOCImageLevelDataset', 'generate_shapes', 'labels_from_mask',
-    'labels_from_voc_xml', 'read_image_labels', 'read_tags',
+    'VOCImageLevelDataset', 'generate_shapes', 'labels_from_voc_xml',
+    'read_image_labels', 'read_tags',
     'transforms', 'write_image_labels'
 ]

@@ -6,12 +6,12 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Tuple, Union
 import numpy as np
 from mmengine.utils import track_iter_progress
 
+from mmwsss.pseudo_labels.mask_file import mask_path, voc_palette, write_mask
 from mmwsss.registry import DATASETS
-from mmwsss.structures.mask_file import mask_path, voc_palette, write_mask
+from mmwsss.utils.coco_regions import Region, paint_region, parse_region
 from mmwsss.utils.io import atomic_write, remove_temporary
 from mmwsss.utils.json_stream import iter_members
 
-from .coco_regions import Region, paint_region, parse_region
 from .image_labels import write_image_labels
 from .image_level import ImageLevelDataset
 

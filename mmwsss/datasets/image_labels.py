@@ -15,7 +15,7 @@ from .tags import (TagFile, find_format, read_tags, voc_xml_tags,
                    write_image_labels)
 
 __all__ = [
-    'Labels', 'labels_from_mask', 'labels_from_voc_xml', 'read_image_labels',
+    'Labels', 'labels_from_voc_xml', 'read_image_labels',
     'select_labels', 'tags_to_indices', 'write_image_labels'
 ]
 PathLike = Union[str, Path]
@@ -186,37 +186,6 @@ def labels_from_voc_xml(xml_path: PathLike,
     """
     return tags_to_indices(
         voc_xml_tags(xml_path), classes, Path(xml_path).stem, xml_path)
-
-
-def labels_from_mask(mask: np.ndarray,
-                     num_classes: int,
-                     ignore_index: int = 255,
-                     img_id: str = '?') -> Tuple[int, ...]:
-    """Classes that a mask shows.
-
-    Args:
-        mask (np.ndarray): uint8 (h, w); 0 = background, c + 1 = class c.
-        num_classes (int): K, background not counted.
-        ignore_index (int): Value of pixels without label. Defaults to 255.
-        img_id (str): The image, for the error message. Defaults to '?'.
-
-    Returns:
-        tuple[int, ...]: Sorted class indices.
-
-    Raises:
-        ValueError: If another value occurs; names the image and the values.
-    """
-    values = np.flatnonzero(np.bincount(mask.ravel()))
-    values = [int(v) for v in values if v not in (0, ignore_index)]
-    bad = [v for v in values if v > num_classes]
-    if bad:
-        raise ValueError(
-            f'The mask of image {img_id} holds {bad[:5]}; legal are 0 '
-            f'(background), 1..{num_classes} (classes) and {ignore_index} '
-            '(ignore). Check the mask and the classes in metainfo. If other '
-            'values stand for the classes, say which: --mask-values '
-            "VALUE=CLASS ..., mask_values=['VALUE=CLASS', ...] of a dataset.")
-    return tuple(v - 1 for v in values)
 
 
 def _read_npy(path: Path, classes: Tuple[str, ...],

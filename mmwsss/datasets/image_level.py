@@ -10,16 +10,17 @@ import torch
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
+from mmwsss.datasets.transforms.load_images import read_true_mask
+from mmwsss.pseudo_labels.mask_file import labels_from_mask, voc_palette
 from mmwsss.registry import DATASETS
-from mmwsss.structures.mask_file import voc_palette
 from mmwsss.utils.io import read_lines
+from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
-from .image_labels import (Labels, labels_from_mask, labels_from_voc_xml,
-                           read_image_labels, select_labels)
+from .image_labels import (Labels, labels_from_voc_xml, read_image_labels,
+                           select_labels)
 from .mask_values import parse_mask_values
 from .tags import (TagFile, find_format, find_images, image_id,
                    missing_images, nfc, read_tags)
-from .transforms.loading import read_true_mask
 
 _PREPARE_VOC = 'python tools/dataset_converters/voc.py PATH/TO/VOC2012'
 
@@ -82,13 +83,24 @@ class ImageLevelDataset(BaseSegDataset):
             :class:`~mmwsss.datasets.transforms.LoadInstances`.
         saliency_suffix (str): Ending of the saliency maps' names.
             Defaults to '.png'.
+        cam_dir (str, optional): Folder of CAM files of an earlier stage, for
+            :class:`~mmwsss.pseudo_labels.transforms.LoadCAMs`. This and the
+            folders below are relative to where the program runs.
+        mask_dir (str, optional): Folder of pseudo masks, for
+            :class:`~mmwsss.pseudo_labels.transforms.LoadPseudoMask`.
+        low_score_dir (str, optional): Folder of CRF scores with the low
+            background exponent, for
+            :class:`~mmwsss.pseudo_labels.transforms.LoadScores`.
+        high_score_dir (str, optional): The same with the high exponent.
+        proposal_dir (str, optional): Folder of mask proposals, for
+            :class:`~mmwsss.pseudo_labels.transforms.RefineWithProposals`.
         mask_values (Sequence[str], optional): What values of masks stand
             for, e.g. ``['255=defect', '128=ignore']``, where they are not
             0 (background), c + 1 (class c) and 255 (ignored); see
             :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
         window (Sequence[float], optional): Which values become black and
             white in images of more than 8 bits, see
-            :func:`~mmwsss.datasets.transforms.loading.read_image`.
+            :func:`~mmwsss.utils.read_images.read_image`.
         img_suffix (str): Ending of the images' names. 'any' looks what files
             there are. Defaults to '.jpg'.
         **kwargs: For mmseg's ``BaseSegDataset``.
@@ -118,6 +130,11 @@ class ImageLevelDataset(BaseSegDataset):
                  allow_pickle: bool = False,
                  data_prefix: Optional[dict] = None,
                  saliency_suffix: str = '.png',
+                 cam_dir: Optional[str] = None,
+                 mask_dir: Optional[str] = None,
+                 low_score_dir: Optional[str] = None,
+                 high_score_dir: Optional[str] = None,
+                 proposal_dir: Optional[str] = None,
                  mask_values: Optional[Sequence[str]] = None,
                  window: Optional[Sequence[float]] = None,
                  img_suffix: str = '.jpg',
@@ -154,6 +171,14 @@ class ImageLevelDataset(BaseSegDataset):
         self.check_files = check_files
         self.allow_pickle = allow_pickle
         self.saliency_suffix = saliency_suffix
+        folders = (cam_dir, mask_dir, low_score_dir, high_score_dir,
+                   proposal_dir)
+        # Each sample tells the steps that read them.
+        self.stage_folders = {
+            field: str(folder)
+            for field, folder in zip(STAGE_FOLDERS, folders)
+            if folder is not None
+        }
         self.image_folder = {
             **self.PREFIX,
             **(data_prefix or {})
@@ -251,8 +276,9 @@ class ImageLevelDataset(BaseSegDataset):
             list[dict]: Per image ``img_path``, ``img_id``, ``gt_label``
             int64 (k,), ``num_classes`` (K), ``unknown_label`` int64 (u,) of
             classes that nobody knows about, only where there are some,
-            ``seg_map_path`` only with ``with_masks``, and ``saliency_path``
-            only if ``data_prefix`` has one.
+            ``seg_map_path`` only with ``with_masks``, ``saliency_path`` only
+            if ``data_prefix`` has one, and the folders of earlier stages
+            that are set (``cam_dir``, ``mask_dir``, ..).
         """
         self._check_folder()
         self._mask_map = None if self.mask_values is None else \
@@ -346,6 +372,7 @@ class ImageLevelDataset(BaseSegDataset):
             label_map=self._mask_map,
             reduce_zero_label=False,
             seg_fields=[])
+        info.update(self.stage_folders)
         if len(unknown):
             info['unknown_label'] = np.array(unknown, dtype=np.int64)
         if self.window is not None:

@@ -7,9 +7,8 @@ from typing import List, Union
 from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
+from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.registry import DATASETS
-from mmwsss.structures.class_names import check_stage_classes
-
 from mmwsss.utils.io import open_picture
 
 from .image_level import ImageLevelDataset, _some

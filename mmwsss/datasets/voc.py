@@ -5,13 +5,13 @@ from typing import Dict, List, Optional, Tuple, Union
 from mmengine.utils import track_iter_progress
 from mmseg.datasets import PascalVOCDataset
 
+from mmwsss.pseudo_labels.mask_file import labels_from_mask
 from mmwsss.registry import DATASETS
 from mmwsss.utils.io import atomic_write, read_lines
+from mmwsss.utils.read_images import read_mask
 
-from .image_labels import (labels_from_mask, labels_from_voc_xml,
-                           write_image_labels)
+from .image_labels import labels_from_voc_xml, write_image_labels
 from .image_level import ImageLevelDataset
-from .transforms.loading import read_mask
 
 #: Images in the splits that papers use.
 SPLIT_SIZES = dict(train=1464, val=1449, trainval=2913, train_aug=10582)

@@ -1,6 +1,6 @@
 """What one look at a batch of images gave, handed from room to room."""
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from torch import Tensor
 
@@ -37,6 +37,44 @@ class AttentionRequest:
             raise ValueError("AttentionRequest.matrices must be None, 'mean' "
                              f"or 'heads', got {self.matrices!r}.")
 
+    @classmethod
+    def merge(
+        cls, requests: Sequence[Optional['AttentionRequest']]
+    ) -> Optional['AttentionRequest']:
+        """Join what several readers want of one forward pass.
+
+        Args:
+            requests (Sequence[AttentionRequest | None]): The wishes. None
+                reads no attention, but possibly the patch tokens.
+
+        Returns:
+            AttentionRequest | None: One that serves all, None if all are
+            None.
+
+        Raises:
+            ValueError: If one reader wants matrices per head and another
+                head-averaged ones.
+        """
+        plain = [r for r in requests if r is None]
+        requests = [r for r in requests if r is not None]
+        if not requests:
+            return None
+        matrices = {r.matrices for r in requests} - {None}
+        if len(matrices) > 1:
+            raise ValueError(
+                'Two regularizers want attention in different forms '
+                f'({sorted(matrices)}); configure one of them.')
+        layers = [
+            r.class_rows_from for r in requests
+            if r.class_rows_from is not None
+        ]
+        return cls(
+            matrices=matrices.pop() if matrices else None,
+            class_rows_from=min(layers) if layers else None,
+            affinity=any(r.affinity for r in requests),
+            patch_tokens=bool(plain) or any(r.patch_tokens
+                                            for r in requests))
+
 
 @dataclass
 class ViewOutput:
@@ -59,7 +97,7 @@ class ViewOutput:
     - ``class_rows``: list of (N, heads, 1, T) from ``first_row_layer`` on.
     - ``affinity``: (N, P, P).
     - ``logits``: (N, K).
-    - ``cams``: raw class maps (N, K, h, w).
+    - ``cams``: raw CAMs (N, K, h, w).
     - ``pixel_logits``: class scores of every position before the softmax
       (N, K + 1, h, w), the background first; only of heads that score it.
       ``cams`` are then its other planes.
@@ -131,3 +169,44 @@ class ViewOutput:
                     aligned=self.aligned,
                     providers=self.providers))
         return halves[0], halves[1]
+
+
+def unchanged(maps: Tensor) -> Tensor:
+    """How maps get from one view to the other where both share a frame.
+
+    Args:
+        maps (Tensor): (N, C, h, w).
+
+    Returns:
+        Tensor: The same.
+    """
+    return maps
+
+
+@dataclass
+class ViewPair:
+    """What a regularizer gets of a training step.
+
+    Args:
+        first (ViewOutput): The view of the images as they are.
+        second (ViewOutput, optional): That of the changed images; None if
+            the model has no ``second_view``.
+        data_samples (Sequence[SegDataSample]): Samples of the batch, with
+            ``img_id`` and what the pipeline loaded, e.g. ``gt_saliency``.
+        transform (Callable): Brings maps (N, C, H, W) of the first view, at
+            the size of its image, into the frame of the second one and the
+            size of its image. Does nothing if ``second.aligned``.
+        inverse (Callable): Brings maps (N, C, h, w) of the second view, at
+            the size of its maps, into the frame and size of the first one's
+            maps. Does nothing if ``second.aligned``.
+    """
+    first: ViewOutput
+    second: Optional[ViewOutput] = None
+    data_samples: Sequence[Any] = ()
+    transform: Callable[[Tensor], Tensor] = unchanged
+    inverse: Callable[[Tensor], Tensor] = unchanged
+
+    @property
+    def views(self) -> List[ViewOutput]:
+        """The first view and, where there is one, the second."""
+        return [v for v in (self.first, self.second) if v is not None]

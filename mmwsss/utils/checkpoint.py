@@ -1,5 +1,4 @@
 """Checkpoints without surprises: plain content, safe loading, clear errors."""
-import argparse
 import contextlib
 import difflib
 import logging
@@ -143,19 +142,6 @@ def _allowed_globals() -> Any:
         (_history_attribute, 'builtins.getattr'),
         (_history_attribute, '__builtin__.getattr')
     ])
-
-
-def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """The option of all tools that read checkpoints.
-
-    Args:
-        parser (ArgumentParser): Gets ``--trust-checkpoint``.
-    """
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read checkpoints that hold more than weights; loading these '
-        'can run any code, so only for files of a source you trust')
 
 
 def load_checkpoint_file(path: Union[str, Path],

@@ -1,12 +1,16 @@
 """mmseg's own inferencer on our configs."""
 import functools
-from typing import Any, Callable, List, Union
+from typing import Any, Callable, Union
 
 import numpy as np
 from mmengine.dataset import Compose
 
+from mmwsss.registry import TRANSFORMS
+
+from .dataset_configs import MASK_LOADERS, first_pipeline, without_steps
+
 #: Steps that read what images from anywhere do not have.
-_LEFT_OUT = ('LoadMask', 'LoadAnnotations', 'LoadInstances', 'LoadSaliency')
+_LEFT_OUT = (*MASK_LOADERS, 'LoadSaliency')
 
 
 class _FromAnywhere:
@@ -56,15 +60,8 @@ def support_inferencer() -> None:
 
     @functools.wraps(original)
     def _init_pipeline(self: Any, cfg: Any) -> Compose:
-        from mmwsss.registry import TRANSFORMS
-        dataset = cfg.test_dataloader.dataset
-        while not dataset.get('pipeline') and ('dataset' in dataset
-                                               or 'datasets' in dataset):
-            dataset = dataset.get('dataset') or dataset.datasets[0]
-        steps: List[dict] = [
-            step for step in dataset.get('pipeline') or ()
-            if str(step['type']).split('.')[-1] not in _LEFT_OUT
-        ]
+        steps = without_steps(
+            first_pipeline(cfg.test_dataloader.dataset), _LEFT_OUT)
         if not steps or steps[0]['type'] != 'mmwsss.LoadImage':
             return original(self, cfg)
         return Compose([

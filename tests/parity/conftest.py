@@ -13,17 +13,15 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
-PENDING = HERE / 'PENDING'
-DEFAULT = HERE.parents[2] / 'shared' / 'parity'
-NO_VECTORS = ('no reference vectors here; give their folder with '
-              '--vectors DIR')
+#: A part of the vectors, at least one for every module here.
+SHIPPED = HERE / 'vectors'
 
 
-def vector_folder(config) -> Optional[Path]:
-    """The folder asked for, the default one, or None."""
+def vector_folder(config) -> Path:
+    """The folder asked for, else the one beside this file."""
     given = config.getoption('--vectors')
     if given is None:
-        return DEFAULT if DEFAULT.is_dir() else None
+        return SHIPPED
     folder = Path(given)
     if not folder.is_dir():
         raise pytest.UsageError(f'--vectors {given}: no such folder.')
@@ -31,15 +29,8 @@ def vector_folder(config) -> Optional[Path]:
 
 
 def vector_files(config) -> List[Path]:
-    """All reference files, none if there is no folder."""
-    folder = vector_folder(config)
-    return [] if folder is None else sorted(folder.glob('*.npz'))
-
-
-def pending_families() -> List[str]:
-    """Families of later work, one prefix per line."""
-    lines = [line.strip() for line in PENDING.read_text().splitlines()]
-    return [line for line in lines if line and not line.startswith('#')]
+    """All reference files."""
+    return sorted(vector_folder(config).glob('*.npz'))
 
 
 def declared_families(folder: Path = HERE) -> Dict[str, List[str]]:
@@ -73,18 +64,6 @@ def family_of(name: str, families: Iterable[str]) -> Optional[str]:
     return max(fitting, key=len) if fitting else None
 
 
-def pending_files(config) -> Dict[str, List[str]]:
-    """Names of the files that wait for a component, by pending family."""
-    pending = pending_families()
-    known = [*declared_families(), *pending]
-    found: Dict[str, List[str]] = {}
-    for path in vector_files(config):
-        family = family_of(path.stem, known)
-        if family in pending:
-            found.setdefault(family, []).append(path.name)
-    return found
-
-
 class Vector(Dict[str, np.ndarray]):
     """The arrays of one reference file.
 
@@ -105,16 +84,15 @@ def pytest_generate_tests(metafunc) -> None:
     if 'vector' not in metafunc.fixturenames:
         return
     families = metafunc.module.FAMILIES
-    known = [*declared_families(), *pending_families()]
+    known = declared_families()
     params = [
         pytest.param(path, id=path.stem)
         for path in vector_files(metafunc.config)
         if family_of(path.stem, known) in families
     ]
     if not params:
-        folder = vector_folder(metafunc.config)
-        reason = NO_VECTORS if folder is None else (
-            f'{folder} has no file of the families {families}')
+        reason = (f'{vector_folder(metafunc.config)} has no file of the '
+                  f'families {families}')
         params = [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
     metafunc.parametrize('vector', params, indirect=True)
 

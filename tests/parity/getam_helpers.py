@@ -3,10 +3,10 @@ from typing import Dict
 
 import torch
 
+from mmwsss.models.converters.getam import convert_getam
 from mmwsss.registry import MODELS
-from mmwsss.utils.convert_getam import convert_getam
 
-from .acr_helpers import tensor
+from .acr_helpers import norm_of, tensor
 
 
 def weights_of(vector) -> Dict[str, torch.Tensor]:
@@ -27,8 +27,8 @@ def build_tiny(vector, start_layer: int = 0, **model):
     grid = [int(g) for g in vector['pretrain_grid']] \
         if 'pretrain_grid' in vector else [round(tokens**0.5)] * 2
     features = [int(f) for f in vector['features']]
-    gate = weights['seg_head.recalibration.gate.0.weight']
-    num_classes = len(weights['decode_head.conv.bias'])
+    gate = weights['decode_head.recalibration.gate.0.weight']
+    num_classes = len(weights['cls_head.conv.bias'])
     segmentor = MODELS.build(
         dict(
             type='mmwsss.EndToEndSegmentor',
@@ -42,12 +42,13 @@ def build_tiny(vector, start_layer: int = 0, **model):
                 img_size=tuple(g * patch for g in grid),
                 patch_size=patch,
                 distilled=distilled,
-                out_indices=[int(i) for i in vector['hooks']]),
+                out_indices=[int(i) for i in vector['hooks']],
+                **norm_of(vector)),
             neck=dict(
                 type='mmwsss.DPTReassemble',
                 in_channels=width,
                 out_channels=features),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.CAMHead',
                 num_classes=num_classes,
                 in_channels=features[-1],
@@ -57,7 +58,7 @@ def build_tiny(vector, start_layer: int = 0, **model):
                 func='cam_grad_s',
                 start_layer=start_layer,
                 affinity=False),
-            seg_head=dict(
+            decode_head=dict(
                 type='mmwsss.DPTDecoderHead',
                 in_channels=features,
                 channels=int(vector['dec_channels']),
@@ -66,6 +67,6 @@ def build_tiny(vector, start_layer: int = 0, **model):
             **dict(
                 dict(
                     label_maker=dict(type='mmwsss.LabelCompletion'),
-                    seg_losses=()), **model)))
+                    seg_losses={}), **model)))
     segmentor.load_state_dict(weights, strict=True)
     return segmentor

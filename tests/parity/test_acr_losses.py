@@ -2,10 +2,10 @@
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.regularizers.all_pairs_consistency import (
-    consistency_losses, mirror_attention)
+from mmwsss.models.regularizers.all_pairs_consistency import \
+    consistency_losses
 
-from .acr_helpers import tensor
+from .acr_helpers import mirror_attention, tensor
 
 FAMILIES = ('acr_losses', )
 

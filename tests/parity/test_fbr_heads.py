@@ -6,7 +6,7 @@ from mmwsss.models.heads.pooling import ThresholdedAveragePooling
 from mmwsss.models.regularizers.fine_grained_background_contrast import \
     background_target
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 from .fbr_helpers import check, meta, tensor
 
@@ -21,7 +21,7 @@ def build(vector, **kwargs):
         dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=channels,
-            num_classes=20,
+            num_classes=vector['label'].shape[1] if 'label' in vector else 1,
             embed_dims=dims,
             bg_weight=0,
             fg_weight=0,
@@ -36,9 +36,9 @@ def check_similarity(vector):
     x = tensor(vector['x']).requires_grad_()
     view = ViewOutput(
         torch.zeros(len(x), 3, 8, 8),
-        torch.zeros(len(x), 20),
+        torch.zeros(len(x), 1),
         fields=dict(feats=(x, )))
-    losses = regularizer(view, batch=dict())
+    losses = regularizer(ViewPair(view))
     assert list(losses) == ['loss_similarity']
     loss = losses['loss_similarity']
     check(loss, vector['L_sim'])
@@ -80,7 +80,7 @@ def check_two_heads(vector):
     check(view.logits, vector['pred'][:, :-1])
     check(view.pixel_logits, tensor(vector['cam']).roll(1, dims=1))
     check(background_target(view.cams, view.labels), vector['seg_target'], 0)
-    losses = regularizer(view, batch=dict())
+    losses = regularizer(ViewPair(view))
     losses['loss_cls'] = head.loss(view)
     expected = dict(
         loss_similarity=('sim', 'fg_conv', 'bg_conv'),

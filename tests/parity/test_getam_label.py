@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmwsss.models.refiners.label_completion import (LabelCompletion,
-                                                     complete_labels)
+from mmwsss.pseudo_labels.label_completion import (LabelCompletion,
+                                                   complete_labels)
 
 from .acr_helpers import tensor
 

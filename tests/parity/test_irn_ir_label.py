@@ -3,9 +3,9 @@ import json
 
 import numpy as np
 
-from mmwsss.datasets.transforms import IRNLabel
-from mmwsss.datasets.transforms.pseudo_masks import add_threshold
-from mmwsss.structures.mask_file import class_lut
+from mmwsss.pseudo_labels.mask_file import class_lut
+from mmwsss.pseudo_labels.transforms import IRNLabel
+from mmwsss.pseudo_labels.transforms.pseudo_masks import add_threshold
 
 FAMILIES = ('irn_ir_label', )
 

@@ -1,7 +1,7 @@
 """PAMR on full-size and on coarse maps."""
 from torch.testing import assert_close
 
-from mmwsss.models.refiners.pamr import PAMR
+from mmwsss.pseudo_labels.pamr import PAMR
 
 from .acr_helpers import tensor
 

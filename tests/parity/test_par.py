@@ -1,7 +1,7 @@
 """PAR, whose weights sum to 1.01."""
 from torch.testing import assert_close
 
-from mmwsss.models.refiners.pamr import PAMR
+from mmwsss.pseudo_labels.pamr import PAMR
 
 from .acr_helpers import tensor
 

@@ -10,7 +10,7 @@ from mmwsss.models.regularizers.equivariant_regularization import \
 from mmwsss.models.regularizers.pixel_prototype_contrast import (
     intra_view_contrast, keep_assigned, prototype_contrast, resized)
 from mmwsss.models.utils.pixel_selection import scores_from_maps
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 from .acr_helpers import tensor
 from .base_helpers import check, classes, ids, meta
@@ -130,7 +130,7 @@ def check_equivariance(vector):
     ]
     size = maps['cam2'].shape[2:]
     losses = EquivariantRegularization(rvmin_weight=0)(
-        *views, transform=lambda x: resized(x, size), batch={})
+        ViewPair(*views, transform=lambda x: resized(x, size)))
     for name in ('er', 'ecr'):
         check(losses[f'loss_{name}'], vector[f'ref_loss_{name}'])
     sum(losses.values()).backward()

@@ -5,10 +5,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mmwsss.models.refiners.random_walk import (edge_affinity, random_walk,
-                                                walk_scores_irn,
-                                                walk_scores_psa)
-from mmwsss.models.utils.pixel_pairs import pair_offsets, path_offsets
+from mmwsss.pseudo_labels.pixel_pairs import pair_offsets, path_offsets
+from mmwsss.pseudo_labels.random_walk import (edge_affinity, random_walk,
+                                              walk_scores_irn, walk_scores_psa)
 
 FAMILIES = ('psa_random_walk', 'seamaff_random_walk', 'irn_propagate',
             'irn_sem_seg')
@@ -70,8 +69,10 @@ def check_psa(vector, meta):
     size = tuple(low.shape[1:])
     dense = torch.from_numpy(vector['affinity_dense'])
     # SEAM's copy shrinks the radius on small maps.
-    small = meta['repo'] == 'seam' and min(size) < 11
-    offsets = pair_offsets((min(size) - 1) // 2 if small else 5)
+    radius = meta.get('radius', 5)
+    if meta['repo'] == 'seam' and min(size) <= 2 * radius:
+        radius = (min(size) - 1) // 2
+    offsets = pair_offsets(radius)
     affinity = pairs_of(dense, size, offsets)
     np.testing.assert_array_equal(dense_of(affinity, offsets), dense)
 

@@ -10,7 +10,7 @@ from mmwsss.models.regularizers.equivariant_regularization import (
     EquivariantRegularization, adaptive_min_pooling_loss, minmax_norm,
     winner_take_all)
 from mmwsss.models.second_views import Rescale
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 from .acr_helpers import tensor
 
@@ -77,8 +77,12 @@ def check_losses(vector):
                 cams=maps[f'cam{i + 1}'][:, 1:],
                 refined_cams=maps[f'cam_rv{i + 1}'])) for i in (0, 1)
     ]
-    regularizer = EquivariantRegularization()
-    losses = regularizer(*views, transform=rescale.apply, batch={})
+    regularizer = EquivariantRegularization(
+        topk_ratio=meta.get('topk_ratio', 0.2))
+    if 'topk' in meta:
+        share = regularizer.topk_ratio * maps['cam2'][0].numel()
+        assert meta['topk'] == int(share)
+    losses = regularizer(ViewPair(*views, transform=rescale.apply))
     for name in ('er', 'ecr'):
         check(losses[f'loss_{name}'], vector[f'loss_{name}'])
     rvmin = (tensor(vector['loss_rvmin1']) + tensor(vector['loss_rvmin2'])) / 2

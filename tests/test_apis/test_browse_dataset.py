@@ -12,8 +12,8 @@ from mmwsss.apis.browse_dataset import (browse_dataset, count_tags, fit_mask,
                                         input_picture, sample_pictures,
                                         spread)
 from mmwsss.datasets import ImageLevelDataset
-from mmwsss.structures.cam_file import write_cam
-from mmwsss.structures.mask_file import write_mask
+from mmwsss.pseudo_labels.cam_file import write_cam
+from mmwsss.pseudo_labels.mask_file import write_mask
 
 from ..test_datasets.builders import METAINFO, make_voc
 from ..test_tools import ROOT, python
@@ -28,7 +28,8 @@ default_scope = 'mmseg'
 train_dataloader = dict(dataset=dict(
     type='mmwsss.ImageLevelDataset', data_root={root!r},
     ann_file='ImageSets/Segmentation/train.txt', labels_file='labels.json',
-    metainfo={metainfo!r}, pipeline=[
+    metainfo={metainfo!r}, cam_dir={root!r} + '/../cams',
+    mask_dir={root!r} + '/../seeds', pipeline=[
         dict(type='mmwsss.LoadImage', to_float32=True), {steps}
         dict(type='RandomFlip', prob=0.5),
         dict(type='mmwsss.PackWSSSInputs')]))
@@ -41,7 +42,8 @@ test_evaluator = dict(type='mmwsss.CAMIoUMetric')
 
 
 def arguments(*args):
-    return runpy.run_path(str(TOOL))['parse_args']([str(a) for a in args])
+    return vars(
+        runpy.run_path(str(TOOL))['parse_args']([str(a) for a in args]))
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_numbers_on_top(tmp_path):
 
 
 def test_page(config, tmp_path):
-    page = browse_dataset(arguments(config(), '--out', tmp_path / 'page'))
+    page = browse_dataset(**arguments(config(), '--out', tmp_path / 'page'))
     found = Page(page.read_text())
     assert [t for t in found.texts if t in ('a: cat', 'b: cat, dog',
                                             'c: no tag')] == [
@@ -161,8 +163,8 @@ def test_page(config, tmp_path):
                 for x in (one, one[:, ::-1])]
         assert min(near) < 15 < max(near)
     # The same seed draws the same, another one not everything.
-    again = browse_dataset(arguments(config(), '--out', tmp_path / 'again'))
-    other = browse_dataset(arguments(config(), '--out', tmp_path / 'other',
+    again = browse_dataset(**arguments(config(), '--out', tmp_path / 'again'))
+    other = browse_dataset(**arguments(config(), '--out', tmp_path / 'other',
                                      '--seed', 4, '--views', 8))
 
     def pictures(page):
@@ -175,21 +177,21 @@ def test_page(config, tmp_path):
 
 def test_raw_and_test_images(config, tmp_path):
     out = tmp_path / 'page'
-    browse_dataset(arguments(config(), '--out', out, '--raw', '--number', 2))
+    browse_dataset(**arguments(config(), '--out', out, '--raw', '--number', 2))
     texts = Page((out / 'index.html').read_text()).texts
     assert 'a.jpg, 20 x 30' in texts
     assert not any('network input' in t or 'mask' in t for t in texts)
-    browse_dataset(arguments(config(), '--out', out, '--test-images'))
+    browse_dataset(**arguments(config(), '--out', out, '--test-images'))
     texts = Page((out / 'index.html').read_text()).texts
     # A row of 30 of 600 pixels is ignored.
     assert texts.count('true mask, 5% ignored') == 3
-    browse_dataset(arguments(config(), '--out', out, '--test-images',
+    browse_dataset(**arguments(config(), '--out', out, '--test-images',
                              '--raw'))
     assert 'true mask' in Page((out / 'index.html').read_text()).texts
     assert len(list((out / 'images').iterdir())) == 6
     # Without masks the images are shown all the same.
     browse_dataset(
-        arguments(config(), '--out', out, '--test-images', '--cfg-options',
+        **arguments(config(), '--out', out, '--test-images', '--cfg-options',
                   'test_dataloader.dataset.data_prefix.seg_map_path=x'))
     texts = Page((out / 'index.html').read_text()).texts
     assert texts.count('network input, 20 x 30') == 3
@@ -200,11 +202,9 @@ def test_what_earlier_stages_made(config, tmp_path):
         write_mask(tmp_path / 'seeds', img_id, np.ones((20, 30), np.uint8))
         write_cam(tmp_path / 'cams', img_id, classes,
                   np.full((len(classes), 20, 30), 0.25, np.float32), (20, 30))
-    steps = (f"dict(type='mmwsss.LoadPseudoMask', "
-             f"mask_dir={str(tmp_path / 'seeds')!r}),"
-             f"dict(type='mmwsss.LoadCAMs', "
-             f"cam_dir={str(tmp_path / 'cams')!r}),")
-    browse_dataset(arguments(config(steps), '--out', tmp_path / 'page',
+    steps = ("dict(type='mmwsss.LoadPseudoMask'),"
+             "dict(type='mmwsss.LoadCAMs'),")
+    browse_dataset(**arguments(config(steps), '--out', tmp_path / 'page',
                              '--views', 1))
     texts = Page((tmp_path / 'page/index.html').read_text()).texts
     assert texts.count('mask to learn, 0% ignored') == 3
@@ -214,12 +214,12 @@ def test_what_earlier_stages_made(config, tmp_path):
 
 def test_errors(config, tmp_path):
     with pytest.raises(ValueError, match='--number must be at least 1'):
-        browse_dataset(arguments(config(), '--number', 0))
+        browse_dataset(**arguments(config(), '--number', 0))
     with pytest.raises(ValueError, match='has no train_dataloader'):
-        browse_dataset(arguments(ROOT / 'configs/cam/pipeline_shapes.py'))
+        browse_dataset(**arguments(ROOT / 'configs/cam/pipeline_shapes.py'))
     (tmp_path / 'voc/JPEGImages/b.jpg').write_bytes(b'no image')
     with pytest.raises(ValueError, match="'b'.*corrupt or no image"):
-        browse_dataset(arguments(config(), '--out', tmp_path / 'page'))
+        browse_dataset(**arguments(config(), '--out', tmp_path / 'page'))
     assert not (tmp_path / 'page/index.html').exists()
 
 

@@ -147,17 +147,22 @@ def test_page(tmp_path):
 
 
 def test_usage_of_a_resumed_run(tmp_path):
-    assert read_usage(tmp_path) == []
+    assert read_usage(tmp_path, 'vwl') == []
     for name, lines in (('20240101_000000', [(10, 5., 1.), (20, 6., 1.1)]),
                         ('20240102_000000', [(20, 7., 1.2), (30, 8., 1.3)])):
         folder = tmp_path / name / 'vis_data'
         folder.mkdir(parents=True)
-        rows = [json.dumps(dict(step=s, words_alive=a, words_entropy=e))
-                for s, a, e in lines]
+        rows = [
+            json.dumps({
+                'step': s,
+                'vwl.words_alive': a,
+                'vwl.words_entropy': e
+            }) for s, a, e in lines
+        ]
         rows.append(json.dumps(dict(step=3, mIoU=4.)))
         rows.append('{"step": 40, "words_al')  # Killed while it wrote.
         (folder / 'scalars.json').write_text('\n'.join(rows))
-    assert read_usage(tmp_path) == [(10, 5., 1.), (20, 7., 1.2),
+    assert read_usage(tmp_path, 'vwl') == [(10, 5., 1.), (20, 7., 1.2),
                                     (30, 8., 1.3)]
 
 

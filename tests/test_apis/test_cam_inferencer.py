@@ -12,11 +12,11 @@ from mmengine.registry import init_default_scope
 
 from mmwsss.apis import inference_output, run
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.refine import SETTINGS
-from mmwsss.datasets.transforms.loading import read_mask
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
+from mmwsss.pseudo_labels import mask_path, read_cam, read_manifest
 from mmwsss.registry import MODELS
-from mmwsss.structures import mask_path, read_cam, read_manifest
+from mmwsss.utils.read_images import read_mask
+from mmwsss.utils.run_folder import SETTINGS
 from mmwsss.visualization.run_page import levels_to_mask
 
 from ..test_datasets.builders import make_voc
@@ -76,7 +76,7 @@ def inferencer(home):
 def test_files(config, weights, out, folder, **options):
     """What tools/test.py writes."""
     run.test(
-        arguments(
+        **arguments(
             config,
             checkpoint=weights,
             out=str(out),
@@ -436,14 +436,14 @@ def end_to_end(data, folder):
     model = cfg['model']
     model.update(
         type='mmwsss.EndToEndSegmentor',
-        seg_head=dict(
+        decode_head=dict(
             type='FCNHead', in_channels=24, in_index=-1, channels=8,
             num_convs=1, concat_input=False, dropout_ratio=0.,
             norm_cfg=dict(type='GN', num_groups=2), num_classes=3),
         label_refiner=dict(
             type='mmwsss.PAMR', num_iters=2, dilations=(1, 2)),
         label_maker=dict(type='mmwsss.LabelCompletion', opening=3),
-        seg_losses=[dict(type='mmwsss.BalancedCrossEntropy')])
+        seg_losses=dict(ce=dict(type='mmwsss.BalancedCrossEntropy')))
     # Saliency serves labels, which nobody asks for here.
     cfg['test_evaluator'] = dict(type='IoUMetric')
     return cfg
@@ -597,10 +597,10 @@ def test_refined_models_with_other_tags(home, refined, tmp_path):
         backbone=dict(
             type='ResNet', depth=18, num_stages=2, out_indices=(1, ),
             strides=(1, 2), dilations=(1, 1)),
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.LabelConditionedHead', num_classes=2,
             in_channels=128, dilations=(1, 2))), 'seed masks'),
-    ('configs/affinity/affinitynet_small_shapes.py', 'class maps'),
+    ('configs/affinity/affinitynet_small_shapes.py', 'CAMs'),
 ])
 def test_later_stages_are_refused(model, what, home, tmp_path):
     cfg = Config.fromfile(home[2])
@@ -615,7 +615,7 @@ def test_later_stages_are_refused(model, what, home, tmp_path):
 def test_pipelines_that_read_more_are_refused(home):
     cfg = Config.fromfile(home[2])
     steps = cfg.test_dataloader.dataset.pipeline
-    steps.insert(1, dict(type='mmwsss.LoadCAMs', cam_dir='x'))
+    steps.insert(1, dict(type='mmwsss.LoadCAMs'))
     with pytest.raises(ValueError, match='nothing else; it loads with .*CAMs'):
         CAMInferencer(cfg, home[3], 'cpu')
     cfg.pop('test_dataloader')

@@ -11,7 +11,8 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 from mmwsss.apis import run
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.evaluate_cams import score_cams
+from mmwsss.apis.score_cams import score_cams
+from mmwsss.apis.config_edits import drop_missing_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.datasets.samplers import Draw
 from mmwsss.engine.hooks import AtomicCheckpointHook
@@ -57,9 +58,9 @@ def concat(data, tmp_path):
 # -------------------------------------------------------------------- wrappers
 def test_joined_data_sets(concat, tmp_path):
     config, work_dir = concat
-    run.train(arguments(config))
+    run.train(**arguments(config))
     metrics = run.test(
-        arguments(config, checkpoint=str(work_dir), out=str(tmp_path / 'c')))
+        **arguments(config, checkpoint=str(work_dir), out=str(tmp_path / 'c')))
     assert 'of one+two' in log_of(work_dir)
     # Maps are scored alike from files.
     cfg = Config.fromfile(config)
@@ -68,7 +69,7 @@ def test_joined_data_sets(concat, tmp_path):
     curve = score_cams(tmp_path / 'c', dataset)
     assert curve['mIoU'] == pytest.approx(metrics['mIoU'], abs=0.5)
     run.test(
-        arguments(
+        **arguments(
             config,
             checkpoint=str(work_dir),
             out=str(tmp_path / 't'),
@@ -87,7 +88,7 @@ def test_masks_of_all_parts_or_none(concat, data):
         part.with_masks = 'auto'
     for img_id in ('c3', 'd4', 'e5'):
         (data / f'SegmentationClass/{img_id}.png').unlink()
-    run.drop_missing_masks(cfg, 'val')
+    drop_missing_masks(cfg, 'val')
     assert cfg.val_evaluator == []
     for part in cfg.val_dataloader.dataset.datasets:
         assert not part.with_masks
@@ -103,7 +104,7 @@ def test_wrapped_training_data(data, tmp_path, wrapper):
     loader = cfg['train_dataloader']
     loader['dataset'] = dict(wrapper, dataset=loader['dataset'])
     Config(cfg).dump(tmp_path / 'x.py')
-    run.train(arguments(tmp_path / 'x.py'))
+    run.train(**arguments(tmp_path / 'x.py'))
     assert (tmp_path / 'run/iter_2.pth').is_file()
 
 
@@ -157,7 +158,7 @@ def test_no_workers_and_large_batches(data, tmp_path, size):
     cfg['default_hooks'] = dict(checkpoint=dict(
         type='mmwsss.AtomicCheckpointHook', interval=1))
     Config(cfg).dump(tmp_path / 'x.py')
-    run.train(arguments(tmp_path / 'x.py'))
+    run.train(**arguments(tmp_path / 'x.py'))
     checkpoint = torch.load(
         tmp_path / 'run/epoch_1.pth', weights_only=True)
     assert checkpoint['meta']['iter'] == (1 if size == 64 else 2)
@@ -291,7 +292,7 @@ def test_no_warning_of_prefixes(data, tmp_path):
         type='mmwsss.AtomicCheckpointHook', by_epoch=False, interval=2,
         save_best='mIoU_fixed'))
     Config(cfg).dump(tmp_path / 'x.py')
-    run.train(arguments(tmp_path / 'x.py'))
+    run.train(**arguments(tmp_path / 'x.py'))
     text = log_of(tmp_path / 'run')
     assert 'mIoU_fixed' in text and 'prefix is not set' not in text
     assert list((tmp_path / 'run').glob('best_mIoU_fixed*'))

@@ -1,5 +1,6 @@
 import json
 import runpy
+import sys
 
 import pytest
 import torch
@@ -7,9 +8,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mmwsss.apis.estimate_cost import (IMAGES, ROUTES, STAGES, PeakMemory,
                                        Stage, cost_table, devices_of_use,
-                                       gpus_that_fit, in_words, peak_bytes,
-                                       read_stages, speed_up, stage_hours,
-                                       write_stages)
+                                       estimate_cost, gpus_that_fit, in_words,
+                                       peak_bytes, read_stages, speed_up,
+                                       stage_hours, write_stages)
 from tests.toy import ROOT
 
 TOOL = ROOT / 'tools' / 'analysis_tools' / 'estimate_cost.py'
@@ -121,19 +122,26 @@ def test_wrong_files_are_explained(tmp_path, content, message):
 
 
 def call(*arguments):
-    space = runpy.run_path(str(TOOL))
-    return space['estimate_cost'](space['parse_args'](list(arguments)))
+    parse = runpy.run_path(str(TOOL))['parse_args']
+    return estimate_cost(**vars(parse(list(arguments))))
 
 
-def test_tool(capsys):
-    rows = call('--devices', '1', '2', '--efficiency', '0.9')
+def run_tool(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), *arguments])
+    runpy.run_path(str(TOOL), run_name='__main__')
+
+
+def test_tool(capsys, monkeypatch):
+    arguments = '--devices', '1', '2', '--efficiency', '0.9'
+    rows = call(*arguments).rows
+    run_tool(monkeypatch, *arguments)
     printed = capsys.readouterr().out
     assert '10,582 training and 1,449 val images' in printed
     assert 'one core of an Intel Xeon' in printed and 'ideal' not in printed
     assert '0.9 devices' in printed and 'segment 10' in printed
     for row in rows:
         assert '| ' + ' | '.join(row) + ' |' in printed
-    call('--images', '500', '--val-images', '20')
+    run_tool(monkeypatch, '--images', '500', '--val-images', '20')
     assert '500 training and 20 val' in capsys.readouterr().out
 
 

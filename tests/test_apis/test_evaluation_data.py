@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmwsss.apis.evaluation_data import drop_missing_masks
+from mmwsss.apis.config_edits import drop_missing_masks
 
 from ..test_datasets.builders import METAINFO, make_voc, save_mask
 from ..test_tools import python

@@ -8,8 +8,8 @@ import torch
 from mmengine.config import Config
 
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.export import export, exportable, run_exported
-from mmwsss.datasets.transforms.loading import read_image
+from mmwsss.apis.export import exportable, export_model, run_exported
+from mmwsss.utils.read_images import read_image
 from mmwsss.registry import MODELS
 
 from ..test_datasets.builders import make_voc
@@ -36,8 +36,9 @@ def config(tmp_path, **model):
 
 def run(path, weights, out, *options):
     parse = runpy.run_path(str(ROOT / 'tools/export_model.py'))['parse_args']
-    return export(parse([path, weights, '--out', str(out), '--size',
-                         *map(str, SIZE), *options]))
+    return export_model(**vars(parse([
+        path, weights, '--out', str(out), '--size', *map(str, SIZE), *options
+    ])))
 
 
 @pytest.mark.parametrize('name', FORMATS)

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from mmwsss.apis.export_instances import (bounding_box, coco_of_folder,
                                           export_instances)
 from mmwsss.datasets import ImageLevelDataset
-from mmwsss.structures import write_instances
+from mmwsss.pseudo_labels import write_instances
 from tests.test_datasets.builders import METAINFO, make_voc
 from tests.test_tools import ROOT, call
 
@@ -57,27 +57,9 @@ def found(tmp_path):
     return content
 
 
-class Arguments:
-    train_images = False
-    split = None
-    min_score = 0
-    cfg_options = None
-    launcher = 'none'
-    work_dir = None
-    local_rank = 0
-
-    def __init__(self, **kwargs) -> None:
-        self.__dict__.update(kwargs)
-
-
 def export(config, **kwargs):
     out = config.parent / 'out.json'
-    counts = export_instances(
-        Arguments(
-            folder=str(config.parent / 'found'),
-            config=str(config),
-            out=str(out),
-            **kwargs))
+    counts = export_instances(config.parent / 'found', config, out, **kwargs)
     with contextlib.redirect_stdout(io.StringIO()):
         return COCO(str(out)), counts
 

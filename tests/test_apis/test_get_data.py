@@ -12,8 +12,8 @@ from scipy.io import savemat
 from mmwsss.apis import get_data as module
 from mmwsss.apis.get_data import get_voc2012, voc_archives
 from mmwsss.datasets import VOCImageLevelDataset
-from mmwsss.datasets.transforms.loading import read_mask
 from mmwsss.utils.download import DownloadError
+from mmwsss.utils.read_images import read_mask
 from tests.server import FileServer
 from tests.toy import ROOT
 

@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmwsss.apis import get_weights as module
 from mmwsss.apis import run
 from mmwsss.apis.get_weights import get_weights, needed_weights
+from mmwsss.models.converters.timm_vit import convert_timm_vit
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import load_checkpoint_file
-from mmwsss.utils.convert import convert_timm_vit
 from mmwsss.utils.weight_sources import SOURCES
 from tests.server import FileServer
 from tests.toy import ROOT

@@ -7,7 +7,7 @@ import pytest
 
 from mmwsss.apis.make_proposals import (colour_proposals, even_regions,
                                         make_proposals)
-from mmwsss.datasets.proposals import read_proposals
+from mmwsss.pseudo_labels.proposal_file import read_proposals
 
 from ..test_tools import TOOLS
 
@@ -58,8 +58,8 @@ def test_tool(tmp_path):
     cv2.imwrite(str(images / 'sub' / 'b.PNG'), picture()[:, ::-1])
     (images / 'notes.txt').write_text('no image')
     parse = runpy.run_path(str(TOOLS / 'make_proposals.py'))['parse_args']
-    args = parse([str(images), str(out), '--distances', '12', '24'])
-    counts = make_proposals(args)
+    args = vars(parse([str(images), str(out), '--distances', '12', '24']))
+    counts = make_proposals(**args)
     assert len(counts) == 2 and min(counts) >= 3
     found = read_proposals(out, 'sub/b', (40, 60))
     assert len(found) == counts[1]
@@ -67,16 +67,17 @@ def test_tool(tmp_path):
         found, colour_proposals(picture()[:, ::-1].copy(), [12, 24]))
     # Only what is missing is done again.
     (out / 'a.json').unlink()
-    assert make_proposals(args) == counts[:1]
-    assert make_proposals(args) == []
+    assert make_proposals(**args) == counts[:1]
+    assert make_proposals(**args) == []
 
 
 def test_tool_errors(tmp_path):
     parse = runpy.run_path(str(TOOLS / 'make_proposals.py'))['parse_args']
-    args = parse([str(tmp_path), str(tmp_path / 'out')])
+    args = vars(parse([str(tmp_path), str(tmp_path / 'out')]))
     with pytest.raises(FileNotFoundError, match='no images'):
-        make_proposals(args)
+        make_proposals(**args)
     (tmp_path / 'a.jpg').write_bytes(b'broken')
     with pytest.raises(ValueError, match="'a'.*corrupt"):
-        make_proposals(args)
-    assert not list((tmp_path / 'out').rglob('*.json'))
+        make_proposals(**args)
+    assert [p.name for p in (tmp_path / 'out').rglob('*.json')] == [
+        'settings.json']

@@ -9,8 +9,8 @@ from PIL import Image
 from mmwsss.apis.mask_exchange import (class_names, export_masks,
                                        import_masks)
 from mmwsss.datasets.tags import read_tags, write_image_labels
-from mmwsss.datasets.transforms.loading import read_mask
-from mmwsss.structures.mask_file import write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask
+from mmwsss.utils.read_images import read_mask
 from tests.toy import ROOT
 
 CLASSES = ('cat', 'dog')

@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.pipeline import (Pipeline, StageError, command_line,
-                                  load_stages, run_pipeline)
+                                  load_stages)
+from mmwsss.apis.pipeline_run import run_pipeline
 
 from ..test_tools import TOOLS, call, environment, python
 
@@ -135,12 +135,9 @@ def test_options_that_change_nothing(tmp_path, option, message):
     config.write_text(
         'variables = dict(seed=0)\n'
         f'stages = {stages()!r}\n')
-    args = Namespace(
-        config=str(config),
-        work_dir=str(tmp_path / 'run'),
-        cfg_options={option: 1})
     with pytest.raises(ValueError, match=message):
-        run_pipeline(args)
+        run_pipeline(
+            config, work_dir=tmp_path / 'run', cfg_options={option: 1})
     assert not (tmp_path / 'run').exists()
 
 

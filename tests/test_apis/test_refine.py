@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.apis.refine import Progress, RefineError, refine
+from mmwsss.apis.refine import refine_cams
 from mmwsss.datasets import ShapesDataset
-from mmwsss.structures import read_cam, read_manifest, write_cam
+from mmwsss.pseudo_labels import read_cam, read_manifest, write_cam
+from mmwsss.pseudo_labels.pool import RefineError
+from mmwsss.utils.progress import Progress
 
 from ..toy import ROOT
 
@@ -43,7 +45,7 @@ ALL = ("dict(type='mmwsss.CRFScores', alphas=(4, 24)),"
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """A data set with class maps of all images."""
+    """A data set with CAMs of all images."""
     home = tmp_path_factory.mktemp('world')
     dataset = ShapesDataset(
         data_root=str(home / 'shapes'),
@@ -84,13 +86,13 @@ def setup(world, tmp_path):
 
         def run(self, config, *options, out=None, cams=None, workers=2):
             parse = runpy.run_path(str(TOOL))['parse_args']
-            return refine(
-                parse([
+            return refine_cams(
+                **vars(parse([
                     str(config), '--out',
                     str(out or self.out), '--cams',
                     str(cams or self.cams), '--workers',
                     str(workers), *options
-                ]))
+                ])))
 
         def command(self, config):
             return [
@@ -146,7 +148,7 @@ def alive(pid):
 def test_results_for_any_number_of_workers(setup, tmp_path):
     config = setup.config(ALL)
     result = setup.run(config, workers=1, out=tmp_path / 'one')
-    assert (result['num_images'], result['num_written']) == (NUM, NUM)
+    assert (result.num_images, result.num_written) == (NUM, NUM)
     setup.run(config, workers=4, out=tmp_path / 'four')
     assert contents(tmp_path / 'one') == contents(tmp_path / 'four')
     names = set(contents(tmp_path / 'one'))
@@ -159,9 +161,8 @@ def test_results_for_any_number_of_workers(setup, tmp_path):
     # The same as the transforms in this process.
     from mmengine.config import Config
     cfg = Config.fromfile(config).refine_dataset
+    cfg.cam_dir = str(setup.cams)
     for step in cfg.pipeline:
-        if step.type == 'mmwsss.LoadCAMs':
-            step.cam_dir = str(setup.cams)
         if step.type.startswith('mmwsss.Save'):
             step.out_dir = str(tmp_path / 'plain' / step.get('out_dir', '.'))
     cfg.pop('type')
@@ -191,12 +192,12 @@ def test_skips_what_is_there(setup):
         p: p.stat().st_mtime_ns
         for p in setup.out.glob('*.png')
     }
-    assert setup.run(config)['num_written'] == 0
+    assert setup.run(config).num_written == 0
     gone = setup.out / 'train_00004.png'
     gone.unlink()
     stale = setup.out / '.train_00004.tmp-abc.png'
     stale.touch()
-    assert setup.run(config)['num_written'] == 1
+    assert setup.run(config).num_written == 1
     assert gone.is_file() and not stale.exists()
     assert all(p.stat().st_mtime_ns == t for p, t in before.items()
                if p != gone)
@@ -212,10 +213,10 @@ def test_other_settings(setup):
             '.*--overwrite'):
         setup.run(other)
     assert contents(setup.out) == before
-    assert setup.run(other, '--overwrite')['num_written'] == NUM
+    assert setup.run(other, '--overwrite').num_written == NUM
     after = contents(setup.out)
     assert after.keys() == before.keys() and after != before
-    assert setup.run(other)['num_written'] == 0
+    assert setup.run(other).num_written == 0
 
 
 def test_other_class_maps(setup, tmp_path):
@@ -235,7 +236,7 @@ def test_files_of_unknown_settings(setup):
     (setup.out / 'settings.json').write_text('{')
     with pytest.raises(ValueError, match='not JSON.*--overwrite'):
         setup.run(setup.config())
-    assert setup.run(setup.config(), '--overwrite')['num_written'] == NUM
+    assert setup.run(setup.config(), '--overwrite').num_written == NUM
 
 
 def test_overwrite_that_is_cut_off(setup, monkeypatch):
@@ -277,7 +278,7 @@ def test_failure_and_continuation(setup, how, words):
     assert not (setup.out / 'manifest.json').exists()
     assert not list(setup.out.rglob('.*.tmp-*'))
     done = len(contents(setup.out))
-    assert setup.run(config)['num_written'] == NUM - done
+    assert setup.run(config).num_written == NUM - done
     assert_complete(setup.out)
 
 
@@ -295,7 +296,7 @@ def test_bad_class_maps(setup, tmp_path):
             FileNotFoundError,
             match=r'1 of \d image.* train_00001\..*tools/test.py'):
         setup.run(setup.config(), cams=cams)
-    with pytest.raises(FileNotFoundError, match='no folder of class maps'):
+    with pytest.raises(FileNotFoundError, match='no folder of CAMs'):
         setup.run(setup.config(), cams=tmp_path / 'nowhere')
 
 
@@ -337,14 +338,14 @@ def test_bad_arguments(setup, tmp_path):
 def test_one_run_at_a_time(setup):
     from filelock import FileLock
     setup.out.mkdir()
-    with FileLock(str(setup.out / '.refine.lock')):
+    with FileLock(str(setup.out / '.run.lock')):
         with pytest.raises(ValueError, match='Another run'):
             setup.run(setup.config())
 
 
 def test_progress(monkeypatch, capsys):
     lines = []
-    monkeypatch.setattr('mmwsss.apis.refine.print_log',
+    monkeypatch.setattr('mmwsss.utils.progress.print_log',
                         lambda text, logger: lines.append(text))
     for total in (1, 5, 200):
         lines.clear()
@@ -390,7 +391,7 @@ def interrupt(setup, send):
     assert not (setup.out / 'train_00002.png').exists()
     done = len(contents(setup.out)) - sum(
         '.tmp-' in name for name in contents(setup.out))
-    assert setup.run(config)['num_written'] == NUM - done
+    assert setup.run(config).num_written == NUM - done
     assert_complete(setup.out)
     return process.returncode, output
 
@@ -400,7 +401,7 @@ def test_ctrl_c(setup):
     # A terminal sends it to all processes.
     code, output = interrupt(
         setup, lambda process: os.killpg(process.pid, signal.SIGINT))
-    assert code == 130 and 'the same command continues' in output
+    assert code == 130 and 'run the same command again' in output
     assert 'Traceback' not in output
 
 

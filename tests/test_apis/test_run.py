@@ -1,4 +1,3 @@
-import argparse
 import json
 from pathlib import Path
 
@@ -8,31 +7,18 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from mmwsss.apis import run
+from mmwsss.apis import config_edits, run
+from mmwsss.apis.config_edits import (drop_sync_bn, enable_amp,
+                                      enable_pictures, enable_tta, set_output,
+                                      use_train_images)
 
 from ..test_tools import python
 from ..toy import write_config
 
 
 def arguments(config, **kwargs):
-    facts = dict(
-        config=str(config),
-        checkpoint=None,
-        work_dir=None,
-        cfg_options=None,
-        launcher='none',
-        local_rank=0,
-        resume=False,
-        amp=False,
-        out=None,
-        show=False,
-        show_dir=None,
-        wait_time=2,
-        tta=False,
-        train_images=False,
-        trust_checkpoint=False)
-    facts.update(kwargs)
-    return argparse.Namespace(**facts)
+    """Keyword arguments of run.train and run.test."""
+    return dict(config=str(config), **kwargs)
 
 
 @pytest.fixture(autouse=True)
@@ -60,19 +46,19 @@ def test_missing_config(tmp_path, monkeypatch):
             FileNotFoundError,
             match=r'no config configs/acr/acr_vit_shape.py. Did you mean '
             r'configs/acr/acr_vit_shapes.py\?'):
-        run.load_config(arguments('configs/acr/acr_vit_shape.py'))
+        run.load_config(**arguments('configs/acr/acr_vit_shape.py'))
     with pytest.raises(FileNotFoundError, match='root of the repository'):
-        run.load_config(arguments('something.py'))
+        run.load_config(**arguments('something.py'))
 
 
 def test_work_dir(toy, tmp_path):
     config, work_dir = toy
-    assert run.load_config(arguments(config)).work_dir == str(work_dir)
-    cfg = run.load_config(arguments(config, work_dir='elsewhere'))
+    assert run.load_config(**arguments(config)).work_dir == str(work_dir)
+    cfg = run.load_config(**arguments(config, work_dir='elsewhere'))
     assert cfg.work_dir == 'elsewhere'
     bare = tmp_path / 'bare.py'
     bare.write_text('a = 1')
-    assert run.load_config(arguments(bare)).work_dir == './work_dirs/bare'
+    assert run.load_config(**arguments(bare)).work_dir == './work_dirs/bare'
 
 
 @pytest.mark.parametrize('option,message', [
@@ -128,7 +114,7 @@ def test_where_a_training_starts(tmp_path):
         cfg = Config(dict(work_dir=str(tmp_path), load_from=in_config))
         options = None if given is None else dict(load_from=given)
         cfg.merge_from_dict(options or {})
-        run.set_start(cfg, arguments('x', resume=resume, cfg_options=options))
+        run.set_start(cfg, resume, options is not None)
         return cfg.load_from, cfg.resume
 
     assert start(False) == (None, False)
@@ -193,14 +179,14 @@ def test_initial_weights_from_a_work_folder(tmp_path):
 
 def test_amp(monkeypatch):
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
-    monkeypatch.setattr(run, 'get_device', lambda: 'cuda')
-    run.enable_amp(cfg)
+    monkeypatch.setattr(config_edits, 'get_device', lambda: 'cuda')
+    enable_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.loss_scale == dict(init_scale=512)
-    run.enable_amp(cfg)  # Only warns.
+    enable_amp(cfg)  # Only warns.
     cfg.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(ValueError, match='has a ApexOptimWrapper'):
-        run.enable_amp(cfg)
+        enable_amp(cfg)
 
 
 def test_amp_without_a_gpu(monkeypatch):
@@ -210,9 +196,9 @@ def test_amp_without_a_gpu(monkeypatch):
                 type='OptimWrapper',
                 dtype='float16',
                 optimizer=dict(type='SGD', lr=0.1))))
-    monkeypatch.setattr(run, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(config_edits, 'get_device', lambda: 'cpu')
     for _ in range(2):  # Only warns.
-        run.enable_amp(cfg)
+        enable_amp(cfg)
     model = torch.nn.Linear(3, 2)
     optim = build_optim_wrapper(model, cfg.optim_wrapper)
     with optim.optim_context(model):
@@ -224,31 +210,31 @@ def test_output_folder():
         dict(
             custom_hooks=[dict(type='mmwsss.SaveCAMsHook')],
             test_evaluator=dict(type='mmwsss.CAMIoUMetric')))
-    run.set_output(cfg, 'cams')
+    set_output(cfg, 'cams')
     assert cfg.custom_hooks[0].out_dir == 'cams'
     assert 'output_dir' not in cfg.test_evaluator
 
     cfg = Config(dict(test_evaluator=[dict(type='mmseg.IoUMetric')]))
-    run.set_output(cfg, 'masks')
+    set_output(cfg, 'masks')
     assert cfg.test_evaluator[0].output_dir == 'masks'
     assert cfg.test_evaluator[0].keep_results
 
     cfg = Config(dict(test_evaluator=dict(type='Other')))
     with pytest.raises(ValueError, match='--out needs'):
-        run.set_output(cfg, 'x')
+        set_output(cfg, 'x')
 
 
 def test_pictures_and_tta():
     with pytest.raises(ValueError, match='--show and --show-dir need'):
-        run.enable_pictures(Config(dict(default_hooks={})), True, None, 2)
+        enable_pictures(Config(dict(default_hooks={})), True, None, 2)
     cfg = Config(
         dict(default_hooks=dict(visualization=dict()), visualizer=dict()))
-    run.enable_pictures(cfg, True, 'folder', 3)
+    enable_pictures(cfg, True, 'folder', 3)
     assert cfg.default_hooks.visualization == dict(
         draw=True, show=True, wait_time=3)
     assert cfg.visualizer.save_dir == 'folder'
     with pytest.raises(ValueError, match='model.test_cfg.scales'):
-        run.enable_tta(Config(dict(model=dict())))
+        enable_tta(Config(dict(model=dict())))
 
 
 def test_fit():
@@ -276,10 +262,11 @@ def test_fit():
 
 def test_train_and_test(toy, tmp_path):
     config, work_dir = toy
-    run.train(arguments(config))
+    run.train(**arguments(config))
     checkpoint = str(work_dir / 'epoch_1.pth')
     result = run.test(
-        arguments(config, checkpoint=checkpoint, work_dir=str(tmp_path / 't')))
+        **arguments(
+            config, checkpoint=checkpoint, work_dir=str(tmp_path / 't')))
     assert set(result) == {'mean'}
 
     # Another architecture.
@@ -287,27 +274,27 @@ def test_train_and_test(toy, tmp_path):
             ValueError,
             match=r'(?s)layer.weight \(4, 4\) here \(5, 4\).*Give the config'):
         run.test(
-            arguments(
+            **arguments(
                 config,
                 checkpoint=checkpoint,
                 work_dir=str(tmp_path / 't'),
                 cfg_options={'model.width': 5}))
 
     # Resuming a finished training.
-    run.train(arguments(config, resume=True))
+    run.train(**arguments(config, resume=True))
     # Going on with more epochs.
     more = arguments(
         config, resume=True, cfg_options={'train_cfg.max_epochs': 2})
-    run.train(more)
+    run.train(**more)
     assert (work_dir / 'epoch_2.pth').is_file()
 
     # Damage.
     (work_dir / 'epoch_2.pth').write_bytes(
         (work_dir / 'epoch_2.pth').read_bytes()[:-100])
     with pytest.raises(ValueError, match='epoch_2.pth .* is cut short'):
-        run.train(more)
+        run.train(**more)
     with pytest.raises(FileNotFoundError, match='no checkpoint .*nope.pth'):
-        run.test(arguments(config, checkpoint=str(work_dir / 'nope.pth')))
+        run.test(**arguments(config, checkpoint=str(work_dir / 'nope.pth')))
 
 
 def test_config_without_test(toy):
@@ -315,15 +302,16 @@ def test_config_without_test(toy):
     config.write_text(config.read_text() + '\ntest_cfg = None\n')
     torch.save(dict(state_dict={}), work_dir.parent / 'x.pth')
     with pytest.raises(ValueError, match='no test_cfg'):
-        run.test(arguments(config, checkpoint=str(work_dir.parent / 'x.pth')))
+        run.test(
+            **arguments(config, checkpoint=str(work_dir.parent / 'x.pth')))
 
 
 def test_a_work_folder_means_its_last_checkpoint(toy, tmp_path):
     config, work_dir = toy
-    run.train(arguments(config))
+    run.train(**arguments(config))
     for path in (work_dir, work_dir / 'last_checkpoint'):
         run.test(
-            arguments(config, checkpoint=str(path), work_dir=str(tmp_path)))
+            **arguments(config, checkpoint=str(path), work_dir=str(tmp_path)))
         written = json.loads((tmp_path / 'metrics.json').read_text())
         assert Path(written['checkpoint']) == work_dir / 'epoch_1.pth'
         assert set(written['metrics']) == {'mean'}
@@ -340,7 +328,8 @@ def test_train_images():
         dict(type='mmwsss.LoadMask'),
         dict(type='mmwsss.LoadInstances')
     ]
-    inner = dict(type='A', ann_file='train.txt', class_less='skip')
+    inner = dict(type='A', ann_file='train.txt', class_less='skip',
+                 mask_dir='learnt', low_score_dir='scores')
     cfg = Config(
         dict(
             train_dataloader=dict(
@@ -351,19 +340,24 @@ def test_train_images():
                     type='B',
                     ann_file='val.txt',
                     with_masks=True,
+                    mask_dir='seeds',
+                    cam_dir='cams',
                     pipeline=[*load, dict(type='PackSegInputs')])),
             test_evaluator=dict(type='IoUMetric')))
-    run.use_train_images(cfg)
+    use_train_images(cfg)
     assert cfg.test_dataloader.batch_size == 3
     dataset = cfg.test_dataloader.dataset
     assert (dataset.type, dataset.ann_file) == ('A', 'train.txt')
     assert 'with_masks' not in dataset and 'class_less' not in dataset
+    # Its steps are those of the test, and so are the folders they read.
+    assert (dataset.mask_dir, dataset.cam_dir) == ('seeds', 'cams')
+    assert 'low_score_dir' not in dataset
     assert [s.type for s in dataset.pipeline
             ] == ['mmwsss.LoadImage', 'PackSegInputs']
     assert dataset.test_mode and cfg.test_evaluator == []
     cfg.train_dataloader = None
     with pytest.raises(ValueError, match='needs a train_dataloader'):
-        run.use_train_images(cfg)
+        use_train_images(cfg)
 
 
 def test_activation_checkpointing_of_mmengine_is_refused():
@@ -379,19 +373,19 @@ def test_sync_bn_on_cpu_processes():
             model=dict(
                 backbone=dict(norm_cfg=dict(type='SyncBN', eps=1e-3)),
                 heads=[dict(norm_cfg=dict(type='SyncBN')), dict(type='A')])))
-    assert run.drop_sync_bn(cfg)
+    assert drop_sync_bn(cfg)
     assert 'sync_bn' not in cfg and 'SyncBN' not in cfg.pretty_text
     assert cfg.model.backbone.norm_cfg == dict(type='BN', eps=1e-3)
     assert cfg.model.heads[0].norm_cfg.type == 'BN'
-    assert not run.drop_sync_bn(cfg)
+    assert not drop_sync_bn(cfg)
 
 
 LEAVING = """
-import argparse, atexit, multiprocessing, os, time
+import atexit, multiprocessing, os, time
 from mmwsss.apis.run import leave
 atexit.register(os.abort)  # What threads of a process group sometimes do.
 print('written')
-leave(argparse.Namespace(launcher='pytorch'))
+leave('pytorch')
 """
 
 

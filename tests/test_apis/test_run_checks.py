@@ -8,16 +8,16 @@ from mmengine.config import Config
 
 from mmwsss.apis import run
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.evaluate_cams import score_cams
-from mmwsss.apis.evaluate_masks import score_masks
+from mmwsss.apis.score_cams import score_cams
+from mmwsss.apis.score_masks import score_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.apis.pipeline import load_stages
-from mmwsss.apis.refine import refine
+from mmwsss.apis.refine import refine_cams
 from mmwsss.apis.run_checks import parse_config, report_changes
 from mmwsss.datasets import (ImageLevelDataset, PseudoMaskDataset,
                              write_image_labels)
-from mmwsss.structures import write_cam, write_manifest, write_mask
-from mmwsss.structures.mask_file import write_mask_manifest
+from mmwsss.pseudo_labels import write_cam, write_manifest, write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask_manifest
 
 from ..test_datasets.builders import METAINFO, make_voc, save_mask
 from ..test_engine.test_output_hooks import make_cfg
@@ -49,7 +49,7 @@ def home(tmp_path_factory):
         patch.setattr(CheckpointLoader, '_schemes',
                       CheckpointLoader._schemes.copy())
         patch.setenv('LOCAL_RANK', '0')
-        run.train(arguments(folder / 'x.py'))
+        run.train(**arguments(folder / 'x.py'))
     return folder / 'x.py', folder / 'run', data
 
 
@@ -77,7 +77,7 @@ def test_test_tool(home, rename, names, tmp_path):
     config, weights, _ = home
     rename(names)
     with pytest.raises(ValueError, match='Cannot test') as error:
-        run.test(arguments(config, checkpoint=str(weights),
+        run.test(**arguments(config, checkpoint=str(weights),
                            out=str(tmp_path / 'cams')))
     text = both_lists(error, names)
     assert ('another order' in text) == (names == ('dog', 'cat'))
@@ -89,7 +89,7 @@ def test_resume(home, rename, names):
     config, weights, _ = home
     rename(names)
     with pytest.raises(ValueError, match='Cannot resume') as error:
-        run.train(arguments(config, resume=True, cfg_options={
+        run.train(**arguments(config, resume=True, cfg_options={
             'train_cfg.max_iters': 3}))
     both_lists(error, names)
 
@@ -101,22 +101,22 @@ def test_start_from_a_head(home, rename, tmp_path):
     start = dict(work_dir=str(tmp_path / 'run'),
                  cfg_options=dict(load_from=checkpoint))
     with pytest.raises(ValueError, match='take the head out') as error:
-        run.train(arguments(config, **start))
+        run.train(**arguments(config, **start))
     both_lists(error, ('zebracat', 'dog'))
     # What the message says works.
     content = torch.load(checkpoint, weights_only=True)['state_dict']
     torch.save({k: v for k, v in content.items()
                 if 'head' not in k.split('.')[0]}, tmp_path / 'OUT.pth')
     start['cfg_options'] = dict(load_from=str(tmp_path / 'OUT.pth'))
-    run.train(arguments(config, **start))
+    run.train(**arguments(config, **start))
     # Another number of classes: the head is new anyway.
     rename(('cat', 'dog', 'emu'))
     start['work_dir'] = str(tmp_path / 'more')
     start['cfg_options'] = {'load_from': checkpoint,
-                            'model.decode_head.num_classes': 3,
+                            'model.cls_head.num_classes': 3,
                             'val_dataloader': None, 'val_evaluator': None,
                             'val_cfg': None}
-    run.train(arguments(config, **start))
+    run.train(**arguments(config, **start))
 
 
 @pytest.mark.parametrize('names', DIFFER[:2])
@@ -150,7 +150,7 @@ def test_inferencer_elsewhere(home):
 def test_equal_names(home, rename, names):
     config, weights, _ = home
     rename(names)
-    assert 'mIoU' in run.test(arguments(config, checkpoint=str(weights)))
+    assert 'mIoU' in run.test(**arguments(config, checkpoint=str(weights)))
 
 
 # ----------------------------------------------------------- files of a stage
@@ -186,8 +186,11 @@ def test_files_of_earlier_stages(home, names, tmp_path):
         dict(type='mmwsss.SaveMask')])))
     (tmp_path / 'refine.py').write_text(text.pretty_text)
     with pytest.raises(ValueError, match=message):
-        refine(arguments(tmp_path / 'refine.py', cams=str(tmp_path / 'cams'),
-                         out=str(tmp_path / 'o'), workers=1, overwrite=False))
+        refine_cams(
+            tmp_path / 'refine.py',
+            tmp_path / 'cams',
+            tmp_path / 'o',
+            workers=1)
 
 
 # -------------------------------------------------------------- true masks
@@ -204,7 +207,7 @@ def test_true_masks_before_a_training(home, tmp_path):
     cfg.dump(tmp_path / 'x.py')
     again = dict(work_dir=str(tmp_path / 'run'))
     with pytest.raises(ValueError, match="never show 'cat'.*mask_values"):
-        run.train(arguments(tmp_path / 'x.py', **again))
+        run.train(**arguments(tmp_path / 'x.py', **again))
     assert not (tmp_path / 'run').exists()
     # One class of 255 is translated, the other cannot be told apart.
     facts = dict(
@@ -248,7 +251,7 @@ def test_stages_are_not_kept_for_other_names(tmp_path):
 @pytest.fixture
 def toy(tmp_path):
     path = write_config(tmp_path / 'toy.py', tmp_path / 'run', steps=1)
-    run.train(arguments(path))
+    run.train(**arguments(path))
     return path, tmp_path / 'run'
 
 
@@ -283,7 +286,7 @@ def test_the_report_is_true(toy, caplog):
     """What is said to have no effect has none, and the rest has."""
     path, work_dir = toy
     # Loggers go by this name, which else holds but the second.
-    run.train(arguments(path, resume=True, cfg_options={
+    run.train(**arguments(path, resume=True, cfg_options={
         'experiment_name': 'resumed',
         'optim_wrapper.optimizer.lr': 0.5, 'train_cfg.max_epochs': 2}))
     content = torch.load(work_dir / 'epoch_2.pth', weights_only=True)

@@ -12,10 +12,10 @@ from mmengine.dataset import Compose
 
 from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.inference_output import Output
-from mmwsss.apis.shards import (LOCK, Shard, exclusive, parse_shard,
-                                remove_temporary_of)
-from mmwsss.datasets.transforms.writers import SaveMask
-from mmwsss.structures import read_manifest
+from mmwsss.pseudo_labels import read_manifest
+from mmwsss.pseudo_labels.transforms.writers import SaveMask
+from mmwsss.utils.run_folder import LOCK, RunFolder
+from mmwsss.utils.shards import Shard, parse_shard
 
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg
@@ -70,24 +70,30 @@ def test_nonsense(text, message):
 
 
 # ------------------------------------------------------------------ one folder
+def claimed(folder, shard=Shard(), ids='abc', **settings):
+    paths = {i: [folder / f'{i}.png'] for i in ids}
+    return RunFolder(folder, paths, settings, shard).claimed()
+
+
 def test_who_may_work_at_once(tmp_path):
-    with exclusive(tmp_path, Shard(1, 3)):
-        with exclusive(tmp_path, Shard(2, 3)):
+    with claimed(tmp_path, Shard(1, 3)):
+        with claimed(tmp_path, Shard(2, 3)):
             pass
         for other in (Shard(1, 3), Shard()):
             with pytest.raises(ValueError, match='Another run'):
-                with exclusive(tmp_path, other):
+                with claimed(tmp_path, other):
                     pass
     # What is left behind is no run.
-    with exclusive(tmp_path, prepare=lambda: 7) as prepared:
-        assert prepared == 7 and (tmp_path / LOCK).exists()
+    (tmp_path / 'b.png').touch()
+    with claimed(tmp_path) as todo:
+        assert todo == ['a', 'c'] and (tmp_path / LOCK).exists()
 
 
 def test_a_shard_waits_until_a_whole_run_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmwsss.apis.shards.PATIENCE', 0.1)
-    with exclusive(tmp_path):
+    monkeypatch.setattr('mmwsss.utils.run_folder.PATIENCE', 0.1)
+    with claimed(tmp_path):
         with pytest.raises(ValueError, match='Another run'):
-            with exclusive(tmp_path, Shard(1, 2)):
+            with claimed(tmp_path, Shard(1, 2)):
                 pass
 
 
@@ -95,8 +101,10 @@ def test_temporary_files_of_others_stay(tmp_path):
     names = ['.a.tmp-1.png', '.b.tmp-2.png', '.a.b.tmp-3.png']
     for name in names:
         (tmp_path / name).touch()
-    remove_temporary_of([tmp_path / 'a.png', tmp_path / 'nix/c.png'])
-    assert sorted(os.listdir(tmp_path)) == sorted(names[1:])
+    with claimed(tmp_path, Shard(1, 3)) as todo:
+        assert todo == ['a']
+    assert sorted(f for f in os.listdir(tmp_path)
+                  if f.endswith('.png')) == sorted(names[1:])
 
 
 # ---------------------------------------------------------------- refine_cams
@@ -105,7 +113,7 @@ def test_shards_of_refine_give_the_same(setup, tmp_path):  # noqa: F811
     setup.run(config, out=tmp_path / 'whole')
     for i in (3, 1, 2):
         result = setup.run(config, '--shard', f'{i}/3')
-        assert result['num_images'] == result['num_written'] == 2
+        assert result.num_images == result.num_written == 2
         assert (setup.out / 'manifest.json').is_file() == (i == 2)
     assert_complete(setup.out)
     assert contents(setup.out) == contents(tmp_path / 'whole')
@@ -176,10 +184,10 @@ def test_three_processes_and_a_kill(setup, tmp_path):  # noqa: F811
     assert not (setup.out / 'manifest.json').exists()
     # The step leaves a temporary file of no image; a run of all cleans up.
     again = setup.run(config, '--shard', '2/3')
-    assert 1 <= again['num_written'] <= 2
+    assert 1 <= again.num_written <= 2
     assert (setup.out / 'manifest.json').is_file()
     again = setup.run(config)
-    assert again['num_written'] == 0
+    assert again.num_written == 0
     assert_complete(setup.out)
     setup.run(setup.config(), out=tmp_path / 'whole')
     assert contents(setup.out) == contents(tmp_path / 'whole')
@@ -276,7 +284,7 @@ def test_three_processes_of_refine_and_a_kill(
     kill_one(lambda i: setup.run(config, '--shard', f'{i}/3'),
              setup.out, 'train_00000.png')
     assert not (setup.out / 'manifest.json').exists()
-    assert setup.run(config, '--shard', '1/3')['num_written'] == 1
+    assert setup.run(config, '--shard', '1/3').num_written == 1
     assert_complete(setup.out)
     assert contents(setup.out) == contents(tmp_path / 'whole')
 

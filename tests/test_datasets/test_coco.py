@@ -12,8 +12,8 @@ from mmengine.registry import init_default_scope
 from mmwsss.datasets import COCOImageLevelDataset, read_image_labels
 from mmwsss.datasets.coco import (CATEGORY_IDS, SPLIT_SIZES, convert_coco,
                                   draw_mask, read_instances)
-from mmwsss.datasets.transforms.loading import read_mask
 from mmwsss.registry import DATASETS
+from mmwsss.utils.read_images import read_mask
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/dataset_converters/coco.py'
@@ -345,7 +345,7 @@ def test_configs_follow_those_of_voc(name):
         assert part['num_classes'] == 80
         part['num_classes'] = 20
     if 'acr' in name:
-        regularizer, = ours.model.regularizers
+        regularizer, = ours.model.regularizers.values()
         assert regularizer.loss_weight == 100
         regularizer.loss_weight = 125.
         # floor(82081 / 4) * 5

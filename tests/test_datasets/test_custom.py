@@ -7,7 +7,7 @@ from PIL import Image
 
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.datasets.custom import read_custom, write_custom
-from mmwsss.datasets.transforms.loading import read_mask
+from mmwsss.utils.read_images import read_mask
 
 from .builders import save_mask, write_xml
 

@@ -59,7 +59,7 @@ def make_cfg(root: Path, work_dir: Path, cache: bool = False, epochs: int = 2,
                 backbone=dict(
                     type='mmwsss.FrozenFeatures',
                     networks=networks(root, cache)),
-                decode_head=dict(
+                cls_head=dict(
                     type='mmwsss.CAMHead',
                     num_classes=2,
                     in_channels=18,

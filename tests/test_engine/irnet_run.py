@@ -9,7 +9,7 @@ from mmengine.dist import get_rank
 from mmengine.runner import Runner
 
 from mmwsss.apis.run import end_processes, use_cpu_processes
-from mmwsss.structures import write_cam
+from mmwsss.pseudo_labels import write_cam
 
 from ..test_datasets.builders import METAINFO, make_voc, save_mask
 
@@ -18,7 +18,7 @@ SIZE = (40, 48)
 
 
 def make_data(root) -> Path:
-    """Images with class maps, object numbers and masks."""
+    """Images with CAMs, object numbers and masks."""
     make_voc(root, LABELS, size=SIZE)
     rng = np.random.default_rng(0)
     for img_id, ids in LABELS.items():
@@ -36,13 +36,11 @@ def make_cfg(data, work_dir, hooks=(), by_epoch=True, **kwargs) -> dict:
 
     def loader(train: bool) -> dict:
         steps = [
-            dict(
-                type='mmwsss.LoadPseudoMask',
-                mask_dir=str(data / 'SegmentationClass')),
+            dict(type='mmwsss.LoadPseudoMask'),
             dict(type='RandomFlip', prob=0.5),
             dict(type='mmwsss.DownscaleLabel', factor=4)
         ] if train else [
-            dict(type='mmwsss.LoadCAMs', cam_dir=str(data / 'cams')),
+            dict(type='mmwsss.LoadCAMs'),
             dict(type='mmwsss.LoadMask'),
             dict(type='mmwsss.LoadInstances')
         ]
@@ -59,6 +57,8 @@ def make_cfg(data, work_dir, hooks=(), by_epoch=True, **kwargs) -> dict:
                 ann_file='ImageSets/Segmentation/train.txt',
                 labels_file='labels.json',
                 metainfo=METAINFO,
+                cam_dir=str(data / 'cams'),
+                mask_dir=str(data / 'SegmentationClass'),
                 with_masks=not train,
                 test_mode=not train,
                 data_prefix=dict() if train else dict(

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwsss.datasets.transforms.loading import read_image
 from mmwsss.models.backbones.frozen_features import (FrozenBackbone,
                                                      FrozenFeatures)
 from mmwsss.registry import HOOKS
+from mmwsss.utils.read_images import read_image
 from tests.test_tools import call, free_port
 
 from .frozen_run import SIZES, make_data, networks, score, train
@@ -55,7 +55,7 @@ def test_statistics_of_all_positions(data, tmp_path):
     assert set(saved) == {
         'backbone.mean', 'backbone.std', 'backbone.num_positions',
         'backbone.networks.0.digest', 'backbone.networks.1.digest',
-        'decode_head.conv.weight', 'decode_head.conv.bias'
+        'cls_head.conv.weight', 'cls_head.conv.bias'
     }
     assert saved['backbone.networks.0.digest'].any()
 

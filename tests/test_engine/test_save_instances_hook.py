@@ -7,10 +7,10 @@ import torch
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 
-from mmwsss.apis.run import set_output
+from mmwsss.apis.config_edits import set_output
 from mmwsss.engine import SaveInstancesHook
+from mmwsss.pseudo_labels import read_instances
 from mmwsss.registry import HOOKS
-from mmwsss.structures import read_instances
 
 from .irnet_run import LABELS, SIZE, build, make_data
 from .test_save_masks_hook import Runner as Bare

@@ -9,7 +9,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmwsss.apis.run import set_output
+from mmwsss.apis.config_edits import set_output
 from mmwsss.engine import SaveMasksHook
 from mmwsss.registry import HOOKS
 

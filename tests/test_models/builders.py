@@ -28,7 +28,7 @@ def build_segmentor(seed: int = 0, **kwargs):
     cfg = dict(
         type='mmwsss.CAMSegmentor',
         backbone=vit_cfg(),
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.ClassTokenHead',
             num_classes=NUM_CLASSES,
             in_channels=24),
@@ -48,7 +48,7 @@ def resnet_cfg(**kwargs) -> dict:
         backbone=dict(
             type='ResNet', depth=18, num_stages=2, out_indices=(1, ),
             strides=(1, 2), dilations=(1, 1), norm_cfg=dict(type='BN')),
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.CAMHead', num_classes=NUM_CLASSES, in_channels=128),
         localizer=dict(type='mmwsss.CAM'),
         **kwargs)
@@ -62,7 +62,7 @@ def dpt_cfg(**kwargs) -> dict:
             type='mmwsss.DPTReassemble',
             in_channels=24,
             out_channels=(4, 6, 8, 10)),
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.CAMHead',
             num_classes=NUM_CLASSES,
             in_channels=10,

@@ -3,14 +3,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mmwsss.structures import ViewPair
 from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
                                         resnet_cfg, sample)
 
 FLIP = dict(type='mmwsss.HorizontalFlip')
 ACR = dict(type='mmwsss.AllPairsConsistency', loss_weight=5.)
 SEAM = dict(type='mmwsss.EquivariantRegularization')
-SEAM_TERMS = {'loss_er', 'loss_ecr', 'loss_rvmin'}
-ACR_TERMS = {'loss_activation', 'loss_affinity'}
+SEAM_TERMS = {'seam.loss_er', 'seam.loss_ecr', 'seam.loss_rvmin'}
+ACR_TERMS = {'acr.loss_activation', 'acr.loss_affinity'}
 CLS_TERMS = {'loss_cls', 'loss_cls_view2'}
 
 
@@ -40,7 +41,7 @@ def batch(size=(64, 80), seed=0):
 
 
 def terms(losses):
-    return {k: v for k, v in losses.items() if k.startswith('loss')}
+    return {k: v for k, v in losses.items() if 'loss' in k}
 
 
 def train(model, steps=6, lr=1e-3):
@@ -69,20 +70,20 @@ def reached(model, loss):
 
 
 def check_seam_gradients(model, losses):
-    """The class maps learn from the classes and ER, the refiner from the
+    """The CAMs learn from the classes and ER, the refiner from the
     rest."""
-    for name in ('loss_cls', 'loss_cls_view2', 'loss_er'):
-        assert reached(model, losses[name]) == {'backbone', 'decode_head'}
-    for name in ('loss_ecr', 'loss_rvmin'):
+    for name in ('loss_cls', 'loss_cls_view2', 'seam.loss_er'):
+        assert reached(model, losses[name]) == {'backbone', 'cls_head'}
+    for name in ('seam.loss_ecr', 'seam.loss_rvmin'):
         assert reached(model, losses[name]) == {'refiner'}
 
 
 VIT_HEADS = pytest.mark.parametrize(
     'parts', [
         dict(),
-        dict(decode_head=cam_head(24), localizer=dict(type='mmwsss.CAM')),
+        dict(cls_head=cam_head(24), localizer=dict(type='mmwsss.CAM')),
         dict(
-            decode_head=cam_head(24),
+            cls_head=cam_head(24),
             localizer=dict(type='mmwsss.RefinedCAM'))
     ],
     ids=['class token, GETAM', 'CAM', 'refined CAM'])
@@ -93,7 +94,7 @@ def test_seam_on_a_transformer(parts):
     model = build_segmentor(
         refiner=refiner(24),
         second_view=dict(type='mmwsss.Rescale', scale=0.6, size_divisor=16),
-        regularizers=[SEAM],
+        regularizers=dict(seam=SEAM),
         **parts)
     inputs, samples = batch()
     assert model.second_view.apply(inputs).shape[-2:] == (32, 48)
@@ -117,7 +118,7 @@ def test_acr_and_seam_in_one_config(parts):
     model = build_segmentor(
         refiner=refiner(24),
         second_view=FLIP,
-        regularizers=[ACR, SEAM],
+        regularizers=dict(acr=ACR, seam=SEAM),
         **parts)
     losses = model.loss(*batch())
     assert set(terms(losses)) == CLS_TERMS | ACR_TERMS | SEAM_TERMS
@@ -133,16 +134,17 @@ def test_acr_and_seam_in_one_config(parts):
 def test_regularizers_do_not_change_each_other(parts):
     """Each term is the same with and without the other's."""
 
-    def losses(*regularizers):
+    def losses(**regularizers):
         model = build_segmentor(
             refiner=refiner(24),
             second_view=FLIP,
-            regularizers=list(regularizers),
+            regularizers=regularizers,
             **parts)
         return terms(model.loss(*batch()))
 
-    both = losses(ACR, SEAM)
-    for alone in (losses(ACR), losses(SEAM), losses(SEAM, ACR)):
+    both = losses(acr=ACR, seam=SEAM)
+    for alone in (losses(acr=ACR), losses(seam=SEAM),
+                  losses(seam=SEAM, acr=ACR)):
         for name, value in alone.items():
             assert_close(value, both[name], rtol=1e-4, atol=1e-6)
 
@@ -154,19 +156,19 @@ def test_tokens_in_order_give_what_mirrored_ones_do(use_image):
     model = build_segmentor(
         refiner=refiner(24, use_image=use_image),
         second_view=FLIP,
-        regularizers=[SEAM],
-        decode_head=cam_head(24),
+        regularizers=dict(seam=SEAM),
+        cls_head=cam_head(24),
         localizer=dict(type='mmwsss.CAM'))
     inputs, samples = batch()
     labels = model.stack_labels(samples, inputs)
-    view, other, frames = model.forward_views(inputs, labels, None)
-    assert other.aligned
-    aligned = model.regularizers[0](view, other, **frames, batch={})
+    pair = model.forward_views(inputs, labels, None)
+    assert pair.second.aligned
+    aligned = model.regularizers.seam(pair)
 
     apply = model.second_view.apply
     view = model.forward_view(inputs, labels)
     other = model.forward_view(apply(inputs), labels)
-    apart = model.regularizers[0](view, other, transform=apply, batch={})
+    apart = model.regularizers.seam(ViewPair(view, other, transform=apply))
     params = [p for n, p in model.named_parameters() if 'refiner' in n]
     for name, value in aligned.items():
         assert_close(value, apart[name], rtol=1e-4, atol=1e-5)
@@ -190,7 +192,7 @@ def test_seam_on_a_resnet(second):
     model = build_segmentor(
         refiner=refiner(128),
         second_view=second,
-        regularizers=[SEAM],
+        regularizers=dict(seam=SEAM),
         **resnet_cfg())
     # The builder's weights are too wild for it to learn from.
     model.init_weights()
@@ -206,24 +208,26 @@ def test_batch_without_classes():
     model = build_segmentor(
         refiner=refiner(24),
         second_view=FLIP,
-        regularizers=[ACR, SEAM],
-        decode_head=cam_head(24),
+        regularizers=dict(acr=ACR, seam=SEAM),
+        cls_head=cam_head(24),
         localizer=dict(type='mmwsss.CAM'))
     inputs, _ = batch()
     losses = model.loss(inputs, [sample([]) for _ in inputs])
-    assert float(losses['loss_er']) == float(losses['loss_rvmin']) == 0
-    assert float(losses['loss_ecr']) > 0
+    assert float(losses['seam.loss_er']) == float(
+        losses['seam.loss_rvmin']) == 0
+    assert float(losses['seam.loss_ecr']) > 0
     sum(terms(losses).values()).backward()
     assert all(p.grad.isfinite().all() for p in model.parameters()
                if p.grad is not None)
 
 
 def test_refined_maps_need_a_refiner():
-    parts = dict(second_view=FLIP, regularizers=[SEAM])
+    parts = dict(second_view=FLIP, regularizers=dict(seam=SEAM))
     with pytest.raises(ValueError, match='refiner=dict'):
         build_segmentor(**parts)
     with pytest.raises(ValueError, match='second_view=dict'):
-        build_segmentor(refiner=refiner(24), regularizers=[SEAM])
-    parts['regularizers'] = [dict(SEAM, ecr_weight=0, rvmin_weight=0)]
+        build_segmentor(refiner=refiner(24), regularizers=dict(seam=SEAM))
+    parts['regularizers'] = dict(
+        seam=dict(SEAM, ecr_weight=0, rvmin_weight=0))
     losses = build_segmentor(**parts).loss(*batch())
-    assert set(terms(losses)) == CLS_TERMS | {'loss_er'}
+    assert set(terms(losses)) == CLS_TERMS | {'seam.loss_er'}

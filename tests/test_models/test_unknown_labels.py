@@ -14,7 +14,7 @@ from mmwsss.models.regularizers.fine_grained_background_contrast import (
     background_target, background_weight)
 from mmwsss.models.utils.pixel_selection import absent_classes
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewOutput, ViewPair
 from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
                                         resnet_cfg, sample)
 from tests.test_models.test_segmentors import (test_amn,
@@ -83,7 +83,7 @@ def test_histogram_of_visual_words():
     view = ViewOutput(torch.zeros(3, 3, 8, 8), labels,
                       fields=dict(feats=(feats, )))
     names = [sample([], img_id=i) for i in 'abc']
-    vwl(view, batch=dict(data_samples=names))['loss_histogram'].backward()
+    vwl(ViewPair(view, data_samples=names))['loss_histogram'].backward()
     grad = vwl.histogram_head.weight.grad
     assert not grad[1].any() and grad[0].any() and grad[2].any()
 
@@ -110,28 +110,30 @@ def test_unknown_classes_may_be_where_the_background_seems_to_be():
 
 
 def contrast(**kwargs):
-    return [dict(type='mmwsss.FineGrainedBackgroundContrast',
+    return dict(
+        fbr=dict(type='mmwsss.FineGrainedBackgroundContrast',
                  in_channels=128, num_classes=NUM_CLASSES, embed_dims=8,
-                 num_negatives=4, bank_size=20, **kwargs)]
+                 num_negatives=4, bank_size=20, **kwargs))
 
 
 PARTS = dict(
     plain=dict(second_view=FLIP, **resnet_cfg()),
     acr=dict(second_view=FLIP,
-             regularizers=[dict(type='mmwsss.AllPairsConsistency')]),
-    seam=dict(second_view=FLIP, refiner=REFINER, regularizers=[
-        dict(type='mmwsss.EquivariantRegularization')], **resnet_cfg()),
-    ppc=dict(second_view=FLIP, refiner=REFINER, regularizers=[
-        dict(type='mmwsss.PixelPrototypeContrast', in_channels=128,
-             num_classes=NUM_CLASSES)], **resnet_cfg()),
-    vwl=dict(regularizers=[
-        dict(type='mmwsss.VisualWordsLearning', in_channels=128,
-             num_classes=NUM_CLASSES, num_words=8)], **resnet_cfg()),
+             regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency'))),
+    seam=dict(second_view=FLIP, refiner=REFINER, regularizers=dict(
+        seam=dict(type='mmwsss.EquivariantRegularization')), **resnet_cfg()),
+    ppc=dict(second_view=FLIP, refiner=REFINER, regularizers=dict(
+        ppc=dict(type='mmwsss.PixelPrototypeContrast', in_channels=128,
+             num_classes=NUM_CLASSES)), **resnet_cfg()),
+    vwl=dict(regularizers=dict(
+        vwl=dict(type='mmwsss.VisualWordsLearning', in_channels=128,
+             num_classes=NUM_CLASSES, num_words=8)), **resnet_cfg()),
     fbr=dict(regularizers=contrast(), **resnet_cfg()),
-    eps=dict(regularizers=[
-        dict(type='mmwsss.ExplicitPseudoPixelSupervision')], **resnet_cfg()))
+    eps=dict(regularizers=dict(
+        eps=dict(type='mmwsss.ExplicitPseudoPixelSupervision')),
+             **resnet_cfg()))
 for _name in ('fbr', 'eps'):
-    PARTS[_name]['decode_head']['with_background'] = True
+    PARTS[_name]['cls_head']['with_background'] = True
 
 
 def doubtful(unknown):
@@ -159,9 +161,9 @@ def test_every_method_trains(name):
         assert all(p.grad is None or p.grad.isfinite().all()
                    for p in model.parameters())
     assert losses[True].keys() == losses[False].keys()
-    tags = {'loss_cls', 'loss_cls_view2', 'loss_histogram', 'acc_tags'}
+    tags = {'loss_cls', 'loss_cls_view2', 'vwl.loss_histogram', 'acc_tags'}
     # FBR leaves out where the unknown class seems to be.
-    tags.add('loss_background_seg')
+    tags.add('fbr.loss_background_seg')
     for key, value in losses[True].items():
         assert value.isfinite().all(), key
         if key not in tags:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmwsss.datasets.transforms.pseudo_masks import ThresholdMask
+from mmwsss.pseudo_labels.transforms.pseudo_masks import ThresholdMask
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
 from mmwsss.visualization import RunPage
 from mmwsss.visualization.run_page import (levels_to_mask, map_levels,

@@ -1,16 +1,15 @@
 """Look at what a model is trained on."""
 import argparse
 
-from mmengine.config import DictAction
-
 from mmwsss.apis.browse_dataset import browse_dataset
+from mmwsss.apis.command_line import add_options_argument, plain_errors
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Write a page of training images as the network gets '
         'them: after augmentation, with their tags and, where the config '
-        'loads them, pseudo masks, seeds, saliency and class maps.',
+        'loads them, pseudo masks, seeds, saliency and CAMs.',
         epilog='example: python tools/analysis_tools/browse_dataset.py '
         'configs/cam/cam_r18_shapes.py')
     parser.add_argument('config', help='path of the config')
@@ -44,21 +43,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         type=int,
         default=0,
         help='decides the augmentation (default: 0)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. '
-        'train_dataloader.dataset.mask_dir=work_dirs/masks')
-    # What load_config reads besides.
-    parser.set_defaults(launcher='none', local_rank=0, work_dir=None)
+    add_options_argument(
+        parser, 'train_dataloader.dataset.mask_dir=work_dirs/masks')
     return parser.parse_args(argv)
 
 
+def main() -> None:
+    with plain_errors():
+        browse_dataset(**vars(parse_args()))
+
+
 if __name__ == '__main__':
-    try:
-        browse_dataset(parse_args())
-    except (OSError, ValueError, KeyError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        raise SystemExit(f'\nerror: {message}') from error
+    main()

@@ -1,10 +1,9 @@
 """Look at the visual words of a VWL model."""
 import argparse
 
-from mmengine.config import DictAction
-
 from mmwsss.apis.browse_words import browse_words
-from mmwsss.utils.checkpoint import add_trust_argument
+from mmwsss.apis.command_line import (add_options_argument,
+                                      add_trust_argument, plain_errors)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -33,21 +32,17 @@ def parse_args(argv=None) -> argparse.Namespace:
         default=12,
         metavar='M',
         help='patches per word, each of another image (default: 12)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. '
+    add_options_argument(
+        parser,
         'train_dataloader.dataset.indices=500 for the first 500 images')
     add_trust_argument(parser)
-    # What other tools let choose.
-    parser.set_defaults(launcher='none', local_rank=0, work_dir=None)
     return parser.parse_args(argv)
 
 
+def main() -> None:
+    with plain_errors():
+        browse_words(**vars(parse_args()))
+
+
 if __name__ == '__main__':
-    try:
-        browse_words(parse_args())
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from error
+    main()

@@ -1,6 +1,7 @@
 """Estimate what a chain costs on many GPUs or cores."""
 import argparse
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.estimate_cost import IMAGES, estimate_cost
 
 
@@ -47,8 +48,23 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def main() -> None:
+    args = parse_args()
+    with plain_errors():
+        cost = estimate_cost(**vars(args))
+    images = cost.num_images
+    print(f'{args.dataset}: {images["train"]:,} training and '
+          f'{images["val"]:,} val images. Measured on: {cost.device}.\n'
+          'Columns: number of devices. Each after the first adds '
+          f'{args.efficiency:g} devices to a training'
+          f'{" (ideal)" if args.efficiency == 1 else ""}.\n')
+    for i, row in enumerate(cost.rows):
+        print('| ' + ' | '.join(row) + ' |')
+        if i == 0:
+            print('|---' * len(row) + '|')
+    print('\nImages of a training step, which devices share equally: ' +
+          ', '.join(f'{k} {v}' for k, v in cost.limits.items() if v) + '.')
+
+
 if __name__ == '__main__':
-    try:
-        estimate_cost(parse_args())
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from None
+    main()

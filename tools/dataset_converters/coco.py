@@ -1,6 +1,7 @@
 """Write image-level labels, split lists and masks of COCO 2014."""
 import argparse
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.datasets.coco import SPLIT_SIZES, convert_coco
 
 
@@ -24,10 +25,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         out, counts = convert_coco(args.root, masks=not args.no_masks)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from error
     print(f'wrote {out}')
     print(f'{"split":14}{"images":>8}{"tags":>9}{"without tag":>13}')
     for split, (number, tags, bare) in counts.items():

@@ -1,6 +1,7 @@
 """Write image-level labels of PASCAL VOC 2012 and check its lists."""
 import argparse
 
+from mmwsss.apis.command_line import plain_errors
 from mmwsss.datasets.voc import SPLIT_SIZES, convert_voc
 
 
@@ -32,11 +33,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         out, counts = convert_voc(args.root, args.source, args.mask_dir,
                                   args.out)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'\nerror: {error}') from error
     print(f'\nwrote {out}')
     print(f'{"split":12}{"images":>8}{"without tag":>13}')
     for split, (number, bare) in counts.items():

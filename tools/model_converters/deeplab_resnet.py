@@ -1,23 +1,21 @@
 """Convert a Caffe-style ResNet of DeepLab into a backbone of mmseg."""
-import argparse
+from mmwsss.apis.command_line import run_converter
+from mmwsss.models.converters.deeplab import convert_deeplab_file
 
-from mmwsss.utils.checkpoint import add_trust_argument
-from mmwsss.utils.convert_deeplab import convert_deeplab_file
 
-if __name__ == '__main__':
-    parser = argparse.ArgumentParser(
-        description='Rename the parameters of a checkpoint such as '
+def report(dst: str, facts: dict) -> str:
+    return (f'Wrote {dst}, a ResNet of mmseg, '
+            f'from {facts["source"]} (SHA-256 {facts["source_sha256"]}).')
+
+
+def main() -> None:
+    run_converter(
+        'Rename the parameters of a checkpoint such as '
         'deeplabv1_resnet101-coco. The result is used by '
         'init_cfg=dict(type="Pretrained", checkpoint=DST) of a '
-        'ResNet(style="caffe").')
-    parser.add_argument('src', help='downloaded checkpoint (.pth)')
-    parser.add_argument('dst', help='file to write (.pth)')
-    add_trust_argument(parser)
-    args = parser.parse_args()
-    try:
-        meta = convert_deeplab_file(args.src, args.dst,
-                                    args.trust_checkpoint)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
-    print(f'Wrote {args.dst}, a ResNet of mmseg, from {meta["source"]} '
-          f'(SHA-256 {meta["source_sha256"]}).')
+        'ResNet(style="caffe").',
+        convert_deeplab_file, report)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,23 +1,21 @@
 """Convert a network trained with GETAM's code into an EndToEndSegmentor."""
-import argparse
+from mmwsss.apis.command_line import run_converter
+from mmwsss.models.converters.getam import convert_getam_file
 
-from mmwsss.utils.checkpoint import add_trust_argument
-from mmwsss.utils.convert_getam import convert_getam_file
+
+def report(dst: str, facts: dict) -> str:
+    return (f'Wrote {dst}, a checkpoint for the config in configs/getam '
+            'with the same backbone, '
+            f'from {facts["source"]} (SHA-256 {facts["source_sha256"]}).')
+
+
+def main() -> None:
+    run_converter(
+        'Rename the parameters of a network that GETAM\'s code trained. The '
+        'result is a checkpoint for the config in configs/getam with the '
+        'same backbone.',
+        convert_getam_file, report)
+
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(
-        description='Rename the parameters of a network that GETAM\'s code '
-        'trained. The result is a checkpoint for the config in configs/getam '
-        'with the same backbone.')
-    parser.add_argument('src', help='downloaded checkpoint (.pth)')
-    parser.add_argument('dst', help='file to write (.pth)')
-    add_trust_argument(parser)
-    args = parser.parse_args()
-    try:
-        meta = convert_getam_file(args.src, args.dst,
-                                  args.trust_checkpoint)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
-    print(f'Wrote {args.dst}, a checkpoint for the config in configs/getam '
-          f'with the same backbone, from {meta["source"]} '
-          f'(SHA-256 {meta["source_sha256"]}).')
+    main()

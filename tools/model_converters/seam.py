@@ -1,23 +1,20 @@
 """Convert a network trained with SEAM's code into a CAMSegmentor."""
-import argparse
+from mmwsss.apis.command_line import run_converter
+from mmwsss.models.converters.seam import convert_seam_file
 
-from mmwsss.utils.checkpoint import add_trust_argument
-from mmwsss.utils.convert_seam import convert_seam_file
+
+def report(dst: str, facts: dict) -> str:
+    return (f'Wrote {dst}, a checkpoint for '
+            'configs/seam/seam_resnet38_voc.py, '
+            f'from {facts["source"]} (SHA-256 {facts["source_sha256"]}).')
+
+
+def main() -> None:
+    run_converter(
+        'Rename the parameters of a network that SEAM\'s code trained. The '
+        'result is a checkpoint for configs/seam/seam_resnet38_voc.py.',
+        convert_seam_file, report)
+
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(
-        description='Rename the parameters of a network that SEAM\'s code '
-        'trained. The result is a checkpoint for '
-        'configs/seam/seam_resnet38_voc.py.')
-    parser.add_argument('src', help='downloaded checkpoint (.pth)')
-    parser.add_argument('dst', help='file to write (.pth)')
-    add_trust_argument(parser)
-    args = parser.parse_args()
-    try:
-        meta = convert_seam_file(args.src, args.dst,
-                                 args.trust_checkpoint)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
-    print(f'Wrote {args.dst}, a checkpoint for '
-          f'configs/seam/seam_resnet38_voc.py, from {meta["source"]} '
-          f'(SHA-256 {meta["source_sha256"]}).')
+    main()

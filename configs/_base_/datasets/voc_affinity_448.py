@@ -7,10 +7,7 @@ _base_ = './voc_384.py'
 crop_size = (448, 448)
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),
-    dict(
-        type='mmwsss.LoadScores',
-        low_dir='work_dirs/crf_scores/voc/alpha4',
-        high_dir='work_dirs/crf_scores/voc/alpha24'),
+    dict(type='mmwsss.LoadScores'),
     dict(type='mmwsss.ColorJitter'),
     # Black where the crop is larger than the image; labels ignore that part.
     dict(type='mmwsss.PlaceCrop', size=448, pad_val=(0, 0, 0)),
@@ -20,16 +17,20 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadCAMs', cam_dir='work_dirs/cams/voc'),
+    dict(type='mmwsss.LoadCAMs'),
     dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.PackWSSSInputs')
 ]
 train_dataloader = dict(
     batch_size=8,
     sampler=dict(type='mmwsss.SeededSampler', shuffle=True),
-    dataset=dict(pipeline=train_pipeline))
+    dataset=dict(
+        low_score_dir='work_dirs/crf_scores/voc/alpha4',
+        high_score_dir='work_dirs/crf_scores/voc/alpha24',
+        pipeline=train_pipeline))
 val_dataloader = None
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(
+    dataset=dict(cam_dir='work_dirs/cams/voc', pipeline=test_pipeline))
 val_evaluator = None
 test_evaluator = dict(
     _delete_=True, type='IoUMetric', iou_metrics=['mIoU'])

@@ -1,15 +1,14 @@
 # What AMN learns from: seed masks of the images of train_aug, made with
 #   tools/refine_cams.py configs/refine/irn-labels_voc.py --cams CAMS \
 #       --out work_dirs/irn_labels/voc
-# At inference it reads them again, as seed_sem_seg. Class maps are measured on
+# At inference it reads them again, as seed_sem_seg. CAMs are measured on
 # the masks of train, whose images have seeds.
 _base_ = './voc_512.py'
 crop_size = (512, 512)
 seed_dir = 'work_dirs/irn_labels/voc'
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),
-    # Step 1 in both pipelines: --cfg-options ...pipeline.1.mask_dir=FOLDER
-    dict(type='mmwsss.LoadPseudoMask', mask_dir=seed_dir),
+    dict(type='mmwsss.LoadPseudoMask'),
     dict(type='mmwsss.RandomRescale', low=0.5, high=1.5),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmwsss.PlaceCrop', size=512),
@@ -17,11 +16,13 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir=seed_dir, key='seed_map'),
+    dict(type='mmwsss.LoadPseudoMask', key='seed_map'),
     dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.PackWSSSInputs')
 ]
 train_dataloader = dict(
-    drop_last=True, dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+    drop_last=True,
+    dataset=dict(mask_dir=seed_dir, pipeline=train_pipeline))
+val_dataloader = dict(
+    dataset=dict(mask_dir=seed_dir, pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -7,7 +7,7 @@ _base_ = './voc_affinity_448.py'
 crop_size = (512, 512)
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadPseudoMask', mask_dir='work_dirs/irn_labels/voc'),
+    dict(type='mmwsss.LoadPseudoMask'),
     dict(type='mmwsss.RandomRescale', low=0.5, high=1.5),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmwsss.PlaceCrop', size=512),
@@ -15,4 +15,10 @@ train_pipeline = [
     dict(type='mmwsss.PackWSSSInputs')
 ]
 train_dataloader = dict(
-    batch_size=32, dataset=dict(pipeline=train_pipeline))
+    batch_size=32,
+    dataset=dict(
+        # It learns from masks, not from scores.
+        low_score_dir=None,
+        high_score_dir=None,
+        mask_dir='work_dirs/irn_labels/voc',
+        pipeline=train_pipeline))

@@ -1,16 +1,9 @@
 # AMN (CVPR 2022) on a ResNet-50 whose last stage keeps stride 16. Every
 # BatchNorm keeps its ImageNet statistics; scales and shifts are trained, but
 # for those of the stem, which is frozen.
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.AMN',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='ResNet',
         depth=50,
@@ -22,7 +15,7 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=True,
         frozen_stages=0),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.LabelConditionedHead',
         num_classes=20,
         in_channels=2048,
@@ -34,8 +27,7 @@ model = dict(
     seed_loss=dict(
         type='mmwsss.BalancedCrossEntropy',
         label_smoothing=0.4,
-        loss_weight=0.5,
-        loss_name='loss_seed'),
+        loss_weight=0.5),
     train_cfg=dict(),
     test_cfg=dict(
         scales=(1.0, 0.5, 1.5, 2.0),

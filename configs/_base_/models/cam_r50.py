@@ -1,14 +1,7 @@
 # CAM (Zhou et al., CVPR 2016) on a ResNet-50 whose last stage keeps stride 16.
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.CAMSegmentor',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='ResNet',
         depth=50,
@@ -21,7 +14,7 @@ model = dict(
         # torchvision's resnet50 weights load as they are: set
         # init_cfg=dict(type='Pretrained', checkpoint=PATH).
         norm_eval=True),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.CAMHead',
         num_classes=20,
         in_channels=2048,

@@ -1,5 +1,5 @@
 # GETAM's hybrid network: two stages of the R50 stem and two blocks feed the
-# decoder, class maps are read from the last six blocks.
+# decoder, CAMs are read from the last six blocks.
 _base_ = './getam_vit.py'
 model = dict(
     backbone=dict(
@@ -10,5 +10,5 @@ model = dict(
         stem_out_indices=(0, 1),
         out_indices=(8, 11)),
     neck=dict(num_stem_maps=2, out_channels=(256, 512, 768, 768)),
-    seg_head=dict(in_channels=(256, 512, 768, 768)),
+    decode_head=dict(in_channels=(256, 512, 768, 768)),
     localizer=dict(start_layer=6))

@@ -1,17 +1,10 @@
 # GETAM's network: a ViT whose blocks 3, 6, 9 and 12 feed a DPT decoder. The
-# class head reads the decoder's coarsest map, its class maps are gradients of
+# class head reads the decoder's coarsest map, its CAMs are gradients of
 # the class token's attention, and what PAMR and label completion make of them
 # is what the decoder learns.
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.EndToEndSegmentor',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='mmwsss.AttentionViT',
         arch='base',
@@ -24,9 +17,9 @@ model = dict(
         type='mmwsss.DPTReassemble',
         in_channels=768,
         out_channels=(96, 192, 384, 768)),
-    decode_head=dict(
+    cls_head=dict(
         type='mmwsss.CAMHead', num_classes=20, in_channels=768, bias=True),
-    seg_head=dict(
+    decode_head=dict(
         type='mmwsss.DPTDecoderHead',
         in_channels=(96, 192, 384, 768),
         channels=256,
@@ -40,11 +33,10 @@ model = dict(
         align_corners=True),
     label_refiner=dict(type='mmwsss.PAMR'),
     label_maker=dict(type='mmwsss.LabelCompletion', cut=0.9, bg_power=32),
-    seg_losses=[
-        dict(type='mmwsss.BalancedCrossEntropy'),
-        dict(type='mmwsss.SaliencyLoss'),
-        dict(type='mmwsss.DenseEnergyLoss')
-    ],
+    seg_losses=dict(
+        ce=dict(type='mmwsss.BalancedCrossEntropy'),
+        saliency=dict(type='mmwsss.SaliencyLoss'),
+        energy=dict(type='mmwsss.DenseEnergyLoss')),
     # The second half of the steps also trains the decoder. A schedule that
     # lowers the learning rate there has its milestone at the same step.
     train_cfg=dict(seg_start=0.5),

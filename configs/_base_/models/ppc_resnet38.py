@@ -4,7 +4,7 @@
 _base_ = './eps_resnet38.py'
 model = dict(
     # The mean of both views' classification losses.
-    decode_head=dict(loss_weight=0.5),
+    cls_head=dict(loss_weight=0.5),
     refiner=dict(
         type='mmwsss.PixelCorrelationModule',
         in_channels=(512, 1024),
@@ -12,20 +12,15 @@ model = dict(
         in_index=(0, 1)),
     # 128 of 448 pixels.
     second_view=dict(type='mmwsss.Rescale', scale=2 / 7),
-    regularizers=[
-        dict(
-            type='mmwsss.ExplicitPseudoPixelSupervision',
-            overlap_threshold=0.4,
-            foreground_share=0.5,
-            refined_weight=1.),
-        dict(type='mmwsss.EquivariantRegularization'),
-        dict(
+    regularizers=dict(
+        eps=dict(refined_weight=1.),
+        seam=dict(type='mmwsss.EquivariantRegularization'),
+        ppc=dict(
             type='mmwsss.PixelPrototypeContrast',
             in_channels=4096,
             num_classes=20,
             background_score=0.1,
             area_divisor=16,
             cross_weight=0.1,
-            intra_weight=0.1)
-    ],
+            intra_weight=0.1)),
     test_cfg=dict(threshold=0.22))

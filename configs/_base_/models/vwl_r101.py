@@ -12,7 +12,7 @@ model = dict(
         # torchvision's resnet101 weights load as they are.
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet101.pth')),
-    decode_head=dict(
+    cls_head=dict(
         pooling=dict(
             type='mmwsss.HybridPooling', gamma=2., levels=(1, 2, 4)),
         # As torch initialises a convolution.
@@ -23,14 +23,13 @@ model = dict(
             mode='fan_in',
             nonlinearity='leaky_relu',
             distribution='uniform')),
-    regularizers=[
-        dict(
+    regularizers=dict(
+        vwl=dict(
             type='mmwsss.VisualWordsLearning',
             num_words=256,
             in_channels=2048,
             num_classes=20,
-            codebook='learned')
-    ],
+            codebook='learned')),
     test_cfg=dict(
         scales=(0.5, 1.0, 1.5, 2.0),
         interpolation='bicubic',

@@ -12,14 +12,14 @@ stages = dict(
     affinity=dict(
         command='tools/train.py {affinity_net} --work-dir {dir} --resume '
         '--cfg-options randomness.seed={seed} '
-        'train_dataloader.dataset.pipeline.1.low_dir={crf.scores}/{low} '
-        'train_dataloader.dataset.pipeline.1.high_dir={crf.scores}/{high} '
+        'train_dataloader.dataset.low_score_dir={crf.scores}/{low} '
+        'train_dataloader.dataset.high_score_dir={crf.scores}/{high} '
         '{train_options}',
         outputs=dict(run='{dir}/last_checkpoint')),
     walk=dict(
         command='tools/test.py {affinity_net} {affinity.run} --train-images '
         '--out {dir}/masks --work-dir {dir} --cfg-options '
-        'test_dataloader.dataset.pipeline.1.cam_dir={cams.maps}',
+        'test_dataloader.dataset.cam_dir={cams.maps}',
         score='tools/evaluate_masks.py {dir}/masks --config {scored_on} '
         '{mask_options} --out {dir}/metrics.json',
         metrics='{dir}/metrics.json',

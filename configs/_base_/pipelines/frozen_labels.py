@@ -2,7 +2,7 @@
 # classifier, its CAMs, their affinity, labels of sure pixels, a linear
 # segmentation head.
 # A pipeline config sets the other variables; see docs/frozen.md.
-_base_ = './class_maps.py'
+_base_ = './cams.py'
 stages = dict(
     cams=dict(
         rows=dict(
@@ -13,7 +13,7 @@ stages = dict(
     affinity=dict(
         command='tools/test.py {affinity_config} --train-images --out {dir} '
         '--work-dir {dir} --cfg-options '
-        'test_dataloader.dataset.pipeline.1.cam_dir={cams.maps}',
+        'test_dataloader.dataset.cam_dir={cams.maps}',
         score='tools/evaluate_cams.py {dir}/cams {scored_on} '
         '--out {dir}/metrics.json',
         metrics='{dir}/metrics.json',

@@ -15,13 +15,13 @@ stages = dict(
     boundaries=dict(
         command='tools/train.py {irnet} --work-dir {dir} --resume '
         '--cfg-options randomness.seed={seed} '
-        'train_dataloader.dataset.pipeline.1.mask_dir={labels.masks} '
+        'train_dataloader.dataset.mask_dir={labels.masks} '
         '{train_options}',
         outputs=dict(run='{dir}/last_checkpoint')),
     walk=dict(
         command='tools/test.py {irnet} {boundaries.run} --train-images '
         '--out {dir}/masks --work-dir {dir} --cfg-options '
-        'test_dataloader.dataset.pipeline.1.cam_dir={cams.maps}',
+        'test_dataloader.dataset.cam_dir={cams.maps}',
         score='tools/evaluate_masks.py {dir}/masks --config {scored_on} '
         '{mask_options} --out {dir}/metrics.json',
         metrics='{dir}/metrics.json',

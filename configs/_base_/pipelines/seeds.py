@@ -1,5 +1,5 @@
 # What comes before a network that learns seed masks (AMN): a classifier, its
-# class maps, and confident labels made from these. A pipeline puts them before
+# CAMs, and confident labels made from these. A pipeline puts them before
 # one of the other chains, whose classifier is then the seed network:
 #   _base_ = ['../_base_/pipelines/irn.py', '../_base_/pipelines/seeds.py']
 #   stages = _base_.seed_stages
@@ -33,10 +33,10 @@ seed_stages = dict(
     classify=dict(
         command='tools/train.py {classifier} --work-dir {dir} --resume '
         '--cfg-options randomness.seed={seed} '
-        'train_dataloader.dataset.pipeline.1.mask_dir={seeds.masks} '
-        'val_dataloader.dataset.pipeline.1.mask_dir={seeds.masks} '
+        'train_dataloader.dataset.mask_dir={seeds.masks} '
+        'val_dataloader.dataset.mask_dir={seeds.masks} '
         '{train_options}'),
     cams=dict(
         command='tools/test.py {classifier} {classify.run} --train-images '
         '--out {dir}/maps --work-dir {dir} --cfg-options '
-        'test_dataloader.dataset.pipeline.1.mask_dir={seeds.masks}'))
+        'test_dataloader.dataset.mask_dir={seeds.masks}'))

@@ -6,7 +6,7 @@ optim_wrapper = dict(
     optimizer=dict(type='Adam', lr=5e-6, weight_decay=1e-4),
     paramwise_cfg=dict(
         custom_keys=dict(
-            decode_head=dict(lr_mult=20.), regularizers=dict(lr_mult=20.))))
+            cls_head=dict(lr_mult=20.), regularizers=dict(lr_mult=20.))))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=5, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -11,7 +11,7 @@ optim_wrapper = dict(
     # The scripts' faster rates of biases change nothing: there are none.
     paramwise_cfg=dict(
         custom_keys=dict(
-            decode_head=dict(lr_mult=10.),
+            cls_head=dict(lr_mult=10.),
             refiner=dict(lr_mult=10.),
             regularizers=dict(lr_mult=10.))))
 # lr(t) = 0.01 * (1 - t / 19830)^0.9, and 0 in the last 170 steps; mmengine

@@ -90,7 +90,7 @@ class RandomFlip(MMSegRandomFlip):
     """mmseg's ``RandomFlip`` that takes score planes along.
 
     These are the (k, h, w) arrays named in ``plane_fields``, e.g. by
-    :class:`~mmwsss.datasets.transforms.LoadScores`.
+    :class:`~mmwsss.pseudo_labels.transforms.LoadScores`.
     """
 
     #: Axes of a plane that are reversed.

@@ -5,8 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmwsss.registry import TRANSFORMS
-
-from .loading import read_mask
+from mmwsss.utils.read_images import read_mask
 
 
 def separate_instances(numbers: np.ndarray,

@@ -1,9 +1,9 @@
 """Predicted instances of a test as files."""
 from typing import Any
 
+from mmwsss.pseudo_labels.instance_file import (write_instance_manifest,
+                                                write_instances)
 from mmwsss.registry import HOOKS
-from mmwsss.structures.instance_file import (write_instance_manifest,
-                                             write_instances)
 
 from .save_predictions_hook import SavePredictionsHook
 
@@ -13,8 +13,8 @@ class SaveInstancesHook(SavePredictionsHook):
     """Write the instances of every tested image to a folder.
 
     ``{out_dir}/{img_id}.json`` (see
-    :mod:`mmwsss.structures.instance_file`) appear as they are predicted, each
-    whole or not at all. ``{out_dir}/manifest.json`` appears when all are
+    :mod:`mmwsss.pseudo_labels.instance_file`) appear as they are predicted,
+    each whole or not at all. ``{out_dir}/manifest.json`` appears when all are
     written.
 
     Args:

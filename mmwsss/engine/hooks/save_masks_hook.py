@@ -1,8 +1,8 @@
 """Predicted masks of a test as files."""
 from typing import Any
 
+from mmwsss.pseudo_labels.mask_file import write_mask, write_mask_manifest
 from mmwsss.registry import HOOKS
-from mmwsss.structures.mask_file import write_mask, write_mask_manifest
 
 from .save_predictions_hook import SavePredictionsHook
 

@@ -8,11 +8,11 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mmwsss.pseudo_labels.pixel_pairs import (from_slices, pair_labels,
+                                              pair_offsets, scatter_pairs)
 from mmwsss.registry import MODELS
 
 from ..losses import affinity_loss
-from ..utils.pixel_pairs import (from_slices, pair_labels, pair_offsets,
-                                 scatter_pairs)
 
 
 class _MeanDistance(torch.autograd.Function):
@@ -52,7 +52,7 @@ def pair_affinity(maps: Tensor, offsets: np.ndarray, radius: int) -> Tensor:
     Args:
         maps (Tensor): Features (N, C, h, w).
         offsets (np.ndarray): (P, 2) of (dy, dx) within the radius.
-        radius (int): In cells, see :mod:`mmwsss.models.utils.pixel_pairs`.
+        radius (int): In cells, see :mod:`mmwsss.pseudo_labels.pixel_pairs`.
 
     Returns:
         Tensor: float32 (N, P, n) in (0, 1].
@@ -163,7 +163,7 @@ class AffinityHead(BaseModule):
             feats (Sequence[Tensor]): Maps (N, C_i, h_i, w_i).
 
         Returns:
-            Tensor: (N, P, n), see :mod:`mmwsss.models.utils.pixel_pairs`.
+            Tensor: (N, P, n), see :mod:`mmwsss.pseudo_labels.pixel_pairs`.
 
         Raises:
             ValueError: If the map is too small for the radius.

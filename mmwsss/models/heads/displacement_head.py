@@ -5,10 +5,11 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmwsss.pseudo_labels.pixel_pairs import (offsets_on, pair_values,
+                                              path_offsets)
 from mmwsss.registry import MODELS
 
 from ..losses import displacement_terms
-from ..utils.pixel_pairs import offsets_on, pair_values, path_offsets
 from .edge_head import check_maps, conv_norm, enlarge
 
 
@@ -87,7 +88,7 @@ class DisplacementHead(BaseModule):
         Args:
             field (Tensor): (N, 2, h, w) of :meth:`forward`.
             bg_pos (Tensor): Bool (N, P, n), pairs of background pixels, in
-                the order of :func:`~mmwsss.models.utils.path_offsets`.
+                the order of :func:`~mmwsss.pseudo_labels.path_offsets`.
             fg_pos (Tensor): Bool (N, P, n), pairs of one foreground class.
             radius (int): Pairs are closer than this, in cells.
 

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmwsss.pseudo_labels.pixel_pairs import path_affinity
 from mmwsss.registry import MODELS
 
 from ..losses import affinity_loss
-from ..utils.pixel_pairs import path_affinity
 
 
 def conv_norm(in_channels: int, channels: int, groups: int) -> nn.Sequential:
@@ -121,8 +121,8 @@ class EdgeHead(BaseModule):
         Args:
             logit (Tensor): (N, 1, h, w) of :meth:`forward`.
             labels (tuple[Tensor, Tensor, Tensor]): Bool (N, P, n) of
-                :func:`~mmwsss.models.utils.pair_labels` in the order of
-                :func:`~mmwsss.models.utils.path_offsets`.
+                :func:`~mmwsss.pseudo_labels.pair_labels` in the order of
+                :func:`~mmwsss.pseudo_labels.path_offsets`.
             radius (int): Pairs are closer than this, in cells.
 
         Returns:

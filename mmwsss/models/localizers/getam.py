@@ -1,4 +1,4 @@
-"""Class maps from gradients of the class token's attention (GETAM)."""
+"""CAMs from gradients of the class token's attention (GETAM)."""
 from typing import TYPE_CHECKING, List, Sequence
 
 import torch
@@ -152,7 +152,7 @@ class GETAM(Localizer):
         return AttentionRequest(
             class_rows_from=self.start_layer,
             affinity=self.affinity,
-            patch_tokens=not model.decode_head.reads_class_token_only)
+            patch_tokens=not model.cls_head.reads_class_token_only)
 
     def forward(self, model: 'BaseSegmentor', view: ViewOutput,
                 class_ids: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ class BalancedCrossEntropy(nn.Module):
 
     Args:
         loss_weight (float): Factor. Defaults to 1.0.
-        loss_name (str): Name in the log. Defaults to 'loss_ce'.
         label_smoothing (float): What the right class leaves to the others in
             equal parts, in [0, 1). Defaults to 0.
 
@@ -33,7 +32,6 @@ class BalancedCrossEntropy(nn.Module):
 
     def __init__(self,
                  loss_weight: float = 1.0,
-                 loss_name: str = 'loss_ce',
                  label_smoothing: float = 0.) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
@@ -41,7 +39,6 @@ class BalancedCrossEntropy(nn.Module):
                              f'[0, 1), got {label_smoothing}.')
         self.label_smoothing = label_smoothing
         self.loss_weight = loss_weight
-        self.loss_name = loss_name
 
     def forward(self,
                 logits: Tensor,

@@ -87,7 +87,8 @@ class CappedCrossEntropy(nn.Module):
         start (float): Mean loss from which on losses are capped; it is that
             of a batch, so caps may come and go in between. Defaults to 1.2.
         loss_weight (float): Factor. Defaults to 1.0.
-        loss_name (str): Name in the log. Defaults to 'loss_ce'.
+        loss_name (str): Name in the log of an mmseg head. Defaults to
+            'loss_ce'.
 
     Raises:
         ValueError: If ``cell`` is not a positive integer or ``start`` not

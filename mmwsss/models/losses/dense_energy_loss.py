@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmwsss.models.refiners.permutohedral import PermutohedralLattice
+from mmwsss.pseudo_labels.permutohedral import PermutohedralLattice
 from mmwsss.registry import MODELS
 
 FILTERS = ('lattice', 'exact')
@@ -145,7 +145,6 @@ class DenseEnergyLoss(nn.Module):
             we found on photographs of 128 x 128 pixels (0.54 to 0.59).
         max_entries (int): See :func:`exact_filter`. Defaults to 2^22.
         loss_weight (float): Factor. Defaults to 1e-7.
-        loss_name (str): Name in the log. Defaults to 'loss_dense_energy'.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -158,8 +157,7 @@ class DenseEnergyLoss(nn.Module):
                  filter: str = 'lattice',
                  exact_factor: float = 0.57,
                  max_entries: int = 2**22,
-                 loss_weight: float = 1e-7,
-                 loss_name: str = 'loss_dense_energy') -> None:
+                 loss_weight: float = 1e-7) -> None:
         super().__init__()
         if filter not in FILTERS:
             raise ValueError(f'filter is {filter!r}, not one of {FILTERS}.')
@@ -176,7 +174,6 @@ class DenseEnergyLoss(nn.Module):
         self.exact_factor = exact_factor
         self.max_entries = max_entries
         self.loss_weight = loss_weight
-        self.loss_name = loss_name
 
     @torch.no_grad()
     def filtered(self, scores: Tensor, image: Tensor) -> Tensor:

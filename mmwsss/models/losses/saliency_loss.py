@@ -4,7 +4,7 @@ from typing import Optional
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmwsss.models.refiners.label_completion import MINED
+from mmwsss.pseudo_labels.label_completion import MINED
 from mmwsss.registry import MODELS
 
 
@@ -23,24 +23,21 @@ class SaliencyLoss(nn.Module):
             background inside salient objects, which the paper does not mean.
             Defaults to False.
         loss_weight (float): Factor. Defaults to 1.0.
-        loss_name (str): Name in the log. Defaults to 'loss_saliency'.
     """
 
     def __init__(self,
                  official_bug: bool = False,
-                 loss_weight: float = 1.0,
-                 loss_name: str = 'loss_saliency') -> None:
+                 loss_weight: float = 1.0) -> None:
         super().__init__()
         self.official_bug = official_bug
         self.loss_weight = loss_weight
-        self.loss_name = loss_name
 
     def target(self, saliency: Tensor) -> Tensor:
         """Where the background's probability shall be 1.
 
         Args:
             saliency (Tensor): (N, H, W): 0, 1 or 255 as
-                :class:`~mmwsss.models.refiners.LabelCompletion` returns it.
+                :class:`~mmwsss.pseudo_labels.LabelCompletion` returns it.
 
         Returns:
             Tensor: float32 (N, H, W), 0 or 1.

@@ -1,36 +1,12 @@
 """ACR: the attention of an image and of its mirror image must agree."""
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 from torch import Tensor
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+from mmwsss.structures.view_output import AttentionRequest, ViewPair
 
 from .regularizer import Regularizer
-
-
-def mirror_attention(attention: Tensor, grid: Tuple[int, int],
-                     num_prefix_tokens: int) -> Tensor:
-    """Reorder a mirrored image's attention like the plain image's.
-
-    Rows and columns of the patch tokens are permuted by
-    ``i * gw + j -> i * gw + (gw - 1 - j)``; prefix tokens stay. Backbones
-    that order their tokens before the first block do not need this.
-
-    Args:
-        attention (Tensor): (..., T, T), T = prefix + gh * gw.
-        grid (tuple[int, int]): (gh, gw).
-        num_prefix_tokens (int): Tokens before the first patch.
-
-    Returns:
-        Tensor: (..., T, T), a reordered copy.
-    """
-    gh, gw = grid
-    index = attention.new_zeros(num_prefix_tokens + gh * gw).long()
-    index += index.new_ones(len(index)).cumsum(0) - 1
-    patches = index[num_prefix_tokens:].reshape(gh, gw).flip(1).flatten()
-    index[num_prefix_tokens:] = patches.clone()
-    return attention.index_select(-2, index).index_select(-1, index)
 
 
 def consistency_losses(attentions: Sequence[Tensor],
@@ -95,32 +71,28 @@ class AllPairsConsistency(Regularizer):
         """Head-averaged attention of all layers."""
         return AttentionRequest(matrices='mean', patch_tokens=False)
 
-    def forward(self,
-                view: ViewOutput,
-                other: Optional[ViewOutput] = None,
-                *,
-                transform: Optional[Callable[[Tensor], Tensor]] = None,
-                inverse: Optional[Callable[[Tensor], Tensor]] = None,
-                batch: dict) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
         """``loss_activation`` and ``loss_affinity`` of two views.
 
+        Args:
+            pair (ViewPair): Two views whose tokens are in one order, with
+                ``attentions``.
+
         Raises:
-            ValueError: If the views have different token grids.
+            ValueError: If the second view's tokens are others than the first
+                one's, or in another order.
         """
-        if view.grid != other.grid:
+        view, other = pair.first, pair.second
+        if not other.aligned:
             raise ValueError(
                 'AllPairsConsistency compares attention token by token, but '
-                f'the views have {view.grid} and {other.grid} tokens. Use a '
-                "second view that keeps the size, such as second_view=dict("
-                "type='mmwsss.HorizontalFlip').")
-        others = other.attentions
-        if not other.aligned:
-            others = [
-                mirror_attention(a, other.grid, other.num_prefix_tokens)
-                for a in others
-            ]
-        activation, affinity = consistency_losses(view.attentions, others,
-                                                  view.num_prefix_tokens)
+                f'the second view ({other.grid} tokens, the first has '
+                f'{view.grid}) was not brought into the order of the first. '
+                "Use one that keeps the token grid: second_view=dict(type="
+                "'mmwsss.HorizontalFlip'). One that resizes the image, such "
+                'as Rescale, has other tokens at any scale.')
+        activation, affinity = consistency_losses(
+            view.attentions, other.attentions, view.num_prefix_tokens)
         weight = self.loss_weight
         if self.num_tokens is not None:
             weight *= view.grid[0] * view.grid[1] / self.num_tokens

@@ -1,4 +1,4 @@
-"""SEAM: class maps must follow the transformation of the image."""
+"""SEAM: CAMs must follow the transformation of the image."""
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 import torch
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewPair
 
 from .regularizer import Regularizer
 
@@ -58,7 +58,7 @@ def adaptive_min_pooling_loss(maps: Tensor, ratio: float = 0.25) -> Tensor:
     its paper.
 
     Args:
-        maps (Tensor): Class maps without background (N, K, h, w), absent
+        maps (Tensor): CAMs without background (N, K, h, w), absent
             classes zeroed.
         ratio (float): Share of pixels, at least one. Defaults to 0.25.
 
@@ -142,7 +142,7 @@ class Present(NamedTuple):
 
 
 def with_background(maps: Tensor) -> Tensor:
-    """Put 1 - max over classes in front of class maps.
+    """Put 1 - max over classes in front of CAMs.
 
     Args:
         maps (Tensor): (N, K, h, w) in [0, 1].
@@ -155,7 +155,7 @@ def with_background(maps: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class EquivariantRegularization(Regularizer):
-    """Equivariant regularization of class maps (SEAM, arXiv 2004.04581).
+    """Equivariant regularization of CAMs (SEAM, arXiv 2004.04581).
 
     All maps are brought to the size of their view's image, normalised
     (:func:`minmax_norm`) and, for the first view, transformed like the image
@@ -163,11 +163,11 @@ class EquivariantRegularization(Regularizer):
     every mean.
 
     - ``loss_er`` (section 3.3): mean absolute difference of the two
-      views' class maps.
+      views' CAMs.
     - ``loss_ecr`` (section 3.4): refined maps of either view against the
-      winner-take-all class maps of the other. Per view the mean over the
+      winner-take-all CAMs of the other. Per view the mean over the
       largest ``topk_ratio`` of an image's differences; sum of the two. The
-      class maps are targets and get no gradient here.
+      CAMs are targets and get no gradient here.
     - ``loss_rvmin``: :func:`adaptive_min_pooling_loss` of the refined maps,
       not normalised, mean of both views. Part of the published code only.
 
@@ -217,23 +217,12 @@ class EquivariantRegularization(Regularizer):
         """Whether the model must be configured with a refiner."""
         return self.ecr_weight > 0 or self.rvmin_weight > 0
 
-    def forward(self,
-                view: ViewOutput,
-                other: Optional[ViewOutput] = None,
-                *,
-                transform: Optional[Callable[[Tensor], Tensor]] = None,
-                inverse: Optional[Callable[[Tensor], Tensor]] = None,
-                batch: dict) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
         """The terms of positive weight.
 
         Args:
-            view (ViewOutput): First view, with tags; its ``cams`` and, if
-                needed, ``refined_cams`` are read.
-            other (ViewOutput): Second view, likewise.
-            transform (Callable): Brings maps (N, C, H, W) of the first
-                view's image size into the second view's frame and size.
-            inverse (Callable, optional): Not needed.
-            batch (dict): Not needed.
+            pair (ViewPair): Two views, with tags, and ``transform``; their
+                ``cams`` and, if needed, ``refined_cams`` are read.
 
         Returns:
             dict[str, Tensor]: Of ``loss_er``, ``loss_ecr``, ``loss_rvmin``.
@@ -242,15 +231,15 @@ class EquivariantRegularization(Regularizer):
             ValueError: If the transformed maps differ in size from the
                 second view's image.
         """
-        present = Present.of(view.labels)
-        num_classes = view.labels.shape[1]
-        sizes = [tuple(v.image.shape[-2:]) for v in (view, other)]
+        present = Present.of(pair.first.labels)
+        num_classes = pair.first.labels.shape[1]
+        sizes = [tuple(v.image.shape[-2:]) for v in pair.views]
         losses = {}
         if self.er_weight > 0 or self.ecr_weight > 0:
             cams1, cams2 = (
                 minmax_norm(present.select(v.cams, size, False))
-                for v, size in zip((view, other), sizes))
-            cams1 = self.transformed(cams1, transform, sizes[1])
+                for v, size in zip(pair.views, sizes))
+            cams1 = self.transformed(cams1, pair.transform, sizes[1])
             cams1, cams2 = cams1 * present.mask, cams2 * present.mask
         if self.er_weight > 0:
             losses['loss_er'] = self.er_weight * hard_mean(
@@ -259,11 +248,11 @@ class EquivariantRegularization(Regularizer):
             return losses
         refined1, refined2 = (
             present.select(v.refined_cams, size, True)
-            for v, size in zip((view, other), sizes))
+            for v, size in zip(pair.views, sizes))
         if self.ecr_weight > 0:
             mask = F.pad(present.mask, (0, 0, 0, 0, 1, 0), value=1.)
             maps1 = self.transformed(
-                minmax_norm(refined1), transform, sizes[1]) * mask
+                minmax_norm(refined1), pair.transform, sizes[1]) * mask
             maps2 = minmax_norm(refined2) * mask
             losses['loss_ecr'] = self.ecr_weight * sum(
                 hard_mean(
@@ -285,7 +274,7 @@ class EquivariantRegularization(Regularizer):
 
         Args:
             maps (Tensor): (N, C, H, W).
-            transform (Callable): See :meth:`forward`.
+            transform (Callable): See :class:`ViewPair`.
             size (tuple[int, int]): Size of the second view's image.
 
         Returns:

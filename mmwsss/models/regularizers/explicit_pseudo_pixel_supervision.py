@@ -1,12 +1,12 @@
-"""EPS: class maps must make up a saliency map."""
-from typing import Callable, Dict, Optional, Sequence, Tuple
+"""EPS: CAMs must make up a saliency map."""
+from typing import Dict, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewPair
 
 from .regularizer import Regularizer
 
@@ -186,23 +186,13 @@ class ExplicitPseudoPixelSupervision(Regularizer):
         """Whether the model must be configured with a refiner."""
         return self.refined_weight > 0
 
-    def forward(self,
-                view: ViewOutput,
-                other: Optional[ViewOutput] = None,
-                *,
-                transform: Optional[Callable[[Tensor], Tensor]] = None,
-                inverse: Optional[Callable[[Tensor], Tensor]] = None,
-                batch: dict) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
         """The terms of positive weight.
 
         Args:
-            view (ViewOutput): First view, with tags; its ``pixel_logits``
-                and, if needed, ``refined_cams`` are read.
-            other (ViewOutput, optional): Second view, likewise.
-            transform (Callable, optional): Brings saliency maps (N, 1, H, W)
-                into the second view's frame and size.
-            inverse (Callable, optional): Not needed.
-            batch (dict): ``data_samples`` with ``gt_saliency`` (1, H, W).
+            pair (ViewPair): One or two views, with tags; their
+                ``pixel_logits`` and, if needed, ``refined_cams`` are read.
+                Of the samples, ``gt_saliency`` (1, H, W).
 
         Returns:
             dict[str, Tensor]: Of ``loss_eps`` and ``loss_eps_refined``.
@@ -211,10 +201,10 @@ class ExplicitPseudoPixelSupervision(Regularizer):
             KeyError: If a sample has no saliency map.
             ValueError: If one has another size than the image.
         """
-        saliency = stack_saliency(batch['data_samples'], view.image)
-        views = [(view, saliency)]
-        if other is not None:
-            views.append((other, transform(saliency)))
+        saliency = stack_saliency(pair.data_samples, pair.first.image)
+        views = [(pair.first, saliency)]
+        if pair.second is not None:
+            views.append((pair.second, pair.transform(saliency)))
 
         def mean_loss(field: str) -> Tensor:
             return sum(

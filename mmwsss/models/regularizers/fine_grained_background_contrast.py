@@ -1,5 +1,5 @@
 """FBR: foreground pixels against fine-grained background and each other."""
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewOutput, ViewPair
 from mmwsss.utils.transfer import send
 
 from ..losses.info_nce import class_weights, info_nce
@@ -30,7 +30,7 @@ def background_target(cams: Tensor,
     """Where the tagged classes hardly show (FBR, Eq. 6).
 
     Args:
-        cams (Tensor): Raw class maps (N, K, h, w).
+        cams (Tensor): Raw CAMs (N, K, h, w).
         labels (Tensor): Multi-hot tags (N, K); nan where nobody knows.
         threshold (float): Of the sum of the present maps' positive parts,
             each divided by its maximum + 1e-5; background is below.
@@ -51,7 +51,7 @@ def background_weight(cams: Tensor, labels: Tensor,
     """Leaves out background that may be an object.
 
     Args:
-        cams (Tensor): Raw class maps (N, K, h, w).
+        cams (Tensor): Raw CAMs (N, K, h, w).
         labels (Tensor): Multi-hot tags (N, K); nan where nobody knows.
         target (Tensor): Of :func:`background_target`, (N, h, w).
 
@@ -305,26 +305,16 @@ class FineGrainedBackgroundContrast(Regularizer):
 
     # Sizes follow the data: every step would be compiled anew.
     @torch.compiler.disable
-    def forward(self,
-                view: ViewOutput,
-                other: Optional[ViewOutput] = None,
-                *,
-                transform: Optional[Callable[[Tensor], Tensor]] = None,
-                inverse: Optional[Callable[[Tensor], Tensor]] = None,
-                batch: dict) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
         """The terms of positive weight, and what they were made of.
 
         In training mode this also fills the banks.
 
         Args:
-            view (ViewOutput): First view, with tags; its ``feats`` and the
-                maps that ``scores`` names are read, ``cams`` by
-                ``loss_background_seg``.
-            other (ViewOutput, optional): Second view, likewise; only with
-                ``both_views``.
-            transform (Callable, optional): Not needed.
-            inverse (Callable, optional): Not needed.
-            batch (dict): ``data_samples`` with ``img_id``.
+            pair (ViewPair): One view, or two with ``both_views``, with tags;
+                ``feats`` and the maps that ``scores`` names are read, and
+                ``cams`` by ``loss_background_seg``. Of the samples,
+                ``img_id``.
 
         Returns:
             dict[str, Tensor]: Of ``loss_bg_contrast``, ``loss_fg_contrast``,
@@ -337,16 +327,16 @@ class FineGrainedBackgroundContrast(Regularizer):
             ValueError: If the feature map has another number of channels or
                 the tags another number of classes than configured.
         """
-        views = [view, other] if self.both_views else [view]
+        views = pair.views if self.both_views else [pair.first]
         active = self._step.read(self.step) >= self.start_iter
-        generator = self.generator(view.image.device)
+        generator = self.generator(pair.first.image.device)
         for each in views:
             self.check(each)
         layout = None
         if active and self.contrasts:
             layout = GlobalBatch.of(
-                [s.img_id for s in batch['data_samples']],
-                view.feats[self.in_index])
+                [s.img_id for s in pair.data_samples],
+                pair.first.feats[self.in_index])
         terms = [
             self.view_terms(each, i, layout, generator)
             for i, each in enumerate(views)

@@ -1,5 +1,5 @@
 """PPC: pixels against the prototypes of their classes, across two views."""
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from mmengine.dist import all_gather, all_reduce, get_world_size
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewPair
 from mmwsss.utils.transfer import send
 
 from ..utils.global_batch import GlobalBatch
@@ -333,24 +333,13 @@ class PixelPrototypeContrast(Regularizer):
 
     # Sizes follow the data: every step would be compiled anew.
     @torch.compiler.disable
-    def forward(self,
-                view: ViewOutput,
-                other: Optional[ViewOutput] = None,
-                *,
-                transform: Optional[Callable[[Tensor], Tensor]] = None,
-                inverse: Optional[Callable[[Tensor], Tensor]] = None,
-                batch: dict) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
         """The terms of positive weight.
 
         Args:
-            view (ViewOutput): First view, with tags; its ``feats`` and
-                ``refined_cams`` are read.
-            other (ViewOutput): Second view, likewise.
-            transform (Callable): Brings maps of the first view into the
-                second one's frame.
-            inverse (Callable, optional): Not needed.
-            batch (dict): ``data_samples`` with ``img_id``; read for
-                ``loss_intra_view`` only.
+            pair (ViewPair): Two views, with tags, and ``transform``; their
+                ``feats`` and ``refined_cams`` are read. Of the samples,
+                ``img_id``, for ``loss_intra_view`` only.
 
         Returns:
             dict[str, Tensor]: Of ``loss_cross_prototype``,
@@ -361,18 +350,19 @@ class PixelPrototypeContrast(Regularizer):
                 the tags another number of classes than configured, or batches
                 differ in shape between processes.
         """
-        feats = [v.feats[self.in_index] for v in (view, other)]
+        labels = pair.first.labels
+        feats = [v.feats[self.in_index] for v in pair.views]
         if feats[0].shape[1] != self.in_channels:
             raise ValueError(
                 f'PixelPrototypeContrast has in_channels={self.in_channels}, '
                 f'but feature map {self.in_index} of the backbone has '
                 f'{feats[0].shape[1]} channels. Set in_channels to it.')
-        if view.labels.shape[1] != self.num_classes:
+        if labels.shape[1] != self.num_classes:
             raise ValueError(
                 f'PixelPrototypeContrast has num_classes={self.num_classes}, '
-                f'the tags are of {view.labels.shape[1]} classes. Set '
+                f'the tags are of {labels.shape[1]} classes. Set '
                 'num_classes to it.')
-        maps = [v.refined_cams.detach()[:, 1:] for v in (view, other)]
+        maps = [v.refined_cams.detach()[:, 1:] for v in pair.views]
         projected = [self.projection(x).relu() for x in feats]
         # Half precision could not tell close neighbours from ties.
         with torch.autocast(feats[0].device.type, enabled=False):
@@ -380,14 +370,14 @@ class PixelPrototypeContrast(Regularizer):
             projected = [x.float() for x in projected]
             maps = [x.float() for x in maps]
             projected[0], maps[0] = (
-                resized(transform(x), size)
+                resized(pair.transform(x), size)
                 for x in (projected[0], maps[0]))
             maps[1] = resized(maps[1], size)
             images = None
             if self.intra_weight > 0:
                 images = GlobalBatch.of(
-                    [s.img_id for s in batch['data_samples']], maps[1])
-            return self.terms(projected, maps, view.labels, images=images)
+                    [s.img_id for s in pair.data_samples], maps[1])
+            return self.terms(projected, maps, labels, images=images)
 
     def terms(self,
               feats: Sequence[Tensor],
@@ -401,7 +391,7 @@ class PixelPrototypeContrast(Regularizer):
         Args:
             feats (Sequence[Tensor]): Projected features of both views
                 (N, D, h, w), float32.
-            maps (Sequence[Tensor]): Their class maps (N, K, h, w).
+            maps (Sequence[Tensor]): Their CAMs (N, K, h, w).
             labels (Tensor): Multi-hot tags (N, K).
             indices (Sequence[Tensor]): See :func:`unit_prototypes`.
             picks (Sequence): See :func:`intra_view_weights`. None draws.

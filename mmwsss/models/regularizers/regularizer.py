@@ -1,11 +1,11 @@
 """Interface of a regularizer."""
 from abc import ABCMeta, abstractmethod
-from typing import Callable, Dict, Optional
+from typing import Dict, Optional
 
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+from mmwsss.structures.view_output import AttentionRequest, ViewPair
 
 
 class Regularizer(BaseModule, metaclass=ABCMeta):
@@ -33,28 +33,15 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
         return None
 
     @abstractmethod
-    def forward(self,
-                view: ViewOutput,
-                other: Optional[ViewOutput] = None,
-                *,
-                transform: Optional[Callable[[Tensor], Tensor]] = None,
-                inverse: Optional[Callable[[Tensor], Tensor]] = None,
-                batch: dict) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
         """Loss terms.
 
         Args:
-            view (ViewOutput): First view.
-            other (ViewOutput, optional): Second view.
-            transform (Callable, optional): Brings maps (N, C, H, W) of the
-                first view, at the size of its image, into the frame of
-                ``other`` and the size of its image; the identity if
-                ``other.aligned``.
-            inverse (Callable, optional): Brings a map (N, C, h, w) of
-                ``other``, at the size of its maps, into the frame and size
-                of the first view's maps; the identity if ``other.aligned``.
-            batch (dict): ``inputs`` (N, 3, H, W) and ``data_samples``.
+            pair (ViewPair): One or two views of the batch, how maps get from
+                one to the other, and the samples.
 
         Returns:
             dict[str, Tensor]: Scalars named ``loss_*`` are added to the
-            total; other scalars are logged.
+            total; other scalars are logged. The model puts the name that the
+            config gives this regularizer and a dot before their names.
         """

@@ -1,14 +1,15 @@
 """VWL: which visual words occur in an image."""
 import math
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather_object, all_reduce, get_rank
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import ViewOutput
+from mmwsss.structures.view_output import ViewPair
 
 from ..losses.multilabel_loss import multilabel_loss
 from ..utils.host_value import HostValue
@@ -304,24 +305,15 @@ class VisualWordsLearning(Regularizer):
         if word_weight > 0 or entropy_weight > 0:
             self.word_head = nn.Linear(in_channels, num_words, bias=False)
 
-    def forward(self,
-                view: ViewOutput,
-                other: Optional[ViewOutput] = None,
-                *,
-                transform: Optional[Callable[[Tensor], Tensor]] = None,
-                inverse: Optional[Callable[[Tensor], Tensor]] = None,
-                batch: dict) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
         """The terms of positive weight, and how many words are in use.
 
         In training mode this also updates the memory bank.
 
         Args:
-            view (ViewOutput): First view; its ``feats`` and tags are read.
-            other (ViewOutput, optional): Not needed.
-            transform (Callable, optional): Not needed.
-            inverse (Callable, optional): Not needed.
-            batch (dict): ``data_samples`` with ``img_id``; read in the very
-                first training step of a memory bank only.
+            pair (ViewPair): Of the first view, ``feats`` and tags are read;
+                of the samples, ``img_id``, in the very first training step of
+                a memory bank only.
 
         Returns:
             dict[str, Tensor]: Of ``loss_word``, ``loss_histogram``,
@@ -334,29 +326,30 @@ class VisualWordsLearning(Regularizer):
             ValueError: If the feature map has another number of channels or
                 the tags another number of classes than configured.
         """
-        feats = view.feats[self.in_index]
+        labels = pair.first.labels
+        feats = pair.first.feats[self.in_index]
         if feats.shape[1] != self.in_channels:
             raise ValueError(
                 f'VisualWordsLearning has in_channels={self.in_channels}, '
                 f'but feature map {self.in_index} of the backbone has '
                 f'{feats.shape[1]} channels. Set in_channels to it.')
-        if view.labels.shape[1] != self.num_classes:
+        if labels.shape[1] != self.num_classes:
             raise ValueError(
                 f'VisualWordsLearning has num_classes={self.num_classes}, '
-                f'the tags are of {view.labels.shape[1]} classes. Set '
+                f'the tags are of {labels.shape[1]} classes. Set '
                 'num_classes to it.')
         # Half precision could not tell close neighbours from ties.
         with torch.autocast(feats.device.type, enabled=False):
-            return self.terms(feats, view.labels.float(), batch)
+            return self.terms(feats, labels.float(), pair.data_samples)
 
     def terms(self, feats: Tensor, labels: Tensor,
-              batch: dict) -> Dict[str, Tensor]:
+              data_samples: Sequence[SegDataSample]) -> Dict[str, Tensor]:
         """See :meth:`forward`.
 
         Args:
             feats (Tensor): (N, C, h, w).
             labels (Tensor): Multi-hot tags (N, num_classes), float32.
-            batch (dict): See :meth:`forward`.
+            data_samples (Sequence[SegDataSample]): See :meth:`forward`.
 
         Returns:
             dict[str, Tensor]: Scalars.
@@ -384,18 +377,19 @@ class VisualWordsLearning(Regularizer):
             if self.entropy_weight > 0:
                 losses['loss_word_entropy'] = \
                     self.entropy_weight * word_entropy(logits)
-        return {**losses, **self.usage(x, ids, batch)}
+        return {**losses, **self.usage(x, ids, data_samples)}
 
     # The first step differs from all others.
     @torch.compiler.disable
     @torch.no_grad()
-    def usage(self, x: Tensor, ids: Tensor, batch: dict) -> Dict[str, Tensor]:
+    def usage(self, x: Tensor, ids: Tensor,
+              data_samples: Sequence[SegDataSample]) -> Dict[str, Tensor]:
         """Usage of the words; moves the memory bank in training mode.
 
         Args:
             x (Tensor): Features float32 (N, C, h, w).
             ids (Tensor): int64 (N, h, w).
-            batch (dict): See :meth:`forward`.
+            data_samples (Sequence[SegDataSample]): See :meth:`forward`.
 
         Returns:
             dict[str, Tensor]: ``words_alive`` and ``words_entropy``.
@@ -412,7 +406,7 @@ class VisualWordsLearning(Regularizer):
             all_reduce(sums)
             update_bank(self.codebook, sums, counts, self.momentum)
             if not self._started.read(self.initialised):
-                img_ids = [s.img_id for s in batch['data_samples']]
+                img_ids = [s.img_id for s in data_samples]
                 drawn = draw_features(x, img_ids, self.num_words, self.seed)
                 # Else the next step tries.
                 if drawn.isfinite().all():

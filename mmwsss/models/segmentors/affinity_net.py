@@ -1,13 +1,13 @@
-"""AffinityNet: class maps refined by a walk over learnt affinities (PSA)."""
+"""AffinityNet: CAMs refined by a walk over learnt affinities (PSA)."""
 from typing import Dict, List, Optional, Tuple
 
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmwsss.pseudo_labels.random_walk import walk_scores_psa
 from mmwsss.registry import MODELS
 
-from ..refiners.random_walk import walk_scores_psa
 from .cam_refiner import CAMRefiner, label_maps, resize_cams, take_options
 from .cam_segmentor import refuse_pretrained
 
@@ -17,8 +17,8 @@ class AffinityNet(CAMRefiner):
     """Ahn and Kwak, CVPR 2018 (https://arxiv.org/abs/1803.10464).
 
     Training compares pixels whose labels are sure
-    (:class:`mmwsss.datasets.transforms.AffinityLabel`). Prediction diffuses
-    the class maps of a sample with the learnt affinities.
+    (:class:`mmwsss.pseudo_labels.transforms.AffinityLabel`). Prediction
+    diffuses the CAMs of a sample with the learnt affinities.
 
     Args:
         backbone (dict): Any backbone that gives the head's feature maps; what
@@ -29,7 +29,7 @@ class AffinityNet(CAMRefiner):
         walk (dict, optional): Options of the random walk:
 
             - ``alpha`` (float): Exponent of the background score,
-              (1 - highest class map)^alpha. Defaults to 16.
+              (1 - highest CAM)^alpha. Defaults to 16.
             - ``beta`` (float): Exponent of the affinities. Defaults to 8.
             - ``log_steps`` (int): The walk has 2^log_steps steps.
               Defaults to 8.

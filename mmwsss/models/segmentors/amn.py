@@ -1,4 +1,4 @@
-"""AMN: class maps from a network that learns seed masks."""
+"""AMN: CAMs from a network that learns seed masks."""
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import torch
@@ -7,14 +7,16 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+from mmwsss.structures.view_output import (AttentionRequest, ViewOutput,
+                                           ViewPair)
 
 from ..localizers.fusion import normalize_maps, resize_maps
 from .cam_segmentor import CAMSegmentor, cams_to_mask
 
 LOAD_SEEDS = (
-    "Put dict(type='mmwsss.LoadPseudoMask', mask_dir=FOLDER{}) into the "
-    "pipeline, after dict(type='mmwsss.LoadImage').")
+    "Put dict(type='mmwsss.LoadPseudoMask'{}) into the pipeline, after "
+    "dict(type='mmwsss.LoadImage'), and their folder as mask_dir into the "
+    'dataset.')
 
 
 def resize_nearest(masks: Tensor, size: Sequence[int]) -> Tensor:
@@ -37,7 +39,7 @@ def resize_nearest(masks: Tensor, size: Sequence[int]) -> Tensor:
 
 def scores_in_seeds(logits: Tensor, class_ids: Tensor, seeds: Tensor,
                     eps: float = 1e-5) -> Tensor:
-    """Class maps of one image from its logits (AMN, arXiv 2203.16045).
+    """CAMs of one image from its logits (AMN, arXiv 2203.16045).
 
     With p = softmax(logits) over all classes: where the seed says
     background, p; elsewhere, p with each map's minimum and maximum over the
@@ -62,9 +64,9 @@ def scores_in_seeds(logits: Tensor, class_ids: Tensor, seeds: Tensor,
 class AMN(CAMSegmentor):
     """Activation manipulation network (AMN, arXiv 2203.16045).
 
-    A network learns confident seed masks, which a classifier's class maps
+    A network learns confident seed masks, which a classifier's CAMs
     and a CRF gave, with smoothed targets, and is told the tags of its image.
-    Its class maps are flat where class maps of classifiers peak, so one
+    Its CAMs are flat where CAMs of classifiers peak, so one
     threshold suits all images.
 
     The view that regularizers get has the conditioned features as ``feats``,
@@ -73,12 +75,13 @@ class AMN(CAMSegmentor):
 
     Args:
         backbone (dict): Any mmseg or mmpretrain backbone, or one of ours.
-        decode_head (dict): ``mmwsss.LabelConditionedHead``.
+        cls_head (dict): ``mmwsss.LabelConditionedHead``.
         seed_loss (dict, optional): Compares logits and seeds. Defaults to
             ``mmwsss.BalancedCrossEntropy`` with ``label_smoothing=0.4`` and
-            ``loss_weight=0.5``, named ``loss_seed``.
+            ``loss_weight=0.5``.
         neck (dict, optional): Applied to the feature maps.
-        regularizers (Sequence[dict], optional): Extra losses on one view.
+        regularizers (dict[str, dict], optional): Extra losses on one view, by
+            name.
         train_cfg (dict, optional): Unused, accepted like in mmseg.
         test_cfg (dict, optional): With keys
 
@@ -101,11 +104,11 @@ class AMN(CAMSegmentor):
 
     def __init__(self,
                  backbone: dict,
-                 decode_head: dict,
+                 cls_head: dict,
                  seed_loss: Optional[dict] = None,
                  **kwargs: Any) -> None:
         super().__init__(
-            backbone, decode_head, dict(type='mmwsss.CAM'), **kwargs)
+            backbone, cls_head, dict(type='mmwsss.CAM'), **kwargs)
         if self.second_view is not None:
             raise ValueError('AMN is trained on one view; take second_view '
                              'out of the model.')
@@ -113,8 +116,7 @@ class AMN(CAMSegmentor):
             seed_loss or dict(
                 type='mmwsss.BalancedCrossEntropy',
                 label_smoothing=0.4,
-                loss_weight=0.5,
-                loss_name='loss_seed'))
+                loss_weight=0.5))
 
     def forward_view(self,
                      image: Tensor,
@@ -135,7 +137,7 @@ class AMN(CAMSegmentor):
             ViewOutput: With the conditioned features in place of the map
             that the head reads, and lazy ``pixel_logits`` and ``cams``.
         """
-        head = self.decode_head
+        head = self.cls_head
         feats = list(self.extract_feat(image))
         feats[head.in_index] = head.condition(feats[head.in_index], labels)
         return ViewOutput(
@@ -160,8 +162,7 @@ class AMN(CAMSegmentor):
             predicted right.
 
         Raises:
-            KeyError: If a sample has no tags or no seeds, or two
-                regularizers use one name.
+            KeyError: If a sample has no tags or no seeds.
         """
         labels = self.stack_labels(data_samples, inputs)
         for sample in data_samples:
@@ -173,8 +174,10 @@ class AMN(CAMSegmentor):
         logits = view.pixel_logits
         seeds = torch.cat([s.gt_sem_seg.data for s in data_samples])
         seeds = resize_nearest(seeds.to(logits.device), logits.shape[-2:])
-        losses = {self.seed_loss.loss_name: self.seed_loss(logits, seeds)}
-        self.add_terms(losses, view, None, {}, inputs, data_samples)
+        losses = dict(loss_seed=self.seed_loss(logits, seeds))
+        losses.update(
+            self.regularization_losses(
+                ViewPair(view, data_samples=data_samples)))
         known = seeds != 255
         right = (logits.argmax(dim=1) == seeds) & known
         losses['acc_seed'] = 100 * right.sum() / known.sum().clamp(min=1)
@@ -185,7 +188,7 @@ class AMN(CAMSegmentor):
         inputs: Tensor,
         data_samples: Optional[List[SegDataSample]] = None
     ) -> List[SegDataSample]:
-        """Class maps (:func:`scores_in_seeds`) of the mean logits.
+        """CAMs (:func:`scores_in_seeds`) of the mean logits.
 
         Args:
             inputs (Tensor): (N, 3, H, W).

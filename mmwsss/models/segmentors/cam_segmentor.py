@@ -12,10 +12,12 @@ from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
+from mmseg.utils import add_prefix
 from torch import Tensor
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import AttentionRequest, ViewOutput
+from mmwsss.structures.view_output import (AttentionRequest, ViewOutput,
+                                           ViewPair)
 from mmwsss.utils.memory import explain_memory
 from mmwsss.utils.transfer import send
 
@@ -23,40 +25,7 @@ from ..localizers.fusion import (fuse_maps, normalize_maps, resize_image,
                                  resize_maps)
 from ..localizers.tiles import Span, maps_in_tiles, resize_region
 from ..refiners.frozen_affinity import FrozenAffinity
-
-
-def merge_requests(
-        requests: Sequence[Optional[AttentionRequest]]
-) -> Optional[AttentionRequest]:
-    """Join what several readers want of one forward pass.
-
-    Args:
-        requests (Sequence[AttentionRequest | None]): The wishes. None
-            reads no attention, but possibly the patch tokens.
-
-    Returns:
-        AttentionRequest | None: One that serves all, None if all are None.
-
-    Raises:
-        ValueError: If one reader wants matrices per head and another
-            head-averaged ones.
-    """
-    plain = [r for r in requests if r is None]
-    requests = [r for r in requests if r is not None]
-    if not requests:
-        return None
-    matrices = {r.matrices for r in requests} - {None}
-    if len(matrices) > 1:
-        raise ValueError('Two regularizers want attention in different forms '
-                         f'({sorted(matrices)}); configure one of them.')
-    layers = [
-        r.class_rows_from for r in requests if r.class_rows_from is not None
-    ]
-    return AttentionRequest(
-        matrices=matrices.pop() if matrices else None,
-        class_rows_from=min(layers) if layers else None,
-        affinity=any(r.affinity for r in requests),
-        patch_tokens=bool(plain) or any(r.patch_tokens for r in requests))
+from ..utils.named_parts import build_parts
 
 
 def explains_memory(predict: Callable) -> Callable:
@@ -87,16 +56,16 @@ def explains_memory(predict: Callable) -> Callable:
 
 @MODELS.register_module()
 class CAMSegmentor(BaseSegmentor):
-    """A classifier trained from tags whose class maps segment.
+    """A classifier trained from tags whose CAMs segment.
 
     Training adds up the classification loss of one or two views and the
-    terms of all regularizers. Prediction reads class maps with the localizer,
+    terms of all regularizers. Prediction reads CAMs with the localizer,
     fuses scales and flips, normalises them per class and image, and
     thresholds them, so mmseg's metrics, visualizers and demos work unchanged.
 
     Args:
         backbone (dict): Any mmseg or mmpretrain backbone, or one of ours.
-        decode_head (dict): A class head, e.g. ``mmwsss.ClassTokenHead``.
+        cls_head (dict): A class head, e.g. ``mmwsss.ClassTokenHead``.
         localizer (dict): E.g. ``mmwsss.GETAM``.
         neck (dict, optional): Applied to the feature maps; with the class
             tokens if its class says ``reads_cls_tokens``, as
@@ -104,7 +73,9 @@ class CAMSegmentor(BaseSegmentor):
         refiner (dict, optional): Gives the view's ``refined_cams``, e.g.
             ``mmwsss.PixelCorrelationModule``.
         second_view (dict, optional): E.g. ``mmwsss.HorizontalFlip``.
-        regularizers (Sequence[dict], optional): Extra losses.
+        regularizers (dict[str, dict], optional): Extra losses by name, e.g.
+            ``dict(acr=dict(type='mmwsss.AllPairsConsistency'))``; see
+            :func:`~mmwsss.models.utils.named_parts.build_parts`.
         train_cfg (dict, optional): Unused, accepted like in mmseg.
         test_cfg (dict, optional): With keys
 
@@ -161,12 +132,12 @@ class CAMSegmentor(BaseSegmentor):
 
     def __init__(self,
                  backbone: dict,
-                 decode_head: dict,
+                 cls_head: dict,
                  localizer: dict,
                  neck: Optional[dict] = None,
                  refiner: Optional[dict] = None,
                  second_view: Optional[dict] = None,
-                 regularizers: Optional[Sequence[dict]] = None,
+                 regularizers: Optional[Dict[str, dict]] = None,
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None,
@@ -184,7 +155,7 @@ class CAMSegmentor(BaseSegmentor):
         self.backbone = MODELS.build(backbone)
         if neck is not None:
             self.neck = MODELS.build(neck)
-        self.decode_head = MODELS.build(decode_head)
+        self.cls_head = MODELS.build(cls_head)
         self.localizer = MODELS.build(localizer)
         self.refiner = MODELS.build(refiner) if refiner else None
         if isinstance(self.refiner, FrozenAffinity) and \
@@ -194,24 +165,25 @@ class CAMSegmentor(BaseSegmentor):
                 for values in (self.data_preprocessor.mean,
                                self.data_preprocessor.std))
         self.second_view = MODELS.build(second_view) if second_view else None
-        self.regularizers = torch.nn.ModuleList(
-            MODELS.build(cfg) for cfg in regularizers or ())
+        self.regularizers = build_parts(
+            'regularizers', regularizers,
+            "acr=dict(type='mmwsss.AllPairsConsistency')")
         if self.refiner is not None and list(
                 self.refiner.parameters()) and not any(
                     r.needs_refined_cams and not r.detaches_refined_cams
-                    for r in self.regularizers):
+                    for r in self.regularizers.values()):
             # Distributed training would stop at them.
             self.refiner.requires_grad_(False)
             print_log(
                 f'No loss trains {type(self.refiner).__name__}: its weights '
-                'stay as they are, and the class maps that it refines are '
+                'stay as they are, and the CAMs that it refines are '
                 'those of random weights unless a checkpoint has others.',
                 logger='current',
                 level=logging.WARNING)
         self.train_cfg = train_cfg
         self.test_cfg = {**self.TEST_DEFAULTS, **(test_cfg or {})}
         self.align_corners = self.localizer.align_corners
-        self.num_classes = self.decode_head.num_classes
+        self.num_classes = self.cls_head.num_classes
         self.out_channels = self.num_classes + 1
         if self.neck_reads_cls_tokens and not hasattr(self.backbone,
                                                       'forward_view'):
@@ -219,24 +191,24 @@ class CAMSegmentor(BaseSegmentor):
                 f'{type(self.neck).__name__} reads class tokens, of which '
                 f'{type(self.backbone).__name__} has none. Use '
                 'mmwsss.AttentionViT or mmwsss.HybridViT as backbone.')
-        for regularizer in self.regularizers:
+        for regularizer in self.regularizers.values():
             if regularizer.needs_second_view and self.second_view is None:
                 raise ValueError(
                     f'{type(regularizer).__name__} compares two views; add '
                     "e.g. second_view=dict(type='mmwsss.HorizontalFlip') to "
                     'the model.')
-        for reader in (self.localizer, *self.regularizers):
+        for reader in (self.localizer, *self.regularizers.values()):
             if (reader.needs_pixel_logits
-                    and not self.decode_head.with_background):
+                    and not self.cls_head.with_background):
                 raise ValueError(
                     f'{type(reader).__name__} reads a score of the '
                     'background at every position, which '
-                    f'{type(self.decode_head).__name__} does not give; take '
-                    "decode_head=dict(type='mmwsss.CAMHead', "
+                    f'{type(self.cls_head).__name__} does not give; take '
+                    "cls_head=dict(type='mmwsss.CAMHead', "
                     'with_background=True, ...).')
             if reader.needs_refined_cams and self.refiner is None:
                 raise ValueError(
-                    f'{type(reader).__name__} reads refined class maps; add '
+                    f'{type(reader).__name__} reads refined CAMs; add '
                     "refiner=dict(type='mmwsss.PixelCorrelationModule', ...) "
                     'to the model.')
 
@@ -250,7 +222,7 @@ class CAMSegmentor(BaseSegmentor):
     @property
     def reads_last_map_only(self) -> bool:
         """Whether classifying and localising read but the last map."""
-        return (getattr(self.decode_head, 'in_index', -1) == -1
+        return (getattr(self.cls_head, 'in_index', -1) == -1
                 and self.refiner is None and not self.regularizers)
 
     @property
@@ -334,11 +306,11 @@ class CAMSegmentor(BaseSegmentor):
         def logits(view: ViewOutput) -> Tensor:
             with torch.set_grad_enabled(needs_graph
                                         or torch.is_grad_enabled()):
-                return self.decode_head(view)
+                return self.cls_head(view)
 
-        providers = dict(logits=logits, cams=self.decode_head.cams)
-        if self.decode_head.with_background:
-            providers['pixel_logits'] = self.decode_head.pixel_logits
+        providers = dict(logits=logits, cams=self.cls_head.cams)
+        if self.cls_head.with_background:
+            providers['pixel_logits'] = self.cls_head.pixel_logits
         if self.refiner is not None:
             providers['refined_cams'] = self.refiner
         return ViewOutput(image, labels, fields=fields, providers=providers)
@@ -357,9 +329,10 @@ class CAMSegmentor(BaseSegmentor):
         image: Tensor,
         labels: Tensor,
         request: Optional[AttentionRequest],
+        data_samples: Sequence[SegDataSample] = (),
         last_only: Optional[bool] = None,
         sizes: Optional[Sequence[Tuple[int, int]]] = None
-    ) -> Tuple[ViewOutput, Optional[ViewOutput], Dict[str, Callable]]:
+    ) -> ViewPair:
         """Both views of a training batch.
 
         Views of equal size share one forward pass of a transformer, which
@@ -370,20 +343,19 @@ class CAMSegmentor(BaseSegmentor):
             image (Tensor): (N, 3, H, W).
             labels (Tensor): (N, K).
             request (AttentionRequest, optional): Attention to keep.
+            data_samples (Sequence[SegDataSample]): Handed on.
             last_only (bool, optional): See :meth:`forward_view`.
             sizes (Sequence[tuple[int, int]], optional): See
                 :meth:`forward_view`.
 
         Returns:
-            tuple: First view, second view or None, and the functions
-            ``transform`` and ``inverse`` that a :class:`Regularizer` gets to
-            bring maps of one view into the other one's frame.
+            ViewPair: What regularizers get.
         """
         second = self.second_view
         if second is None:
             view = self.forward_view(
                 image, labels, request, last_only=last_only, sizes=sizes)
-            return view, None, {}
+            return ViewPair(view, data_samples=data_samples)
         if sizes is not None and len(set(sizes)) > 1:
             raise ValueError(
                 'The images of this batch differ in size, and a second view '
@@ -400,8 +372,7 @@ class CAMSegmentor(BaseSegmentor):
             view, other = both.split(n)
             # All of it in the first view's frame, the picture included.
             other.aligned, other.image = True, image
-            return view, other, dict.fromkeys(('transform', 'inverse'),
-                                              lambda maps: maps)
+            return ViewPair(view, other, data_samples)
         view, other = (
             self.forward_view(x, labels, request, last_only=last_only)
             for x in (image, other_image))
@@ -413,7 +384,7 @@ class CAMSegmentor(BaseSegmentor):
             ]
             return second.inverse(maps, size)
 
-        return view, other, dict(transform=second.apply, inverse=inverse)
+        return ViewPair(view, other, data_samples, second.apply, inverse)
 
     # ---------------------------------------------------------- training
     def loss(self, inputs: Tensor,
@@ -430,8 +401,7 @@ class CAMSegmentor(BaseSegmentor):
             percent.
 
         Raises:
-            KeyError: If a sample has no tags or two regularizers use one
-                name.
+            KeyError: If a sample has no tags.
         """
         return self.classification_losses(inputs, data_samples)[1]
 
@@ -454,13 +424,12 @@ class CAMSegmentor(BaseSegmentor):
             :meth:`loss` returns.
 
         Raises:
-            KeyError: If a sample has no tags or two regularizers use one
-                name.
+            KeyError: If a sample has no tags.
         """
         labels = self.stack_labels(data_samples, inputs)
-        request = merge_requests([
-            self.decode_head.attention_request(),
-            *(r.attention_request() for r in self.regularizers),
+        request = AttentionRequest.merge([
+            self.cls_head.attention_request(),
+            *(r.attention_request() for r in self.regularizers.values()),
             # None reads patch tokens.
             *([None] if reads_maps else [])
         ])
@@ -469,53 +438,45 @@ class CAMSegmentor(BaseSegmentor):
             sizes = [tuple(s.img_shape[:2]) for s in data_samples]
             if len(set(sizes)) > 1 and (reads_maps or self.regularizers):
                 # Each image has a grid of its own, and padding after it.
-                readers = [type(r).__name__ for r in self.regularizers
-                           ] or [type(self).__name__]
+                readers = [
+                    type(r).__name__ for r in self.regularizers.values()
+                ] or [type(self).__name__]
                 raise ValueError(
                     'The images of this batch differ in size, and '
                     f'{", ".join(readers)} would read the padding of their '
                     'feature maps. Bring images to one size in the training '
                     'pipeline, or train with batch_size=1.')
-        view, other, frames = self.forward_views(
+        pair = self.forward_views(
             inputs,
             labels,
             request,
+            data_samples,
             last_only=False if reads_maps else None,
             sizes=sizes)
-        losses = dict(loss_cls=self.decode_head.loss(view))
-        if other is not None:
-            losses['loss_cls_view2'] = self.decode_head.loss(other)
-        self.add_terms(losses, view, other, frames, inputs, data_samples)
+        view = pair.first
+        losses = dict(loss_cls=self.cls_head.loss(view))
+        if pair.second is not None:
+            losses['loss_cls_view2'] = self.cls_head.loss(pair.second)
+        losses.update(self.regularization_losses(pair))
         known = ~labels.isnan()
         right = ((view.logits.detach() > 0) == (labels > 0.5)) & known
         losses['acc_tags'] = 100 * right.sum() / known.sum().clamp(min=1)
         return view, losses
 
-    def add_terms(self, losses: Dict[str, Tensor], view: ViewOutput,
-                  other: Optional[ViewOutput], frames: Dict[str, Callable],
-                  inputs: Tensor, data_samples: List[SegDataSample]) -> None:
-        """Add what the regularizers return.
+    def regularization_losses(self, pair: ViewPair) -> Dict[str, Tensor]:
+        """What the regularizers return.
 
         Args:
-            losses (dict[str, Tensor]): Changed.
-            view (ViewOutput): First view.
-            other (ViewOutput, optional): Second view.
-            frames (dict): See :meth:`forward_views`.
-            inputs (Tensor): (N, 3, H, W).
-            data_samples (list[SegDataSample]): Of the batch.
+            pair (ViewPair): The views of a training step.
 
-        Raises:
-            KeyError: If two of them use one name.
+        Returns:
+            dict[str, Tensor]: Their terms, each under the name of its
+            regularizer, a dot and its own: ``acr.loss_activation``.
         """
-        batch = dict(inputs=inputs, data_samples=data_samples)
-        for regularizer in self.regularizers:
-            terms = regularizer(view, other, **frames, batch=batch)
-            taken = losses.keys() & terms.keys()
-            if taken:
-                raise KeyError(f'{type(regularizer).__name__} returns '
-                               f'{sorted(taken)}, which another part of the '
-                               'model already uses.')
-            losses.update(terms)
+        losses = {}
+        for name, regularizer in self.regularizers.items():
+            losses.update(add_prefix(regularizer(pair), name))
+        return losses
 
     def stack_labels(self, data_samples: List[SegDataSample],
                      inputs: Tensor) -> Tensor:
@@ -559,7 +520,7 @@ class CAMSegmentor(BaseSegmentor):
                 raise ValueError(
                     f'The dataset has {len(sample.gt_label.score)} classes '
                     f'without background, the head {self.num_classes}. Set '
-                    'model.decode_head.num_classes to the former.')
+                    'model.cls_head.num_classes to the former.')
             scores.append(sample.gt_label.score)
         return torch.stack(scores)
 
@@ -570,7 +531,7 @@ class CAMSegmentor(BaseSegmentor):
         inputs: Tensor,
         data_samples: Optional[List[SegDataSample]] = None
     ) -> List[SegDataSample]:
-        """Class maps and the mask they give at the configured threshold.
+        """CAMs and the mask they give at the configured threshold.
 
         Args:
             inputs (Tensor): (N, 3, H, W).
@@ -591,7 +552,7 @@ class CAMSegmentor(BaseSegmentor):
                 'gt_label' in sample for sample in data_samples):
             class_ids = pad_class_ids(
                 [sample.gt_label.label for sample in data_samples], inputs)
-        views, class_ids, scores = self.class_maps(inputs, class_ids)
+        views, class_ids, scores = self.compute_cams(inputs, class_ids)
         counts = (class_ids >= 0).sum(dim=1).tolist()
         for i, sample in enumerate(data_samples):
             size = tuple(sample.get('ori_shape', inputs.shape[-2:]))[:2]
@@ -618,12 +579,12 @@ class CAMSegmentor(BaseSegmentor):
     # A localizer may walk its graph once per class, which compiled graphs
     # refuse, and every size of image would be compiled anew.
     @torch.compiler.disable
-    def class_maps(
+    def compute_cams(
         self,
         inputs: Tensor,
         class_ids: Optional[Tensor] = None
     ) -> Tuple[List[Tuple[Tensor, Tuple[float, float]]], Tensor, Tensor]:
-        """Raw class maps of all scales and flips, not yet normalised.
+        """Raw CAMs of all scales and flips, not yet normalised.
 
         Args:
             inputs (Tensor): (N, 3, H, W).
@@ -807,7 +768,7 @@ class CAMSegmentor(BaseSegmentor):
             batch_img_metas (list[dict]): Not needed.
 
         Returns:
-            Tensor: (N, K + 1, H, W): the threshold, then the class maps of
+            Tensor: (N, K + 1, H, W): the threshold, then the CAMs of
             the predicted tags, zero for all others.
         """
         empty = inputs.new_zeros(

@@ -13,6 +13,7 @@ from mmwsss.structures.view_output import ViewOutput
 from mmwsss.utils.image import denormalize
 
 from ..localizers.fusion import fuse_maps, normalize_maps, resize_maps
+from ..utils.named_parts import build_parts
 from ..utils.training_phase import segments_at
 from .cam_refiner import take_options
 from .cam_segmentor import (CAMSegmentor, explains_memory, pad_class_ids,
@@ -24,7 +25,7 @@ class EndToEndSegmentor(CAMSegmentor):
     """A classifier and a decoder on one encoder that teach themselves.
 
     (GETAM, arXiv 2112.02841, "double backward".) Phase 1 trains the
-    classifier alone. In every step of phase 2 the class maps of the batch's
+    classifier alone. In every step of phase 2 the CAMs of the batch's
     present classes are read, refined and completed to labels, as constants,
     by the network as it is; the decoder then learns these labels while the
     classifier goes on learning tags. Prediction is the decoder's.
@@ -35,29 +36,31 @@ class EndToEndSegmentor(CAMSegmentor):
     attention takes the maps of the training pass.
 
     Args:
-        seg_head (dict): An mmseg decode head that reads the feature maps of
+        decode_head (dict): An mmseg decode head that reads the feature maps of
             backbone and neck, with ``num_classes`` = K + 1.
         label_maker (dict): From refined maps to labels, e.g.
             ``mmwsss.LabelCompletion``.
-        seg_losses (Sequence[dict]): What the decoder is trained with, e.g.
-            ``mmwsss.BalancedCrossEntropy``.
+        seg_losses (dict[str, dict]): What the decoder is trained with, by
+            name, e.g. ``dict(ce=dict(type='mmwsss.BalancedCrossEntropy'))``;
+            see :func:`~mmwsss.models.utils.named_parts.build_parts`.
         label_refiner (dict, optional): Refines maps by the colours of the
             image, e.g. ``mmwsss.PAMR``. Defaults to None.
         train_cfg (dict, optional): With the key ``seg_start``, the share of
             all steps after which phase 2 begins. Defaults to 0.5. Outside a
             ``Runner``, which counts the steps, it has begun.
         test_cfg (dict, optional): The keys of :class:`CAMSegmentor` say how
-            the class maps are made; ``flip``, ``normalize`` and ``eps``
+            the CAMs are made; ``flip``, ``normalize`` and ``eps``
             default to how it is done in training. ``threshold`` is not used.
             In addition ``pseudo_labels`` (bool): whether the prediction
-            comes with class maps and labels made like in training, where
+            comes with CAMs and labels made like in training, where
             samples have tags. Defaults to True; switch it off where nobody
             reads them, e.g. for test-time augmentation, to save time.
         **kwargs: See :class:`CAMSegmentor`.
 
     Raises:
         ValueError: If ``seg_start`` is not in [0, 1], the heads do not agree
-            on the classes, or two losses have one name.
+            on the classes, or a regularizer and one of the ``seg_losses``
+            have one name.
     """
     TEST_DEFAULTS = dict(
         CAMSegmentor.TEST_DEFAULTS,
@@ -70,9 +73,9 @@ class EndToEndSegmentor(CAMSegmentor):
 
     def __init__(self,
                  *args: Any,
-                 seg_head: dict,
+                 decode_head: dict,
                  label_maker: dict,
-                 seg_losses: Sequence[dict],
+                 seg_losses: Dict[str, dict],
                  label_refiner: Optional[dict] = None,
                  train_cfg: Optional[dict] = None,
                  **kwargs: Any) -> None:
@@ -83,21 +86,24 @@ class EndToEndSegmentor(CAMSegmentor):
                              'training steps in [0, 1], got '
                              f'{train_cfg["seg_start"]}.')
         super().__init__(*args, train_cfg=train_cfg, **kwargs)
-        self.seg_head = MODELS.build(seg_head)
-        if self.seg_head.num_classes != self.num_classes + 1:
+        self.decode_head = MODELS.build(decode_head)
+        if self.decode_head.num_classes != self.num_classes + 1:
             raise ValueError(
-                f'seg_head has {self.seg_head.num_classes} classes, but must '
-                f'have background and the {self.num_classes} of decode_head. '
-                f'Set model.seg_head.num_classes={self.num_classes + 1}.')
+                f'decode_head has {self.decode_head.num_classes} classes, but '
+                'must have background and the '
+                f'{self.num_classes} of cls_head. Set '
+                f'model.decode_head.num_classes={self.num_classes + 1}.')
         self.label_refiner = MODELS.build(
             label_refiner) if label_refiner else None
         self.label_maker = MODELS.build(label_maker)
-        self.seg_losses = torch.nn.ModuleList(
-            MODELS.build(cfg) for cfg in seg_losses)
-        names = [loss.loss_name for loss in self.seg_losses]
-        if len(set(names)) < len(names):
-            raise ValueError(f'Two of seg_losses have one name: {names}; '
-                             'give one of them another loss_name.')
+        self.seg_losses = build_parts(
+            'seg_losses', seg_losses,
+            "ce=dict(type='mmwsss.BalancedCrossEntropy')")
+        both = sorted(self.regularizers.keys() & self.seg_losses.keys())
+        if both:
+            raise ValueError(
+                f'regularizers and seg_losses both have {both}: their values '
+                'would share a name in the log. Rename one of the two.')
         # How postprocess_result brings logits to the image's size (GETAM's
         # inference); inside, the head's own rule holds.
         self.align_corners = False
@@ -132,8 +138,9 @@ class EndToEndSegmentor(CAMSegmentor):
 
         Returns:
             dict[str, Tensor]: That of :meth:`CAMSegmentor.loss`; in phase 2
-            also the ``seg_losses`` under their names, ``label_foreground``
-            and ``label_ignored``, shares of the labels in percent.
+            also those of the ``seg_losses``, each under its name and
+            ``.loss`` (``ce.loss``), and ``label_foreground`` and
+            ``label_ignored``, shares of the labels in percent.
 
         Raises:
             KeyError: If a sample has no tags, or some have saliency and some
@@ -155,11 +162,11 @@ class EndToEndSegmentor(CAMSegmentor):
             image=self.picture(inputs).float(),
             valid=stack_valid(data_samples, inputs),
             saliency=saliency)
-        for seg_loss in self.seg_losses:
+        for name, seg_loss in self.seg_losses.items():
             value = seg_loss(logits, labels, **aids)
             # Some need saliency; without any they have nothing to say.
             if value is not None:
-                losses[seg_loss.loss_name] = value
+                losses[f'{name}.loss'] = value
         ignored = labels == 255
         losses['label_foreground'] = 100 * (
             (labels > 0) & ~ignored).float().mean()
@@ -175,7 +182,7 @@ class EndToEndSegmentor(CAMSegmentor):
         data_samples: List[SegDataSample],
         view: Optional[ViewOutput] = None
     ) -> Tuple[Tensor, Optional[Tensor]]:
-        """Labels of a training batch from its class maps.
+        """Labels of a training batch from its CAMs.
 
         (GETAM, "activation aware label completion".) No gradient reaches
         the maps, and none of a parameter is computed or touched.
@@ -233,19 +240,19 @@ class EndToEndSegmentor(CAMSegmentor):
         Returns:
             Tensor: Logits (N, K + 1, *size), float32.
         """
-        logits = self.seg_head(view.feats).float()
+        logits = self.decode_head(view.feats).float()
         if logits.shape[-2:] != view.image.shape[-2:]:
             logits = F.interpolate(
                 logits,
                 size=view.image.shape[-2:],
                 mode='bilinear',
-                align_corners=self.seg_head.align_corners)
+                align_corners=self.decode_head.align_corners)
         return logits[..., :size[0], :size[1]]
 
     # ------------------------------------------------- what labels rest on
     def enlarge(self, maps: Tensor, size: Sequence[int],
                 covered: Tuple[float, float]) -> Tensor:
-        """Bring a batch of class maps to another size.
+        """Bring a batch of CAMs to another size.
 
         Args:
             maps (Tensor): (N, K', h, w), over the padded input.
@@ -261,7 +268,7 @@ class EndToEndSegmentor(CAMSegmentor):
         return flat.unflatten(0, maps.shape[:2])
 
     def refine(self, maps: Tensor, inputs: Tensor) -> Tensor:
-        """Refine class maps by the colours of their images.
+        """Refine CAMs by the colours of their images.
 
         Args:
             maps (Tensor): (N, K', H, W), of the present classes only.
@@ -323,7 +330,7 @@ class EndToEndSegmentor(CAMSegmentor):
             self._told_no_saliency = True
             print_log(
                 'The images come without saliency: labels are made by '
-                'thresholds on the class maps alone, which is no part of '
+                'thresholds on the CAMs alone, which is no part of '
                 "GETAM. With maps, set data_prefix=dict(saliency_path=...) "
                 "and put dict(type='mmwsss.LoadSaliency') into the pipeline.",
                 logger='current')
@@ -400,7 +407,7 @@ class EndToEndSegmentor(CAMSegmentor):
 
     def add_pseudo_labels(self, inputs: Tensor,
                           data_samples: List[SegDataSample]) -> None:
-        """Put class maps and the labels they give into the samples.
+        """Put CAMs and the labels they give into the samples.
 
         Nothing is added where there are no tags (unless
         ``test_cfg.use_image_labels`` is off: then they are predicted), nor
@@ -428,7 +435,7 @@ class EndToEndSegmentor(CAMSegmentor):
                 sample.gt_label.label.sort()[0] for sample in data_samples
             ], inputs)
         self.has_saliency(data_samples)  # all or none
-        views, class_ids, scores = self.class_maps(inputs, class_ids)
+        views, class_ids, scores = self.compute_cams(inputs, class_ids)
         maps = inputs.new_zeros((len(inputs), 0, *inputs.shape[-2:]))
         if views:
             maps = fuse_maps((self.enlarge(maps, inputs.shape[-2:], covered)

@@ -35,7 +35,8 @@ class RefinedSegmentor(BaseSegmentor):
     Args:
         segmentor (dict): The model, e.g. of type ``EncoderDecoder``. Give it
             no ``data_preprocessor``.
-        refiners (Sequence[dict]): What follows. Defaults to ().
+        refiners (Sequence[dict]): What follows, in this order; hence a list,
+            not parts with names. Defaults to ().
         train_cfg (dict, optional): Unused, accepted like in mmseg.
         test_cfg (dict, optional): With keys
 

@@ -8,9 +8,9 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmwsss.datasets.transforms.loading import read_image
-from mmwsss.models.refiners.dense_crf import DenseCRF, unary_from_probs
+from mmwsss.pseudo_labels.dense_crf import DenseCRF, unary_from_probs
 from mmwsss.registry import MODELS
+from mmwsss.utils.read_images import read_image
 
 
 @MODELS.register_module()
@@ -27,7 +27,7 @@ class SegTTAModel(BaseTTAModel):
         average (str): ``'logits'``, or ``'probs'`` to average their softmax.
             Defaults to 'logits'.
         crf (dict, optional): Arguments of
-            :class:`~mmwsss.models.refiners.dense_crf.DenseCRF`. None leaves
+            :class:`~mmwsss.pseudo_labels.dense_crf.DenseCRF`. None leaves
             it out. Defaults to None.
         data_preprocessor (dict, optional): See mmengine.
 

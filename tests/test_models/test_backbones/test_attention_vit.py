@@ -146,8 +146,7 @@ def test_attention_is_stochastic_and_mean_of_heads():
 @pytest.mark.parametrize('kind', KINDS)
 def test_token_order_aligns_the_mirrored_view(kind):
     """Reordered tokens give what permuting all matrices would have given."""
-    from mmwsss.models.regularizers.all_pairs_consistency import \
-        mirror_attention
+    from tests.parity.acr_helpers import mirror_attention
     vit = build(**kind)
     image = torch.randn(2, 3, 48, 80)
     request = AttentionRequest(matrices='mean')

@@ -16,10 +16,10 @@ REFINER = dict(
 def build(**kwargs):
     parts = resnet_cfg(**kwargs)
     parts['localizer'] = dict(type='mmwsss.SoftmaxCAM')
-    parts['decode_head']['with_background'] = True
+    parts['cls_head']['with_background'] = True
     model = build_segmentor(**parts).eval()
     # Logits of a size that probabilities can show.
-    model.decode_head.conv.weight.data.mul_(0.01)
+    model.cls_head.conv.weight.data.mul_(0.01)
     return model
 
 
@@ -27,7 +27,7 @@ def probabilities(model, image):
     """Written out: the head's last output is the background."""
     feats = model.extract_feat(image)[-1]
     maps = torch.einsum('nchw,kc->nkhw', feats,
-                        model.decode_head.conv.weight[:, :, 0, 0])
+                        model.cls_head.conv.weight[:, :, 0, 0])
     assert maps.shape[1] == NUM_CLASSES + 1
     return (maps.exp() / maps.exp().sum(dim=1, keepdim=True))[:, :-1]
 

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmwsss.models.heads import AffinityHead, DisplacementHead, EdgeHead
 from mmwsss.models.losses import (affinity_loss, affinity_terms,
                                   displacement_terms)
-from mmwsss.models.utils.pixel_pairs import pair_labels, path_offsets
+from mmwsss.pseudo_labels.pixel_pairs import pair_labels, path_offsets
 
 
 def groups(shape, seed=0):

@@ -38,14 +38,11 @@ def batch(n=2, size=(6, 8), classes=3, seed=0):
 
 
 def test_built_from_configs():
-    for name, short in (('BalancedCrossEntropy', 'loss_ce'),
-                        ('CappedCrossEntropy', 'loss_ce'),
-                        ('SaliencyLoss', 'loss_saliency'),
-                        ('DenseEnergyLoss', 'loss_dense_energy')):
+    for name in ('BalancedCrossEntropy', 'CappedCrossEntropy',
+                 'SaliencyLoss', 'DenseEnergyLoss'):
         one = MODELS.build(dict(type=f'mmwsss.{name}'))
         other = MODELS.build(
             dict(type=f'mmwsss.{name}', loss_weight=3 * one.loss_weight))
-        assert one.loss_name == short
         logits, labels, rest = batch()
         value = one(logits, labels, **rest)
         assert value.shape == () and float(value) != 0
@@ -92,13 +89,13 @@ class Heads(nn.Module):
         self.losses = nn.ModuleList([
             BalancedCrossEntropy(), SaliencyLoss(),
             DenseEnergyLoss(loss_weight=1e-3),
-            CappedCrossEntropy(cell=4, start=9, loss_name='loss_capped')
+            CappedCrossEntropy(cell=4, start=9)
         ])
 
     def forward(self, labels, rest):
         logits = self.conv(rest['image'] / 255)
         return {
-            loss.loss_name: loss(logits, labels, **rest)
+            type(loss).__name__: loss(logits, labels, **rest)
             for loss in self.losses
         }
 
@@ -132,7 +129,7 @@ def work(rank, folder):
 def test_two_processes_average_over_the_global_batch(tmp_path):
     losses, grads = step(Heads(), slice(0, 4))
     naive = [step(Heads(), part)[0] for part in (slice(0, 2), slice(2, 4))]
-    for name in ('loss_ce', 'loss_capped'):
+    for name in ('BalancedCrossEntropy', 'CappedCrossEntropy'):
         mean = sum(part[name] for part in naive) / 2
         assert mean != pytest.approx(losses[name], rel=1e-3), name
     mp.spawn(work, (str(tmp_path), ), nprocs=2)

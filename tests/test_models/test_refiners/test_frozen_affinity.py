@@ -307,7 +307,7 @@ def segmentor(tmp_path, **kwargs):
                 strides=(1, 2),
                 dilations=(1, 1),
                 out_indices=(1, )),
-            decode_head=dict(
+            cls_head=dict(
                 type='mmwsss.CAMHead',
                 num_classes=4,
                 in_channels=16,
@@ -318,7 +318,7 @@ def segmentor(tmp_path, **kwargs):
             test_cfg=dict(flip=False),
             **kwargs))
     # So that no map is negative everywhere.
-    model.decode_head.conv.weight.data.abs_()
+    model.cls_head.conv.weight.data.abs_()
     return model.eval()
 
 

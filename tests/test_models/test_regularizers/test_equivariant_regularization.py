@@ -6,7 +6,7 @@ from torch.testing import assert_close
 from mmwsss.models.regularizers.equivariant_regularization import (
     adaptive_min_pooling_loss, hard_mean, minmax_norm, winner_take_all)
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 EPS = 1e-5
 
@@ -106,7 +106,7 @@ def dense_losses(view, other, transform, topk_ratio=0.2, rvmin_ratio=0.25):
 
 
 def check_against_dense(view, other, second, **kwargs):
-    found = build(**kwargs)(view, other, transform=second.apply, batch={})
+    found = build(**kwargs)(ViewPair(view, other, transform=second.apply))
     expected = dense_losses(view, other, second.apply, **kwargs)
     assert list(found) == ['loss_er', 'loss_ecr', 'loss_rvmin']
     for name, value in found.items():
@@ -175,13 +175,13 @@ def test_equivariant_maps_cost_nothing():
     view, other, _ = make_views(tags([0, 2], [1]), second=flip)
     regularizer = build(ecr_weight=0, rvmin_weight=0)
     other.fields['cams'] = view.cams.flip(-1)
-    same = regularizer(view, other, transform=flip.apply, batch={})
+    same = regularizer(ViewPair(view, other, transform=flip.apply))
     assert float(same['loss_er']) < 1e-7
     other.fields['cams'] = view.cams
     other.aligned = True
-    aligned = regularizer(view, other, transform=lambda x: x, batch={})
+    aligned = regularizer(ViewPair(view, other, transform=lambda x: x))
     assert float(aligned['loss_er']) == 0
-    wrong = regularizer(view, other, transform=flip.apply, batch={})
+    wrong = regularizer(ViewPair(view, other, transform=flip.apply))
     assert float(wrong['loss_er']) > 0.05
 
 
@@ -196,7 +196,7 @@ def test_perfect_refined_maps_cost_nothing():
     for v, c, r in ((view, cams, refined),
                     (other, cams.flip(-1), refined.flip(-1))):
         v.fields.update(cams=c, refined_cams=r)
-    losses = build()(view, other, transform=second.apply, batch={})
+    losses = build()(ViewPair(view, other, transform=second.apply))
     # eps keeps the normalisation below one by 2e-5.
     for value in losses.values():
         assert abs(float(value)) < 1e-4
@@ -206,7 +206,7 @@ def test_who_gets_a_gradient():
     view, other, second = make_views(tags([1, 3]))
 
     def reached(name):
-        losses = build()(view, other, transform=second.apply, batch={})
+        losses = build()(ViewPair(view, other, transform=second.apply))
         grads = torch.autograd.grad(
             losses[name], leaves(view, other), allow_unused=True)
         return [g is not None and bool(g.any()) for g in grads], grads
@@ -225,7 +225,7 @@ def test_weights_and_terms():
 
     def losses(**kwargs):
         return build(**kwargs)(
-            view, other, transform=second.apply, batch={})
+            ViewPair(view, other, transform=second.apply))
 
     plain = losses()
     weighted = losses(er_weight=2., ecr_weight=.5, rvmin_weight=3.)
@@ -245,7 +245,7 @@ def test_terms_of_weight_zero_read_nothing():
     assert not regularizer.needs_refined_cams
     for v in (view, other):
         del v.fields['refined_cams']
-    losses = regularizer(view, other, transform=second.apply, batch={})
+    losses = regularizer(ViewPair(view, other, transform=second.apply))
     assert set(losses) == {'loss_er'}
 
     view, other, second = make_views(tags([1]))
@@ -253,7 +253,7 @@ def test_terms_of_weight_zero_read_nothing():
     assert regularizer.needs_refined_cams
     for v in (view, other):
         del v.fields['cams']
-    losses = regularizer(view, other, transform=second.apply, batch={})
+    losses = regularizer(ViewPair(view, other, transform=second.apply))
     assert set(losses) == {'loss_rvmin'}
     assert build(ecr_weight=0).needs_refined_cams
     assert build(rvmin_weight=0).needs_refined_cams
@@ -266,11 +266,11 @@ def test_half_precision_maps_are_compared_in_full():
         for name in ('cams', 'refined_cams'):
             v.fields[name] = v.fields[name].detach().bfloat16()
     with torch.autocast('cpu', torch.bfloat16):
-        half = regularizer(view, other, transform=second.apply, batch={})
+        half = regularizer(ViewPair(view, other, transform=second.apply))
     for v in (view, other):
         for name in ('cams', 'refined_cams'):
             v.fields[name] = v.fields[name].float()
-    full = regularizer(view, other, transform=second.apply, batch={})
+    full = regularizer(ViewPair(view, other, transform=second.apply))
     for name in full:
         assert half[name].dtype == torch.float32
         assert_close(half[name], full[name], rtol=0, atol=0)
@@ -281,9 +281,9 @@ def test_all_zero_maps():
     zeros = [torch.zeros_like(x).requires_grad_() for x in leaves(view, other)]
     for v, cams, refined in ((view, *zeros[:2]), (other, *zeros[2:])):
         v.fields.update(cams=cams, refined_cams=refined)
-    losses = build()(view, other, transform=second.apply, batch={})
+    losses = build()(ViewPair(view, other, transform=second.apply))
     assert float(losses['loss_er']) == float(losses['loss_rvmin']) == 0
-    # Class maps all zero say background everywhere, refined ones nothing:
+    # CAMs all zero say background everywhere, refined ones nothing:
     # one plane of six is wrong by one, and all of it is in the hardest fifth.
     assert_close(losses['loss_ecr'], torch.tensor(2 * 54 / int(6 * 54 * 0.2)))
     sum(losses.values()).backward()
@@ -293,8 +293,8 @@ def test_all_zero_maps():
 def test_sizes_must_meet():
     view, other, _ = make_views(tags([1]))
     with pytest.raises(ValueError, match=r'\(10, 15\) pixels.*\(6, 9\)'):
-        build()(view, other, transform=second_view(
-            type='mmwsss.Rescale', scale=0.5).apply, batch={})
+        build()(ViewPair(view, other, transform=second_view(
+            type='mmwsss.Rescale', scale=0.5).apply))
 
 
 @pytest.mark.parametrize('kwargs, match', [

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from mmwsss.models.regularizers.explicit_pseudo_pixel_supervision import (
     class_overlap, pseudo_pixel_loss)
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
                                         resnet_cfg, sample)
 
@@ -110,15 +110,15 @@ def test_both_views(field):
             x, (6, 8), mode='bilinear', align_corners=True)
 
     name = 'loss_eps' + '_refined' * refined
-    batch = dict(data_samples=samples(saliency))
-    alone = regularizer(first, batch=batch)
+    batch = samples(saliency)
+    alone = regularizer(ViewPair(first, data_samples=batch))
     expected = [
         pseudo_pixel_loss(maps[0], saliency, labels),
         pseudo_pixel_loss(maps[1], shrink(saliency), labels)
     ]
     assert list(alone) == [name]
     assert_close(alone[name], 2 * expected[0])
-    found = regularizer(first, second, transform=shrink, batch=batch)
+    found = regularizer(ViewPair(first, second, batch, shrink))
     assert_close(found[name], sum(expected))
 
 
@@ -126,10 +126,11 @@ def test_messages():
     maps, labels = torch.zeros(1, 3, 4, 4), torch.ones(1, 2)
     view = views([maps], labels)[0]
     with pytest.raises(KeyError, match='Image im9 comes without a saliency'):
-        build()(view, batch=dict(data_samples=[sample([], img_id='im9')]))
+        build()(ViewPair(
+            view, data_samples=[sample([], img_id='im9')]))
     with pytest.raises(ValueError, match=r'im0 comes with \(12, 16\) pixels'):
-        build()(view,
-                batch=dict(data_samples=samples(torch.zeros(1, 1, 9, 9))))
+        build()(ViewPair(
+            view, data_samples=samples(torch.zeros(1, 1, 9, 9))))
     for wrong in (dict(weight=0), dict(weight=-1, refined_weight=1),
                   dict(foreground_share=1.5)):
         with pytest.raises(ValueError, match='needs'):
@@ -139,10 +140,11 @@ def test_messages():
 def test_in_a_segmentor():
     """On two views, and never on a head without background."""
     parts = resnet_cfg(
-        regularizers=[dict(type='mmwsss.ExplicitPseudoPixelSupervision')])
+        regularizers=dict(
+            eps=dict(type='mmwsss.ExplicitPseudoPixelSupervision')))
     with pytest.raises(ValueError, match='with_background=True'):
         build_segmentor(**parts)
-    parts['decode_head']['with_background'] = True
+    parts['cls_head']['with_background'] = True
     model = build_segmentor(
         **parts, second_view=dict(type='mmwsss.Rescale', scale=0.5))
     batch = [sample([1, 2]), sample([])]
@@ -150,14 +152,14 @@ def test_in_a_segmentor():
         s.gt_saliency = PixelData(data=torch.rand(1, 64, 64))
     losses = model.loss(torch.randn(2, 3, 64, 64), batch)
     assert set(losses) == {
-        'loss_cls', 'loss_cls_view2', 'loss_eps', 'acc_tags'
+        'loss_cls', 'loss_cls_view2', 'eps.loss_eps', 'acc_tags'
     }
     # The tags alone say nothing about the background.
-    weight = model.decode_head.conv.weight
+    weight = model.cls_head.conv.weight
     grads = {
         name: torch.autograd.grad(losses[name], weight, retain_graph=True)[0]
-        for name in ('loss_cls', 'loss_eps')
+        for name in ('loss_cls', 'eps.loss_eps')
     }
     assert not grads['loss_cls'][NUM_CLASSES].any()
-    assert grads['loss_eps'][NUM_CLASSES].any()
+    assert grads['eps.loss_eps'][NUM_CLASSES].any()
     assert grads['loss_cls'][:NUM_CLASSES].any()

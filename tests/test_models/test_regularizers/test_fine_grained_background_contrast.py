@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from mmwsss.models.regularizers.fine_grained_background_contrast import \
     background_target
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 from ..builders import (HALF_DTYPES, NUM_CLASSES, build_segmentor, resnet_cfg,
                         sample)
@@ -64,9 +64,9 @@ def step(regularizer, feats, logits, labels, names='abcdefgh', other=None):
     """The terms of a batch whose images are called a, b, ..."""
     samples = [sample([], img_id=name) for name, _ in zip(names, feats)]
     return regularizer(
-        view_of(feats, logits, labels),
-        other and view_of(*other),
-        batch=dict(data_samples=samples))
+        ViewPair(
+            view_of(feats, logits, labels), other and view_of(*other),
+            samples))
 
 
 def total(losses):
@@ -499,19 +499,18 @@ def test_refuses_other_channels_and_classes():
 # ------------------------------------------------------------- whole model
 def classifier(with_regularizer=True):
     cfg = resnet_cfg()
-    cfg['decode_head'].update(
+    cfg['cls_head'].update(
         with_background=True,
         pooling=dict(type='mmwsss.ThresholdedAveragePooling'))
     if with_regularizer:
-        cfg['regularizers'] = [
-            dict(
+        cfg['regularizers'] = dict(
+            fbr=dict(
                 type='mmwsss.FineGrainedBackgroundContrast',
                 in_channels=128,
                 num_classes=NUM_CLASSES,
                 embed_dims=DIMS,
                 num_negatives=NEGATIVES,
-                bank_size=50)
-        ]
+                bank_size=50))
     model = build_segmentor(**cfg)
     return model, torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
 
@@ -534,18 +533,18 @@ def test_a_resumed_run_is_the_unbroken_one(tmp_path):
     train(model, optimizer, range(2))
     torch.save((model.state_dict(), optimizer.state_dict()),
                tmp_path / 'last.pth')
-    halfway = model.regularizers[0].banks[0].ordered()
+    halfway = model.regularizers.fbr.banks[0].ordered()
     expected = train(model, optimizer, range(2, 5))
-    assert not torch.equal(model.regularizers[0].banks[0].ordered(), halfway)
+    assert not torch.equal(model.regularizers.fbr.banks[0].ordered(), halfway)
 
     torch.manual_seed(99)
     resumed, optimizer = classifier()
-    resumed.regularizers[0].seed += 1  # the checkpoint's counts
+    resumed.regularizers.fbr.seed += 1  # the checkpoint's counts
     states = torch.load(tmp_path / 'last.pth', weights_only=True)
     resumed.load_state_dict(states[0])
     optimizer.load_state_dict(states[1])
     found = train(resumed, optimizer, range(2, 5))
-    assert {*TERMS, *LOGGED} <= set(found)
+    assert {f'fbr.{name}' for name in (*TERMS, *LOGGED)} <= set(found)
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
     for name, value in model.state_dict().items():
@@ -572,12 +571,11 @@ def test_the_plain_model_loads_its_weights_and_predicts_the_same():
 
 
 def test_a_head_that_does_not_score_the_background():
-    cfg = resnet_cfg(regularizers=[
-        dict(
+    cfg = resnet_cfg(regularizers=dict(
+        fbr=dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=128,
-            num_classes=NUM_CLASSES)
-    ])
+            num_classes=NUM_CLASSES)))
     with pytest.raises(ValueError, match='with_background=True'):
         build_segmentor(**cfg)
 

@@ -11,7 +11,7 @@ from mmwsss.models.regularizers.pixel_prototype_contrast import (
     best_pixels, intra_view_contrast, intra_view_weights, keep_assigned,
     prototype_contrast, unit_prototypes)
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 from tests.test_models.builders import (HALF_DTYPES, build_segmentor,
                                         resnet_cfg, sample)
 
@@ -46,9 +46,7 @@ def random_views(labels, seed=0, sizes=((8, 10), (4, 5)), channels=4):
 def run(regularizer, views, names=None):
     names = names or [f'im{i}' for i in range(len(views[0].labels))]
     return regularizer(
-        *views,
-        transform=lambda x: x,
-        batch=dict(data_samples=[sample([], img_id=i) for i in names]))
+        ViewPair(*views, [sample([], img_id=i) for i in names]))
 
 
 LABELS = torch.tensor([[1., 0., 1.], [0., 1., 0.]])
@@ -182,7 +180,7 @@ def test_terms_and_gradients():
         assert all(g.abs().sum() > 0 for g in grads)
     sum(losses.values()).backward()
     assert regularizer.projection.weight.grad.abs().sum() > 0
-    # Class maps make labels and weights, which are constants.
+    # CAMs make labels and weights, which are constants.
     assert all(v.refined_cams.grad is None for v in views)
 
 
@@ -255,12 +253,11 @@ def test_messages():
 
 def test_in_a_segmentor():
     parts = resnet_cfg(
-        regularizers=[
-            dict(
+        regularizers=dict(
+            ppc=dict(
                 type='mmwsss.PixelPrototypeContrast',
                 in_channels=128,
-                num_classes=5)
-        ],
+                num_classes=5)),
         refiner=dict(
             type='mmwsss.PixelCorrelationModule',
             in_channels=(128, ),
@@ -273,8 +270,8 @@ def test_in_a_segmentor():
         **parts, second_view=dict(type='mmwsss.Rescale', scale=0.5))
     losses = model.loss(
         torch.randn(2, 3, 64, 64), [sample([1, 2]), sample([], img_id='y')])
-    assert losses['loss_intra_view'] > 0
-    sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+    assert losses['ppc.loss_intra_view'] > 0
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
     assert all(p.grad.isfinite().all()
                for p in model.regularizers.parameters())
 

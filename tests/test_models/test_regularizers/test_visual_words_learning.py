@@ -11,7 +11,7 @@ from mmwsss.models.regularizers.visual_words_learning import (
     assign_words, decorrelation, draw_features, word_entropy, word_labels,
     word_sums)
 from mmwsss.registry import MODELS
-from mmwsss.structures import ViewOutput
+from mmwsss.structures import ViewOutput, ViewPair
 
 from ..builders import NUM_CLASSES, build_segmentor, resnet_cfg, sample
 
@@ -50,7 +50,7 @@ def step(regularizer, feats, labels=None, names='abcdefgh'):
     view = ViewOutput(
         torch.zeros(len(feats), 3, 8, 8), labels, fields=dict(feats=(feats, )))
     samples = [sample([], img_id=name) for name, _ in zip(names, feats)]
-    return regularizer(view, batch=dict(data_samples=samples))
+    return regularizer(ViewPair(view, data_samples=samples))
 
 
 def cosine(a, b):
@@ -218,7 +218,7 @@ def test_terms_of_weight_zero_own_nothing(weight, gone):
     assert f'loss_{weight.split("_")[0]}' not in losses
     names = {n.split('.')[0] for n, _ in regularizer.named_parameters()}
     assert names == {'codebook', 'histogram_head', 'word_head'} - {gone}
-    sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
     assert all(p.grad is not None for p in regularizer.parameters())
 
 
@@ -314,7 +314,7 @@ def test_corner_cases_stay_finite(codebook, labels, feats):
         x = feats.clone().requires_grad_()
         regularizer.zero_grad()
         losses = step(regularizer, x, labels)
-        sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
         assert all(v.isfinite() for v in losses.values())
         assert x.grad.isfinite().all()
         assert all(p.grad.isfinite().all() for p in regularizer.parameters())
@@ -369,16 +369,15 @@ def test_refuses_other_channels_and_classes():
 
 # ------------------------------------------------------------- whole model
 def classifier(codebook):
-    cfg = resnet_cfg(regularizers=[
-        dict(
+    cfg = resnet_cfg(regularizers=dict(
+        vwl=dict(
             type='mmwsss.VisualWordsLearning',
             in_channels=128,
             num_classes=NUM_CLASSES,
             num_words=12,
             momentum=0.1,
-            codebook=codebook)
-    ])
-    cfg['decode_head'].update(pooling=dict(type='mmwsss.HybridPooling'))
+            codebook=codebook)))
+    cfg['cls_head'].update(pooling=dict(type='mmwsss.HybridPooling'))
     model = build_segmentor(**cfg)
     return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
@@ -402,9 +401,9 @@ def test_a_resumed_run_is_the_unbroken_one(codebook, tmp_path):
     train(model, optimizer, range(2))
     torch.save((model.state_dict(), optimizer.state_dict()),
                tmp_path / 'last.pth')
-    halfway = model.regularizers[0].codebook.clone()
+    halfway = model.regularizers.vwl.codebook.clone()
     expected = train(model, optimizer, range(2, 5))
-    assert not torch.equal(model.regularizers[0].codebook, halfway)
+    assert not torch.equal(model.regularizers.vwl.codebook, halfway)
 
     torch.manual_seed(99)
     resumed, optimizer = classifier(codebook)
@@ -412,7 +411,7 @@ def test_a_resumed_run_is_the_unbroken_one(codebook, tmp_path):
     resumed.load_state_dict(states[0])
     optimizer.load_state_dict(states[1])
     found = train(resumed, optimizer, range(2, 5))
-    assert 'loss_word' in found and 'words_alive' in found
+    assert 'vwl.loss_word' in found and 'vwl.words_alive' in found
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
     for name, value in model.state_dict().items():
@@ -434,7 +433,7 @@ def steps_of(regularizer, share):
         regularizer.zero_grad()
         losses = step(regularizer, x, labels,
                       [NAMES[i] for i in range(len(NAMES))[share]])
-        sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
         history.append(
             dict(
                 losses={k: float(v) for k, v in losses.items()},

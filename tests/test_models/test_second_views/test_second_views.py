@@ -117,8 +117,8 @@ def test_segmentor_brings_rescaled_maps_back():
     model = build_segmentor(
         second_view=dict(type='mmwsss.Rescale', scale=0.5), **resnet_cfg())
     image = torch.randn(1, 3, 64, 96)
-    view, other, frames = model.forward_views(image, torch.zeros(1, 5), None)
-    assert not other.aligned
-    assert other.image.shape == (1, 3, 32, 48)
-    assert frames['inverse'](other.cams).shape == view.cams.shape
-    assert_close(frames['transform'](image), other.image)
+    pair = model.forward_views(image, torch.zeros(1, 5), None)
+    assert not pair.second.aligned
+    assert pair.second.image.shape == (1, 3, 32, 48)
+    assert pair.inverse(pair.second.cams).shape == pair.first.cams.shape
+    assert_close(pair.transform(image), pair.second.image)

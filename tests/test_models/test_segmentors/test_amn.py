@@ -13,12 +13,12 @@ from tests.test_models.builders import NUM_CLASSES, resnet_cfg, sample
 def build(seed=0, **kwargs):
     parts = resnet_cfg()
     del parts['localizer']
-    parts['decode_head'].update(
+    parts['cls_head'].update(
         type='mmwsss.LabelConditionedHead', dilations=(1, 2))
     torch.manual_seed(seed)
     model = MODELS.build(dict(type='mmwsss.AMN', **{**parts, **kwargs}))
     # Labels must matter and no logit be constant.
-    for param in model.decode_head.parameters():
+    for param in model.cls_head.parameters():
         torch.nn.init.normal_(param, std=0.1)
     return model
 
@@ -73,14 +73,14 @@ def test_scores_in_seeds():
 
 def test_loss_compares_with_seeds_on_the_grid():
     model = build()
-    model.decode_head.dropout.p = 0.
+    model.cls_head.dropout.p = 0.
     model.eval()  # Batch statistics would move.
     inputs, samples = batch()
     losses = model.loss(inputs, samples)
     assert set(losses) == {'loss_seed', 'acc_seed'}
     feats = model.backbone(inputs)[0]
-    code = model.decode_head.label_encoder(tags_of(samples))
-    logits = model.decode_head.classify(feats * code[:, :, None, None])
+    code = model.cls_head.label_encoder(tags_of(samples))
+    logits = model.cls_head.classify(feats * code[:, :, None, None])
     stride = 64 // feats.shape[2]
     seeds = torch.cat([s.gt_sem_seg.data for s in samples])
     seeds = seeds[:, stride // 2::stride, stride // 2::stride]
@@ -94,7 +94,7 @@ def test_loss_compares_with_seeds_on_the_grid():
     assert_close(losses['acc_seed'], 100 * right)
     losses['loss_seed'].backward()
     assert all(p.grad.abs().sum() > 0
-               for p in model.decode_head.parameters())
+               for p in model.cls_head.parameters())
 
 
 def test_learns_its_seeds():
@@ -176,12 +176,12 @@ def test_fine_grained_background_on_top():
         in_channels=128,
         num_classes=NUM_CLASSES,
         embed_dims=8)
-    model, plain = build(regularizers=[extra]), build(seed=3)
+    model, plain = build(regularizers=dict(fbr=extra)), build(seed=3)
     inputs, samples = batch()
     losses = model.loss(inputs, samples)
-    terms = {k for k in losses if k.startswith('loss_')} - {'loss_seed'}
-    assert {'loss_bg_contrast', 'loss_fg_contrast'} <= terms
-    encoder = model.decode_head.label_encoder.weight
+    terms = {k for k in losses if 'loss' in k} - {'loss_seed'}
+    assert {'fbr.loss_bg_contrast', 'fbr.loss_fg_contrast'} <= terms
+    encoder = model.cls_head.label_encoder.weight
     grad = torch.autograd.grad(
         sum(losses[k] for k in terms), encoder, retain_graph=True)[0]
     assert grad.abs().sum() > 0

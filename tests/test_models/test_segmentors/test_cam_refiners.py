@@ -9,10 +9,10 @@ from mmseg.structures import SegDataSample
 
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.evaluation import CAMIoUMetric
-from mmwsss.models.refiners import instances_irn
-from mmwsss.models.utils.pixel_pairs import path_cells, path_offsets
+from mmwsss.pseudo_labels import instances_irn
+from mmwsss.pseudo_labels.cam_file import write_cam
+from mmwsss.pseudo_labels.pixel_pairs import path_cells, path_offsets
 from mmwsss.registry import MODELS
-from mmwsss.structures.cam_file import write_cam
 from tests.test_datasets.builders import METAINFO, make_voc
 
 RESNET = dict(
@@ -68,7 +68,7 @@ def build_irnet(**kwargs):
 
 
 def make_sample(ids, size, cam_size=None, seed=0, img_id='pic'):
-    """A sample with smooth random class maps."""
+    """A sample with smooth random CAMs."""
     rng = np.random.default_rng(seed)
     h, w = cam_size or size
     cams = torch.from_numpy(rng.random((len(ids), h, w), dtype=np.float32))
@@ -467,7 +467,7 @@ def test_affinity_net_errors():
 
 
 def image_files(tmp_path, size=(52, 61)):
-    """A data set of two images with class maps, scores and masks."""
+    """A data set of two images with CAMs, scores and masks."""
     root = make_voc(tmp_path, {'a': [0], 'b': [0, 1]}, size=size)
     rng = np.random.default_rng(0)
     for img_id, ids in (('a', [0]), ('b', [0, 1])):
@@ -483,6 +483,10 @@ def dataset(root, *pipeline, **kwargs):
         ann_file='ImageSets/Segmentation/train.txt',
         labels_file='labels.json',
         metainfo=METAINFO,
+        cam_dir='cams',
+        mask_dir='SegmentationClass',
+        low_score_dir='low',
+        high_score_dir='high',
         pipeline=[
             dict(type='mmwsss.LoadImage'), *pipeline,
             dict(type='mmwsss.PackWSSSInputs')
@@ -500,14 +504,14 @@ PREPROCESSOR = dict(
 
 @pytest.mark.parametrize('build,labels', [
     (build_affinity_net, [
-        dict(type='mmwsss.LoadScores', low_dir='low', high_dir='high'),
+        dict(type='mmwsss.LoadScores'),
         dict(type='mmwsss.ColorJitter'),
         dict(type='mmwsss.PlaceCrop', size=48, pad_val=(0, 0, 0)),
         dict(type='mmwsss.RandomFlip', prob=0.5),
         dict(type='mmwsss.AffinityLabel', stride=4)
     ]),
     (build_irnet, [
-        dict(type='mmwsss.LoadPseudoMask', mask_dir='SegmentationClass'),
+        dict(type='mmwsss.LoadPseudoMask'),
         dict(type='mmwsss.RandomRescale'),
         dict(type='mmwsss.RandomFlip', prob=0.5),
         dict(type='mmwsss.PlaceCrop', size=64),
@@ -529,7 +533,7 @@ def test_from_files_to_masks(tmp_path, monkeypatch, build, labels):
     test = dataset(
         '.',
         dict(type='mmwsss.LoadMask'),
-        dict(type='mmwsss.LoadCAMs', cam_dir='cams'),
+        dict(type='mmwsss.LoadCAMs'),
         with_masks=True,
         test_mode=True)
     model.eval()

@@ -5,7 +5,6 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from mmwsss.models.segmentors.cam_segmentor import (cams_to_mask,
-                                                    merge_requests,
                                                     pad_class_ids)
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
@@ -30,7 +29,7 @@ def test_loss(parts):
     assert set(losses) == {'loss_cls', 'acc_tags'}
     losses['loss_cls'].backward()
     assert all(p.grad is not None
-               for p in model.decode_head.parameters())
+               for p in model.cls_head.parameters())
 
 
 @BOTH
@@ -101,7 +100,7 @@ def test_flip_fusion_is_symmetric():
 def test_scales_are_added_up():
     model = build_segmentor(test_cfg=dict(flip=False, scales=(1.0, 0.5)))
     inputs, ids = torch.randn(1, 3, 64, 64), torch.tensor([[1, 3]])
-    views, _, _ = model.class_maps(inputs, ids)
+    views, _, _ = model.compute_cams(inputs, ids)
     assert [v[0].shape[-2:] for v in views] == [(4, 4), (2, 2)]
     out, = predict(model, inputs, [sample([1, 3], (30, 30))])
     resized = [
@@ -119,10 +118,10 @@ def test_scales_are_added_up():
 def test_max_fusion():
     model = build_segmentor(test_cfg=dict(fuse='max', normalize='max'))
     inputs, ids = torch.randn(1, 3, 64, 64), torch.tensor([[1]])
-    maps = model.class_maps(inputs, ids)[0][0][0]
+    maps = model.compute_cams(inputs, ids)[0][0][0]
     model.test_cfg['flip'] = False
-    plain = model.class_maps(inputs, ids)[0][0][0]
-    mirrored = model.class_maps(inputs.flip(-1), ids)[0][0][0].flip(-1)
+    plain = model.compute_cams(inputs, ids)[0][0][0]
+    mirrored = model.compute_cams(inputs.flip(-1), ids)[0][0][0].flip(-1)
     assert_close(maps, torch.maximum(plain, mirrored), rtol=1e-3, atol=1e-5)
 
 
@@ -136,8 +135,8 @@ def test_flips_may_be_fused_otherwise_than_scales():
     ids = torch.tensor([[1, 3]])
     total = 0
     for (plain, _), (mirrored, _) in zip(
-            model.class_maps(inputs, ids)[0],
-            model.class_maps(inputs.flip(-1), ids)[0]):
+            model.compute_cams(inputs, ids)[0],
+            model.compute_cams(inputs.flip(-1), ids)[0]):
         assert (plain - mirrored.flip(-1)).abs().max() > 1e-3
         total = total + torch.nn.functional.interpolate(
             torch.maximum(plain, mirrored.flip(-1)), (30, 40),
@@ -146,7 +145,7 @@ def test_flips_may_be_fused_otherwise_than_scales():
     assert_close(out.cams, expected, rtol=1e-3, atol=1e-4)
     model.test_cfg.update(flip=True, flip_fuse='mean')
     with pytest.raises(ValueError, match="flip_fuse.* is 'mean'"):
-        model.class_maps(inputs, ids)
+        model.compute_cams(inputs, ids)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (16, 640), (33, 47), (100, 7)])
@@ -164,15 +163,15 @@ def test_padding_does_not_shift_the_maps():
     inputs = torch.randn(1, 3, 40, 24)
     padded = torch.nn.functional.pad(inputs, (0, 8, 0, 8))
     ids = torch.tensor([[1]])
-    (maps, covered), = model.class_maps(inputs, ids)[0]
+    (maps, covered), = model.compute_cams(inputs, ids)[0]
     assert covered == (40 / 48, 24 / 32)
-    assert_close(maps, model.class_maps(padded, ids)[0][0][0])
+    assert_close(maps, model.compute_cams(padded, ids)[0][0][0])
 
 
 def test_tags_are_predicted_when_there_are_none():
     model = build_segmentor(test_cfg=dict(flip=False))
     with torch.no_grad():
-        model.decode_head.fc.bias.copy_(
+        model.cls_head.fc.bias.copy_(
             torch.tensor([99., -99., 99., -99., -99.]))
     inputs = torch.randn(2, 3, 64, 64)
     out = predict(model, inputs, None)
@@ -218,15 +217,15 @@ def test_localizer_needs_attention():
 
 
 def test_requests_merge():
-    assert merge_requests([None, None]) is None
-    merged = merge_requests([
+    assert AttentionRequest.merge([None, None]) is None
+    merged = AttentionRequest.merge([
         None,
         AttentionRequest(matrices='mean', patch_tokens=False),
         AttentionRequest(affinity=True)
     ])
     assert merged == AttentionRequest(matrices='mean', affinity=True)
     with pytest.raises(ValueError, match='different forms'):
-        merge_requests([
+        AttentionRequest.merge([
             AttentionRequest(matrices='mean'),
             AttentionRequest(matrices='heads')
         ])
@@ -260,7 +259,7 @@ def test_tensor_mode_gives_logits():
 def test_any_backbone_of_mmpretrain():
     model = build_segmentor(
         backbone=dict(type='mmpretrain.MobileNetV2', widen_factor=0.25),
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.CAMHead', num_classes=NUM_CLASSES,
             in_channels=1280),
         localizer=dict(type='mmwsss.CAM'))
@@ -272,9 +271,9 @@ def test_distilled_and_rectangular():
     model = build_segmentor(
         backbone=vit_cfg(distilled=True),
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[dict(type='mmwsss.AllPairsConsistency')])
+        regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency')))
     image = torch.randn(1, 3, 32, 80)
-    model.loss(image, [sample([1])])['loss_affinity'].backward()
+    model.loss(image, [sample([1])])['acr.loss_affinity'].backward()
     out, = predict(model, image, [sample([1], (32, 80))])
     assert out.cams.shape == (1, 32, 80)
 
@@ -335,14 +334,14 @@ def test_only_the_map_that_is_read_is_reassembled(monkeypatch):
     assert len(model.extract_feat(image)) == 4
     assert len(model.forward_view(image, last_only=False).feats) == 4
     # A head that counts maps from the front gets all of them.
-    model.decode_head.in_index = 3
+    model.cls_head.in_index = 3
     model.loss(image, [sample([1])])
     assert seen[2:] == [False] * 3
 
 
 def test_class_token_head_needs_no_pyramid(monkeypatch):
     model = build_segmentor(**dpt_cfg(
-        decode_head=dict(
+        cls_head=dict(
             type='mmwsss.ClassTokenHead',
             num_classes=NUM_CLASSES,
             in_channels=24)))
@@ -369,9 +368,9 @@ def test_inputs_are_padded_to_what_the_pyramid_needs():
 def test_mirrored_view_of_a_pyramid():
     model = build_segmentor(**dpt_cfg(
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[dict(type='mmwsss.AllPairsConsistency')]))
+        regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency'))))
     losses = model.loss(torch.randn(2, 3, 32, 64), [sample([1])] * 2)
-    sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
     assert model.neck.taps[3].readout.weight.grad.abs().sum() > 0
 
 
@@ -417,9 +416,8 @@ def test_refiner_that_no_loss_trains_rests():
     from ...small_models import batch_of, build, load, losses_of
     cfg = load('seam/seam_r18_shapes')
     for weights in (dict(ecr_weight=0, rvmin_weight=0), dict()):
-        cfg.model.regularizers = [
-            dict(type='mmwsss.EquivariantRegularization', **weights)
-        ]
+        cfg.model.regularizers = dict(
+            seam=dict(type='mmwsss.EquivariantRegularization', **weights))
         model = build(cfg).train()
         losses = losses_of(model, batch_of(cfg))
         model.parse_losses(losses)[0].backward()

@@ -10,9 +10,9 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.models.refiners.label_completion import (complete_labels,
-                                                     threshold_labels)
-from mmwsss.models.refiners.pamr import PAMR
+from mmwsss.pseudo_labels.label_completion import (complete_labels,
+                                                   threshold_labels)
+from mmwsss.pseudo_labels.pamr import PAMR
 from mmwsss.registry import MODELS, OPTIM_WRAPPERS
 from tests.test_models.builders import (NUM_CLASSES, build_segmentor, dpt_cfg,
                                         resnet_cfg, sample, vit_cfg)
@@ -20,7 +20,7 @@ from tests.test_models.builders import (NUM_CLASSES, build_segmentor, dpt_cfg,
 init_default_scope('mmseg')
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 TAGS = [[1, 3], [], [0]]
-SEG_LOSSES = {'loss_ce', 'loss_saliency', 'loss_dense_energy'}
+SEG_LOSSES = {'ce.loss', 'saliency.loss', 'energy.loss'}
 
 
 def fcn(channels, **kwargs) -> dict:
@@ -40,26 +40,25 @@ def build(**kwargs):
         localizer=dict(
             type='mmwsss.GETAM', func='cam_grad_s', start_layer=1,
             affinity=False),
-        seg_head=fcn(24),
+        decode_head=fcn(24),
         label_refiner=dict(type='mmwsss.PAMR', num_iters=3, dilations=(1, 2)),
         label_maker=dict(type='mmwsss.LabelCompletion', opening=3),
-        seg_losses=[
-            dict(type='mmwsss.BalancedCrossEntropy'),
-            dict(type='mmwsss.SaliencyLoss'),
-            dict(type='mmwsss.DenseEnergyLoss')
-        ])
+        seg_losses=dict(
+            ce=dict(type='mmwsss.BalancedCrossEntropy'),
+            saliency=dict(type='mmwsss.SaliencyLoss'),
+            energy=dict(type='mmwsss.DenseEnergyLoss')))
     cfg.update(kwargs)
     return build_segmentor(**cfg)
 
 
 PARTS = pytest.mark.parametrize('parts', [
     dict(),
-    dict(resnet_cfg(), seg_head=fcn(128)),
+    dict(resnet_cfg(), decode_head=fcn(128)),
     dict(
-        dpt_cfg(), seg_head=dict(
+        dpt_cfg(), decode_head=dict(
             type='mmwsss.DPTDecoderHead', in_channels=(4, 6, 8, 10),
             channels=8, reduction=4, num_classes=NUM_CLASSES + 1)),
-    dict(dpt_cfg(), seg_head=fcn(10)),
+    dict(dpt_cfg(), decode_head=fcn(10)),
 ], ids=['vit', 'resnet', 'dpt', 'dpt-fcn'])
 
 
@@ -101,10 +100,10 @@ def test_phases(parts, hub):
         losses = model.loss(inputs, samples)
         seen.append(SEG_LOSSES <= set(losses))
         total(losses).backward()
-        trained = [p.grad is not None for p in model.seg_head.parameters()]
+        trained = [p.grad is not None for p in model.decode_head.parameters()]
         assert all(trained) if seen[-1] else not any(trained)
         assert all(p.grad is not None
-                   for p in model.decode_head.parameters())
+                   for p in model.cls_head.parameters())
         if not seen[-1]:
             assert set(losses) == {'loss_cls', 'acc_tags'}
     # Steps 1 and 2 of 5 are 40 percent.
@@ -145,7 +144,7 @@ def test_phase_1_is_the_classifier(hub):
 
 def test_only_what_is_read_is_computed(monkeypatch, hub):
     """The pyramid is made for the decoder alone."""
-    model = build(**dpt_cfg(), **dict(seg_head=fcn(10)))
+    model = build(**dpt_cfg(), **dict(decode_head=fcn(10)))
     calls = []
     forward = type(model.neck).forward
 
@@ -264,17 +263,17 @@ def test_labels_are_constants():
     labels, after = model.make_labels(inputs, samples)
     view = model.forward_view(inputs)
     logits = F.interpolate(
-        model.seg_head(view.feats), (64, 64), mode='bilinear')
+        model.decode_head(view.feats), (64, 64), mode='bilinear')
     each = F.cross_entropy(logits, labels, ignore_index=255, reduction='none')
     foreground = (labels > 0) & (labels < 255)
     saliency_loss = F.binary_cross_entropy(
         logits.softmax(1)[:, 0], (after == 0).float())
     tags = torch.stack([s.gt_label.score for s in samples])
-    energy = model.seg_losses[2](
+    energy = model.seg_losses.energy(
         logits, labels, image=model.picture(inputs),
         valid=torch.ones(3, 64, 64, dtype=torch.bool))
     loss = (
-        F.multilabel_soft_margin_loss(model.decode_head.fc(view.cls_token),
+        F.multilabel_soft_margin_loss(model.cls_head.fc(view.cls_token),
                                       tags) + each[labels == 0].mean() +
         each[foreground].mean() + saliency_loss + energy)
     assert_close(total(losses), loss, rtol=1e-5, atol=1e-5)
@@ -289,16 +288,16 @@ def test_a_cnn_runs_once(head, monkeypatch):
     parts = resnet_cfg()
     if head:
         # Maps of this head are made for who reads them, without gradient.
-        parts['decode_head'] = dict(
-            parts['decode_head'],
+        parts['cls_head'] = dict(
+            parts['cls_head'],
             pooling=dict(type='mmwsss.HybridPooling'))
-    model = build(**parts, **dict(seg_head=fcn(128)))
+    model = build(**parts, **dict(decode_head=fcn(128)))
     runs = []
     model.backbone.register_forward_hook(lambda *_: runs.append(1))
     inputs, samples = batch()
     total(model.loss(inputs, samples)).backward()
     assert len(runs) == 1
-    assert model.decode_head.conv.weight.grad.abs().max() > 0
+    assert model.cls_head.conv.weight.grad.abs().max() > 0
     with torch.autocast('cpu', dtype=torch.bfloat16):
         losses = model.loss(inputs, samples)
     assert all(v.isfinite() for v in losses.values())
@@ -321,8 +320,7 @@ def test_without_saliency(monkeypatch):
     assert (labels[0, :, 50:] == 255).all()
     assert (labels[0, :, :50] != 255).any()
     losses = model.loss(inputs, samples)
-    assert 'loss_saliency' not in losses
-    assert SEG_LOSSES - set(losses) == {'loss_saliency'}
+    assert SEG_LOSSES - set(losses) == {'saliency.loss'}
     assert sum('without saliency' in m for m in messages) == 1
     MMLogger._instance_dict.pop('saliency-free')
 
@@ -367,14 +365,12 @@ def test_losses_get_what_they_need():
     calls = []
 
     class Spy(torch.nn.Module):
-        loss_name = 'loss_spy'
-
         def forward(self, logits, labels, **aids):
             calls.append((logits, labels, aids))
 
-    model.seg_losses = torch.nn.ModuleList([Spy()])
+    model.seg_losses = torch.nn.ModuleDict(dict(spy=Spy()))
     losses = model.loss(inputs, samples)
-    assert 'loss_spy' not in losses  # It had nothing to say.
+    assert 'spy.loss' not in losses  # It had nothing to say.
     (logits, labels, aids), = calls
     expected, saliency = model.make_labels(inputs, samples)
     assert torch.equal(labels, expected)
@@ -420,8 +416,8 @@ def test_bfloat16():
     assert all(v.isfinite() for v in losses.values())
     exact = model.loss(inputs, samples)
     # The passes do differ, else this test would show nothing.
-    assert losses['loss_ce'] != exact['loss_ce']
-    assert_close(losses['loss_ce'], exact['loss_ce'], rtol=0.1, atol=0.1)
+    assert losses['ce.loss'] != exact['ce.loss']
+    assert_close(losses['ce.loss'], exact['ce.loss'], rtol=0.1, atol=0.1)
     wrapper.update_params(total(losses))
 
 
@@ -593,10 +589,13 @@ def test_test_time_augmentation():
 @pytest.mark.parametrize('parts,error,message', [
     (dict(train_cfg=dict(seg_start=1.5)), ValueError, 'seg_start.*1.5'),
     (dict(train_cfg=dict(start=1)), KeyError, "does not know .'start'"),
-    (dict(seg_head=dict(fcn(24), num_classes=5)), ValueError,
+    (dict(decode_head=dict(fcn(24), num_classes=5)), ValueError,
      r'num_classes=6'),
-    (dict(seg_losses=[dict(type='mmwsss.SaliencyLoss')] * 2), ValueError,
-     'one name'),
+    (dict(seg_losses=[dict(type='mmwsss.SaliencyLoss')]), TypeError,
+     r'seg_losses must be a dict, not a list.*seg_losses=dict\(ce='),
+    (dict(regularizers=dict(ce=dict(type='mmwsss.VisualWordsLearning',
+                                    in_channels=24, num_classes=5))),
+     ValueError, "both have .'ce'."),
     (dict(test_cfg=dict(x=1)), KeyError, 'EndToEndSegmentor does not know'),
 ])
 def test_refusals(parts, error, message):
@@ -609,7 +608,7 @@ def test_second_view_and_regularizers():
     model = build(
         backbone=vit_cfg(),
         second_view=dict(type='mmwsss.HorizontalFlip'),
-        regularizers=[dict(type='mmwsss.AllPairsConsistency')])
+        regularizers=dict(acr=dict(type='mmwsss.AllPairsConsistency')))
     losses = model.loss(*batch())
     assert {'loss_cls_view2', *SEG_LOSSES} <= set(losses)
     assert len(losses) > 7

@@ -162,7 +162,7 @@ def classifier(tmp_path, head=None, network=None, **kwargs):
                 backbone=dict(
                     type='mmwsss.FrozenFeatures',
                     networks=[toy_network(tmp_path, **(network or {}))]),
-                decode_head=dict(
+                cls_head=dict(
                     dict(
                         type='mmwsss.CAMHead',
                         num_classes=NUM_CLASSES,
@@ -199,7 +199,7 @@ def test_a_batch_of_several_sizes(tmp_path, pooling, long_side):
     for name in ('loss_cls', 'acc_tags'):
         assert_close(losses[name],
                      torch.stack([loss[name] for loss in alone]).mean())
-    weight = model.decode_head.conv.weight
+    weight = model.cls_head.conv.weight
     losses['loss_cls'].backward()
     gradient = weight.grad.clone()
     model.zero_grad()
@@ -242,16 +242,16 @@ def test_padding_that_regularizers_would_read(tmp_path):
         def attention_request(self):
             return None
 
-        def forward(self, view, other=None, **kwargs):
-            return dict(loss_more=view.cams.mean())
+        def forward(self, pair):
+            return dict(loss_more=pair.first.cams.mean())
 
-    model.regularizers.append(Reader())
+    model.regularizers['reader'] = Reader()
     images, samples = images_and_labels()
     with pytest.raises(ValueError, match='differ in size.*Reader'):
         model.loss(*prepare(model, images, samples))
     losses = model.loss(*prepare(model, images[:1],
                                  images_and_labels()[1][:1]))
-    assert 'loss_more' in losses
+    assert 'reader.loss_more' in losses
 
 
 def test_prediction(tmp_path):
@@ -262,5 +262,5 @@ def test_prediction(tmp_path):
     assert found.cams.shape == (2, 16, 24)
     assert found.class_ids.tolist() == [1, 3]
     assert list(model.parameters()) == [
-        model.decode_head.conv.weight, model.decode_head.conv.bias
+        model.cls_head.conv.weight, model.decode_head.conv.bias
     ]

@@ -11,8 +11,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmwsss.models.refiners.dense_crf import DenseCRF, unary_from_probs
 from mmwsss.models.segmentors import SegTTAModel
+from mmwsss.pseudo_labels.dense_crf import DenseCRF, unary_from_probs
 from mmwsss.registry import MODELS
 
 CRF = dict(num_iters=3, bilateral_sxy=10, backend='torch')
