@@ -19,14 +19,17 @@ Tensors of device ``pretend`` are computed on the CPU, but
 """
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import (TorchDispatchMode,
-                                          return_and_correct_aliasing)
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    return_and_correct_aliasing,
+)
 from torch.utils._pytree import tree_flatten, tree_map
 
 NAME = 'pretend'
@@ -132,11 +135,11 @@ class _OnDevice(torch.Tensor):
         return format(self.item(), spec) if not self.dim() else repr(self)
 
 
-_current: Optional[Counts] = None
+_current: Counts | None = None
 _generators: dict = {}
 
 
-def _wait(why: str, at: Optional[str] = None) -> None:
+def _wait(why: str, at: str | None = None) -> None:
     if _current is not None:
         _current.waits[f'{at or place()} {why}'] += 1
 
@@ -263,7 +266,9 @@ def _register() -> bool:
     """Tell torch about the device; False if it is too old for that."""
     try:
         from torch.utils.backend_registration import (
-            _DummyBackendModule, _setup_privateuseone_for_python_backend)
+            _DummyBackendModule,
+            _setup_privateuseone_for_python_backend,
+        )
     except ImportError:
         return False
 

@@ -1,13 +1,12 @@
 """The model of any config with a batch that it can train on or predict."""
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Sequence
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
-from mmengine.optim import (AmpOptimWrapper, OptimWrapper,
-                            build_optim_wrapper)
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample

@@ -12,8 +12,15 @@ import torch
 from mmwsss.engine.hooks import RuntimeInfoHook
 
 from .fake_gpu import FakeGPU
-from .small_models import (SHAPES, batch_of, build, load, losses_of,
-                           set_phase, wrapper)
+from .small_models import (
+    SHAPES,
+    batch_of,
+    build,
+    load,
+    losses_of,
+    set_phase,
+    wrapper,
+)
 
 #: Config -> launches and waits of a training step at most; of two phases, the
 #: first is ``name:1``. With FBR there is room for more steps of k-means, which

@@ -11,8 +11,16 @@ import pytest
 import torch
 
 from .fake_gpu import FakeGPU
-from .small_models import (SHAPES, HalfOptimWrapper, batch_of, build, load,
-                           losses_of, set_phase, wrapper)
+from .small_models import (
+    SHAPES,
+    HalfOptimWrapper,
+    batch_of,
+    build,
+    load,
+    losses_of,
+    set_phase,
+    wrapper,
+)
 from .test_engine import frozen_run
 
 STEPS, SIZE = 20, 64

@@ -2,15 +2,17 @@
 import logging
 import os.path as osp
 from pathlib import Path
-from typing import Optional
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
-from mmwsss.utils.dataset_configs import (first_pipeline, inner_datasets,
-                                          without_steps)
+from mmwsss.utils.dataset_configs import (
+    first_pipeline,
+    inner_datasets,
+    without_steps,
+)
 from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
 from .evaluation_data import build_dataset
@@ -201,7 +203,7 @@ def enable_amp(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault('loss_scale', dict(init_scale=AMP_SCALE))
 
 
-def enable_pictures(cfg: Config, show: bool, show_dir: Optional[str],
+def enable_pictures(cfg: Config, show: bool, show_dir: str | None,
                     wait_time: float) -> None:
     """Let the visualization hook draw.
 

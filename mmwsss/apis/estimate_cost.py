@@ -4,10 +4,13 @@ import functools
 import json
 import math
 import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import (Any, Callable, Dict, Iterable, List, NamedTuple, Optional,
-                    Sequence, Tuple, Union)
+from typing import (
+    Any,
+    NamedTuple,
+)
 from unittest import mock
 
 import torch
@@ -52,12 +55,12 @@ class Stage:
     """
     seconds: float
     title: str = ''
-    configs: Optional[Dict[str, str]] = None
+    configs: dict[str, str] | None = None
     images: str = 'train'
     runs_on: str = 'devices'
-    route: Optional[str] = None
-    passes: Optional[float] = None
-    batch_size: Optional[int] = None
+    route: str | None = None
+    passes: float | None = None
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         for name in ('seconds', 'passes', 'batch_size'):
@@ -75,7 +78,7 @@ class Stage:
                 raise ValueError(f'{name} must be one of {known}, got '
                                  f'{getattr(self, name)!r}.')
 
-    def length(self, dataset: str) -> Tuple[float, Optional[int]]:
+    def length(self, dataset: str) -> tuple[float, int | None]:
         """How often an image is seen, and how many make a step.
 
         Args:
@@ -128,7 +131,7 @@ STAGES = dict(
     test=Stage(4.29, 'test: its masks of val images', images='val'))
 
 
-def training_length(cfg: Config, num_images: int) -> Tuple[float, int]:
+def training_length(cfg: Config, num_images: int) -> tuple[float, int]:
     """How long a config trains.
 
     Args:
@@ -145,8 +148,8 @@ def training_length(cfg: Config, num_images: int) -> Tuple[float, int]:
     return cfg.train_cfg.max_iters * batch_size / num_images, batch_size
 
 
-@functools.lru_cache(maxsize=None)
-def _length_of(config: str, num_images: int) -> Tuple[float, int]:
+@functools.cache
+def _length_of(config: str, num_images: int) -> tuple[float, int]:
     return training_length(Config.fromfile(find_file(config)), num_images)
 
 
@@ -193,7 +196,7 @@ def stage_hours(stage: Stage,
                 devices: int,
                 efficiency: float = 1.,
                 cores: int = 1,
-                num_images: Optional[Dict[str, int]] = None) -> float:
+                num_images: dict[str, int] | None = None) -> float:
     """Hours that a stage takes.
 
     Only trainings lose by being spread, since only there devices wait for
@@ -223,7 +226,7 @@ def stage_hours(stage: Stage,
     return stage.seconds * passes * images / faster / 3600
 
 
-def read_stages(path: Union[str, Path]) -> Tuple[str, Dict[str, Stage]]:
+def read_stages(path: str | Path) -> tuple[str, dict[str, Stage]]:
     """Stages measured elsewhere.
 
     Args:
@@ -269,8 +272,8 @@ def read_stages(path: Union[str, Path]) -> Tuple[str, Dict[str, Stage]]:
     return str(content.get('device', path)), found
 
 
-def write_stages(path: Union[str, Path], device: str,
-                 seconds: Dict[str, float]) -> None:
+def write_stages(path: str | Path, device: str,
+                 seconds: dict[str, float]) -> None:
     """Write what :func:`read_stages` reads.
 
     Args:
@@ -293,8 +296,8 @@ def in_words(hours: float) -> str:
     return f'{60 * hours:.0f} min' if hours >= 1 / 120 else '< 1 min'
 
 
-def cost_table(stages: Dict[str, Stage], dataset: str,
-               devices: Sequence[int], **settings) -> List[List[str]]:
+def cost_table(stages: dict[str, Stage], dataset: str,
+               devices: Sequence[int], **settings) -> list[list[str]]:
     """Rows of a table: stages, then one total per route.
 
     Args:
@@ -335,19 +338,19 @@ class CostEstimate(NamedTuple):
             devices share equally; 0 for those without a limit.
     """
     device: str
-    num_images: Dict[str, int]
-    rows: List[List[str]]
-    limits: Dict[str, int]
+    num_images: dict[str, int]
+    rows: list[list[str]]
+    limits: dict[str, int]
 
 
 def estimate_cost(dataset: str,
                   devices: Sequence[int],
                   *,
-                  seconds: Optional[Union[str, Path]] = None,
+                  seconds: str | Path | None = None,
                   efficiency: float = 1.,
                   cores_per_device: int = 1,
-                  images: Optional[int] = None,
-                  val_images: Optional[int] = None) -> CostEstimate:
+                  images: int | None = None,
+                  val_images: int | None = None) -> CostEstimate:
     """Hours of every stage.
 
     Args:
@@ -461,7 +464,7 @@ class PeakMemory(TorchDispatchMode):
         self.now -= size
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
-                           kwargs: Optional[dict] = None) -> Any:
+                           kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         out = _made_up(func, args, kwargs)
         if out is None:
@@ -554,8 +557,8 @@ def peak_bytes(run: Callable[[], Any],
     return memory.peak
 
 
-def gpus_that_fit(peaks: Dict[int, float], images: int,
-                  gigabytes: float) -> Optional[int]:
+def gpus_that_fit(peaks: dict[int, float], images: int,
+                  gigabytes: float) -> int | None:
     """The fewest GPUs that share the images of a step equally and hold them.
 
     Args:

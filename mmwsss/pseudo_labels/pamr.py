@@ -1,5 +1,5 @@
 """Pixel-adaptive mask refinement: maps averaged among alike neighbours."""
-from typing import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F

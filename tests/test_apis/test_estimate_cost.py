@@ -6,11 +6,23 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from mmwsss.apis.estimate_cost import (IMAGES, ROUTES, STAGES, PeakMemory,
-                                       Stage, cost_table, devices_of_use,
-                                       estimate_cost, gpus_that_fit, in_words,
-                                       peak_bytes, read_stages, speed_up,
-                                       stage_hours, write_stages)
+from mmwsss.apis.estimate_cost import (
+    IMAGES,
+    ROUTES,
+    STAGES,
+    PeakMemory,
+    Stage,
+    cost_table,
+    devices_of_use,
+    estimate_cost,
+    gpus_that_fit,
+    in_words,
+    peak_bytes,
+    read_stages,
+    speed_up,
+    stage_hours,
+    write_stages,
+)
 from tests.toy import ROOT
 
 TOOL = ROOT / 'tools' / 'analysis_tools' / 'estimate_cost.py'

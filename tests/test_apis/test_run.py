@@ -8,9 +8,14 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmwsss.apis import config_edits, run
-from mmwsss.apis.config_edits import (drop_sync_bn, enable_amp,
-                                      enable_pictures, enable_tta, set_output,
-                                      use_train_images)
+from mmwsss.apis.config_edits import (
+    drop_sync_bn,
+    enable_amp,
+    enable_pictures,
+    enable_tta,
+    set_output,
+    use_train_images,
+)
 
 from ..test_tools import python
 from ..toy import write_config
