@@ -253,9 +253,24 @@ def learning(**losses: dict) -> Model:
     return single_stage(seg_losses=losses)
 
 
+#: Name of the class, or that and a variant.
 MODELS: Dict[str, Model] = dict(
     # backbones
     AttentionViT=vit(),
+    **{
+        'AttentionViT/distilled':
+        vit(backbone=VIT | dict(distilled=True)),
+        # Registers, layer scale and the last norm of DINOv2, ACR's views.
+        'AttentionViT/dinov2':
+        vit(backbone=VIT | dict(
+            layer_scale_init_value=1e-5,
+            num_registers=4,
+            final_norm=True,
+            interpolate_mode='bicubic',
+            interpolate_antialias=True),
+            second_view=own('HorizontalFlip'),
+            regularizers=dict(acr=own('AllPairsConsistency'))),
+    },
     DilatedMobileNetV2=cam(
         1280,
         backbone=own(
@@ -610,9 +625,9 @@ METRICS: Dict[str, dict] = dict(
 )
 
 # ------------------------------------------------------------------ hooks
-#: Config of a hook and the run it belongs to.
+#: Config of a hook and the run it belongs to; an out_dir is made its own.
 HOOKS: Dict[str, Tuple[dict, str]] = dict(
-    AtomicCheckpointHook=(own('AtomicCheckpointHook'), 'cam'),
+    AtomicCheckpointHook=({}, 'cam'),  # The run's default hook.
     CudnnBenchmarkHook=(own('CudnnBenchmarkHook'), 'cam'),
     GalleryHook=(own('GalleryHook', num_images=2), 'cam'),
     RuntimeInfoHook=(own('RuntimeInfoHook'), 'cam'),
@@ -620,7 +635,7 @@ HOOKS: Dict[str, Tuple[dict, str]] = dict(
     SaveMasksHook=(own('SaveMasksHook', out_dir='out'), 'cam'),
     SaveInstancesHook=(own('SaveInstancesHook', out_dir='out'), 'irnet'),
     DisplacementMeanHook=(own('DisplacementMeanHook'), 'irnet'),
-    FeatureStatisticsHook=(own('FeatureStatisticsHook'), 'frozen'),
+    FeatureStatisticsHook=({}, 'frozen'),  # Put in by the run.
 )
 #: Registries of few classes, whose own modules test all of this.
 OTHERS: Dict[str, Sequence[str]] = dict(
@@ -630,7 +645,7 @@ OTHERS: Dict[str, Sequence[str]] = dict(
     INFERENCERS=('CAMInferencer', ),
 )
 TABLES = dict(
-    MODELS=(*MODELS, *NO_MODELS),
+    MODELS=(*{name.split('/')[0] for name in MODELS}, *NO_MODELS),
     DATASETS=tuple(DATASETS),
     TRANSFORMS=tuple(TRANSFORMS),
     METRICS=tuple(METRICS),

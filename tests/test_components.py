@@ -3,6 +3,7 @@ import copy
 import io
 import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from mmwsss import registry
 from mmwsss.models.backbones.timm_backbone import has_timm
 
 from . import components as table
+from .test_engine import frozen_run, irnet_run, test_output_hooks
 
 ODD = (61, 83)
-MEAN = 'DisplacementMeanHook'
 
 
 @pytest.mark.parametrize('name', sorted(table.TABLES))
@@ -182,6 +183,7 @@ def test_transform(name, tmp_path, monkeypatch):
         proposal_dir=str(tmp_path / 'proposals'))
     given = Compose(list(case.before))(facts)
     step = registry.TRANSFORMS.build(case.cfg)
+    assert name in repr(step)
 
     def run(step):
         np.random.seed(0)
@@ -228,32 +230,50 @@ def test_metric(name):
 
 
 # ------------------------------------------------------------------ hooks
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    """A runner after a training and a test, with all hooks of its kind."""
+    done = {}
+
+    def run(kind):
+        if kind in done:
+            return done[kind]
+        folder = tmp_path_factory.mktemp(f'hooks_{kind}')
+        work_dir = folder / f'work_of_{kind}_hooks'
+        hooks = [
+            dict(cfg, out_dir=str(folder / name)) if 'out_dir' in cfg else cfg
+            for name, (cfg, k) in table.HOOKS.items() if cfg and k == kind
+        ]
+        if kind == 'cam':
+            data = table.make_voc(folder / 'data', table.LABELS)
+            runner = test_output_hooks.build(data, work_dir, hooks, steps=2)
+        elif kind == 'irnet':
+            runner = irnet_run.build(
+                irnet_run.make_data(folder / 'data'), work_dir, hooks)
+        else:  # Has its hook and is trained.
+            runner = frozen_run.train(
+                frozen_run.make_data(folder / 'data'), work_dir, epochs=1)
+        if kind != 'frozen':
+            runner.train()
+            runner.test()
+        done[kind] = runner, folder
+        return done[kind]
+
+    return run
+
+
 @pytest.mark.parametrize('name', sorted(table.HOOKS))
-def test_hook(name, tmp_path, monkeypatch):
-    """A run with it trains and tests and goes on from its checkpoint."""
-    from .test_engine import frozen_run, irnet_run, test_output_hooks
-    monkeypatch.chdir(tmp_path)
+def test_hook(name, runs):
+    """Beside all the others, and the checkpoint is the model."""
     cfg, kind = table.HOOKS[name]
-    work_dir = tmp_path / f'hook_{name}'
-    if kind == 'cam':
-        data = table.make_voc(tmp_path / 'data', table.LABELS)
-        runner = test_output_hooks.build(data, work_dir, [cfg], steps=2)
-    elif kind == 'irnet':
-        runner = irnet_run.build(
-            irnet_run.make_data(tmp_path / 'data'), work_dir,
-            # Without the one the others have nothing to save.
-            [cfg] if name == MEAN else [table.HOOKS[MEAN][0], cfg])
-    else:
-        data = frozen_run.make_data(tmp_path / 'data')
-        runner = frozen_run.train(data, work_dir, epochs=1)
+    runner, folder = runs(kind)
     hook = registry.HOOKS.get(f'mmwsss.{name}')
     assert any(isinstance(h, hook) for h in runner.hooks)
-    if kind != 'frozen':
-        runner.train()
-        runner.test()
-    last = (work_dir / 'last_checkpoint').read_text()
+    last = Path(runner.work_dir, 'last_checkpoint').read_text()
     state = torch.load(last, weights_only=True)['state_dict']
-    assert all(torch.equal(v, state[k])
-               for k, v in runner.model.state_dict().items())
-    if cfg.get('out_dir'):
-        assert any(p.is_file() for p in (tmp_path / 'out').rglob('*'))
+    assert state.keys() == runner.model.state_dict().keys()
+    assert all(
+        torch.equal(v, state[k])
+        for k, v in runner.model.state_dict().items())
+    if 'out_dir' in cfg:
+        assert any(p.is_file() for p in (folder / name).rglob('*'))
