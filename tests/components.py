@@ -453,6 +453,8 @@ PIPELINE = [own('LoadImage'), own('PackWSSSInputs')]
 
 def voc(folder: Path, size: Sequence[int] = SIZE) -> Path:
     """Images, image-level labels, masks, CAMs, proposals and saliency."""
+    if (folder / 'saliency').exists():
+        return folder
     make_voc(folder, LABELS, size=size)
     rng = np.random.default_rng(0)
     for img_id, ids in LABELS.items():

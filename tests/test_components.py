@@ -161,18 +161,24 @@ def test_dataset(name, tmp_path):
 
 
 # ------------------------------------------------------------- transforms
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    return table.voc(tmp_path_factory.mktemp('world'))
+
+
 @pytest.mark.parametrize('name', sorted(table.TRANSFORMS))
-def test_transform(name, tmp_path, monkeypatch):
+def test_transform(name, world, tmp_path, monkeypatch):
+    """It changes what it should, the same in any process."""
     monkeypatch.chdir(tmp_path)
     case = table.TRANSFORMS[name]
     dataset = registry.DATASETS.build(
         table.image_level(
-            tmp_path,
+            world,
             pipeline=[],
             with_masks=True,
             test_mode=True,
-            cam_dir=str(tmp_path / 'cams'),
-            mask_dir=str(tmp_path / 'SegmentationClass'),
+            cam_dir=str(world / 'cams'),
+            mask_dir=str(world / 'SegmentationClass'),
             data_prefix=dict(
                 saliency_path='saliency',
                 instance_path='SegmentationObject')))
@@ -180,7 +186,7 @@ def test_transform(name, tmp_path, monkeypatch):
     facts.update(
         low_score_dir=str(tmp_path / 'scores/alpha4'),
         high_score_dir=str(tmp_path / 'scores/alpha24'),
-        proposal_dir=str(tmp_path / 'proposals'))
+        proposal_dir=str(world / 'proposals'))
     given = Compose(list(case.before))(facts)
     step = registry.TRANSFORMS.build(case.cfg)
     assert name in repr(step)
