@@ -25,8 +25,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
-from mmwsss.apis.estimate_cost import (IMAGES, STAGES, stage_hours,
-                                       write_stages)
+from mmwsss.apis.estimate_cost import IMAGES, STAGES, stage_hours, write_stages
 from mmwsss.pseudo_labels import DenseCRF
 from mmwsss.pseudo_labels.dense_crf import unary_from_probs
 from mmwsss.registry import MODELS
@@ -34,7 +33,7 @@ from mmwsss.registry import MODELS
 SIZE = (375, 500)
 CONFIGS = dict(
     classify='configs/acr/acr_vit_voc.py',
-    affinity='configs/affinity/affinitynet_r38_voc.py',
+    affinity='configs/affinity/affinitynet_resnet38_voc.py',
     irn='configs/affinity/irnet_r50_voc.py',
     segment='configs/segmentation/deeplabv2_r101_voc.py')
 

@@ -5,9 +5,10 @@ model with it: what a component has to do (train, predict, be saved) is done
 by a model. A new class needs one line here, which a test demands; the tests
 that every component has to pass are in ``test_components.py``.
 """
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -254,7 +255,7 @@ def learning(**losses: dict) -> Model:
 
 
 #: Name of the class, or that and a variant.
-MODELS: Dict[str, Model] = dict(
+MODELS: dict[str, Model] = dict(
     # backbones
     AttentionViT=vit(),
     **{
@@ -402,7 +403,7 @@ MODELS: Dict[str, Model] = dict(
 NO_MODELS = ('DenseCRF', 'SegTTAModel')
 
 
-def batch(size: Tuple[int, int] = (64, 80),
+def batch(size: tuple[int, int] = (64, 80),
           label_stride: int = 1,
           seed: int = 0) -> dict:
     """Two images, one with two classes and one with one.
@@ -492,7 +493,7 @@ def renamed(name: str) -> Callable[[Path], dict]:
 
 
 #: From a folder to a config of three images.
-DATASETS: Dict[str, Callable[[Path], dict]] = dict(
+DATASETS: dict[str, Callable[[Path], dict]] = dict(
     ImageLevelDataset=image_level,
     VOCImageLevelDataset=renamed('VOCImageLevelDataset'),
     COCOImageLevelDataset=renamed('COCOImageLevelDataset'),
@@ -527,7 +528,7 @@ class Transform:
     """
     cfg: dict
     changes: str
-    before: Tuple[dict, ...] = ()
+    before: tuple[dict, ...] = ()
 
 
 IMAGE = (own('LoadImage'), )
@@ -535,7 +536,7 @@ CAMS = (*IMAGE, own('LoadCAMs'))
 CRF = dict(num_iters=2, bilateral_sxy=20)
 SCORES = (*CAMS, own('CRFScores', crf=CRF))
 SAVED_SCORES = (*SCORES, own('SaveScores', out_dir='scores'))
-TRANSFORMS: Dict[str, Transform] = dict(
+TRANSFORMS: dict[str, Transform] = dict(
     LoadImage=Transform(own('LoadImage'), 'img'),
     LoadMask=Transform(own('LoadMask'), 'gt_seg_map'),
     LoadSaliency=Transform(own('LoadSaliency'), 'gt_saliency'),
@@ -619,7 +620,7 @@ def judged(img_id: str, seed: int) -> dict:
     return dict(sample.to_dict(), step_names=['model', 'PAMR'], img_id=img_id)
 
 
-METRICS: Dict[str, dict] = dict(
+METRICS: dict[str, dict] = dict(
     CAMIoUMetric=own('CAMIoUMetric'),
     InstanceAP=own('InstanceAP'),
     PseudoLabelIoU=own('PseudoLabelIoU'),
@@ -628,7 +629,7 @@ METRICS: Dict[str, dict] = dict(
 
 # ------------------------------------------------------------------ hooks
 #: Config of a hook and the run it belongs to; an out_dir is made its own.
-HOOKS: Dict[str, Tuple[dict, str]] = dict(
+HOOKS: dict[str, tuple[dict, str]] = dict(
     AtomicCheckpointHook=({}, 'cam'),  # The run's default hook.
     CudnnBenchmarkHook=(own('CudnnBenchmarkHook'), 'cam'),
     GalleryHook=(own('GalleryHook', num_images=2), 'cam'),
@@ -640,7 +641,7 @@ HOOKS: Dict[str, Tuple[dict, str]] = dict(
     FeatureStatisticsHook=({}, 'frozen'),  # Put in by the run.
 )
 #: Registries of few classes, whose own modules test all of this.
-OTHERS: Dict[str, Sequence[str]] = dict(
+OTHERS: dict[str, Sequence[str]] = dict(
     DATA_SAMPLERS=('SeededSampler', 'InfiniteSeededSampler'),
     OPTIM_WRAPPERS=('BFloat16OptimWrapper', ),
     OPTIM_WRAPPER_CONSTRUCTORS=('GroupedOptimWrapperConstructor', ),

@@ -87,9 +87,10 @@ def chain(tmp_path):
             config=str(ROOT / 'configs/cam/cam_r18_shapes.py')),
         amn=CLASSIFIER.format(
             config=str(ROOT / 'configs/fbr/fbr_r18-amn_shapes.py')),
-        crf=REFINE.format(config=str(ROOT / 'configs/acr/acr_crf_shapes.py')),
+        crf=REFINE.format(
+            config=str(ROOT / 'configs/acr/refine_acr-crf_shapes.py')),
         masks=REFINE.format(
-            config=str(ROOT / 'configs/fbr/amn_crf_shapes.py')),
+            config=str(ROOT / 'configs/fbr/refine_amn-crf_shapes.py')),
         labels=REFINE.format(
             config=str(ROOT / 'configs/refine/irn-labels_shapes.py')),
         walk=WALK.format(config=str(

@@ -8,9 +8,16 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config
-from mmengine.registry import (DATA_SAMPLERS, DATASETS, HOOKS, METRICS,
-                               MODELS, TRANSFORMS, VISUALIZERS,
-                               init_default_scope)
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    TRANSFORMS,
+    VISUALIZERS,
+    init_default_scope,
+)
 
 from mmwsss import registry
 from mmwsss.apis.pipeline import Pipeline
@@ -62,6 +69,15 @@ def test_there_are_configs():
         'pipeline'
     }
     assert ROOT / 'configs' / 'acr' / 'acr_vit_voc.py' in CONFIGS
+
+
+def test_names_tell_the_kind():
+    """As configs/README.md says."""
+    for path, found in KINDS.items():
+        refines = path.parent.name == 'refine' or (
+            path.stem.startswith('refine_'))
+        assert (found == 'refine') == refines, path
+        assert (found == 'pipeline') == path.stem.startswith('pipeline_'), path
 
 
 def dicts_in(value, where=''):

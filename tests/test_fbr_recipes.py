@@ -190,7 +190,7 @@ def test_there_are_small_configs():
 
 @pytest.mark.parametrize('name', SMALL)
 def test_inference_is_that_of_the_base(name):
-    """Regularizers leave no trace in class maps, not in their last bit."""
+    """Regularizers leave no trace in CAMs, not in their last bit."""
     cfg = load(name)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
@@ -243,7 +243,7 @@ def test_pipelines_end_in_the_stages_of_the_paper():
             stages)
     assert {'labels', 'boundaries', 'walk'} < set(
         names['pipeline_r50-amn_voc'])
-    labels = Config.fromfile(FOLDER / 'fbr_irn-labels_voc.py')
+    labels = Config.fromfile(FOLDER / 'refine_fbr-irn-labels_voc.py')
     step = labels.refine_dataset.pipeline[2]
     assert (step.fg_threshold, step.bg_threshold) == (0.45, 0.15)
     walk = Config.fromfile(FOLDER / 'fbr_irnet_r50_voc.py').model.propagate

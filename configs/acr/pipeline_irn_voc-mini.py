@@ -4,7 +4,7 @@ variables = dict(
     classifier='configs/acr/acr_deit-tiny_voc-mini.py',
     # Results on the training images are scored with their masks.
     scored_on='configs/acr/acr_deit-tiny_voc-mini.py --train-images',
-    label_config='configs/acr/acr_irn-labels_voc-mini.py',
+    label_config='configs/acr/refine_acr-irn-labels_voc-mini.py',
     irnet='configs/affinity/irnet_r18_voc-mini.py',
     segmentor='configs/segmentation/deeplabv2_r18_voc-mini.py',
     # The other classes are too rare there for their IoU to mean anything.

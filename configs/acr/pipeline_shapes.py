@@ -4,7 +4,7 @@ variables = dict(
     classifier='configs/acr/acr_vit_shapes.py',
     # Results on the training images are scored with their masks.
     scored_on='configs/acr/acr_vit_shapes.py --train-images',
-    crf_config='configs/acr/acr_crf_shapes.py',
+    crf_config='configs/acr/refine_acr-crf_shapes.py',
     low='alpha1',
     high='alpha12',
     affinity_net='configs/affinity/affinitynet_small_shapes.py',

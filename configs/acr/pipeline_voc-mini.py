@@ -4,7 +4,7 @@ variables = dict(
     classifier='configs/acr/acr_deit-tiny_voc-mini.py',
     # Results on the training images are scored with their masks.
     scored_on='configs/acr/acr_deit-tiny_voc-mini.py --train-images',
-    crf_config='configs/acr/acr_crf_voc-mini.py',
+    crf_config='configs/acr/refine_acr-crf_voc-mini.py',
     low='alpha0.5',
     high='alpha6',
     affinity_net='configs/affinity/affinitynet_r18_voc-mini.py',

@@ -1,7 +1,7 @@
 # AffinityNet small enough for a CPU: three stages of a ResNet-18 at stride 8.
 _base_ = [
-    '../_base_/models/affinitynet_r38.py',
-    '../_base_/datasets/voc_mini_affinity.py',
+    '../_base_/models/affinitynet_resnet38.py',
+    '../_base_/datasets/voc-mini_affinity.py',
     '../_base_/schedules/affinity_8e.py', '../_base_/walk_runtime.py'
 ]
 model = dict(
@@ -21,6 +21,6 @@ model = dict(
             checkpoint='checkpoints/resnet18_stem_to_layer3.pth')),
     decode_head=dict(
         in_channels=(128, 256), channels=(64, 128), shrink_radius=True),
-    # Wide maps need a low exponent, see configs/acr/acr_crf_voc-mini.py.
+    # Wide maps need a low exponent: configs/acr/refine_acr-crf_voc-mini.py.
     walk=dict(alpha=0.5, beta=8, log_steps=6))
 optim_wrapper = dict(optimizer=dict(momentum=0.9, lr=1e-3))

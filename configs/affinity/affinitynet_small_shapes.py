@@ -1,7 +1,7 @@
 # AffinityNet on the generated Shapes images: a narrow ResNet at stride 4 from
 # random weights, minutes on a CPU.
 _base_ = [
-    '../_base_/models/affinitynet_r38.py',
+    '../_base_/models/affinitynet_resnet38.py',
     '../_base_/datasets/shapes_affinity.py',
     '../_base_/schedules/adamw_shapes.py', '../_base_/walk_runtime.py'
 ]
@@ -23,10 +23,8 @@ model = dict(
     # Exponent and steps were chosen with the masks of 200 training images.
     walk=dict(alpha=2, beta=8, log_steps=3))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, begin=0, end=1, by_epoch=True,
-         convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=1, end=4, eta_min=0, by_epoch=True,
-         convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=4)
 ]
 train_cfg = dict(max_epochs=4)
 val_cfg = None

@@ -1,6 +1,6 @@
 # IRNet small enough for a CPU: boundaries from three stages of a ResNet-18.
 _base_ = [
-    '../_base_/models/irnet_r50.py', '../_base_/datasets/voc_mini_irn.py',
+    '../_base_/models/irnet_r50.py', '../_base_/datasets/voc-mini_irn.py',
     '../_base_/schedules/irn_3e.py', '../_base_/walk_runtime.py'
 ]
 model = dict(

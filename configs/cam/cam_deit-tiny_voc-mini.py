@@ -1,6 +1,6 @@
 # The baseline of acr_deit-tiny_voc-mini.py.
 _base_ = [
-    '../_base_/models/cam_vit.py', '../_base_/datasets/voc_mini_224.py',
+    '../_base_/models/cam_vit.py', '../_base_/datasets/voc-mini_224.py',
     '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'
 ]
 model = dict(

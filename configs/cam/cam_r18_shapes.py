@@ -1,5 +1,5 @@
 # CAM baseline of SEAM on the generated Shapes images: a narrow ResNet-18 from
-# random weights, 12 x 12 class maps of 96 pixels. GroupNorm, because the two
+# random weights, 12 x 12 CAMs of 96 pixels. GroupNorm, because the two
 # views of SEAM must not mix in running statistics (its own backbone is
 # pretrained and keeps them frozen).
 _base_ = [
@@ -22,19 +22,7 @@ val_evaluator = dict(fixed_threshold=0.3)
 test_evaluator = val_evaluator
 # It learns the tags three times as fast as a transformer.
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.01,
-        begin=0,
-        end=1,
-        by_epoch=True,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        begin=1,
-        end=4,
-        eta_min=0,
-        by_epoch=True,
-        convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=4)
 ]
 train_cfg = dict(max_epochs=4, val_interval=4)

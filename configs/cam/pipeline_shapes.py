@@ -5,7 +5,7 @@ variables = dict(
     classifier='configs/cam/cam_vit_shapes.py',
     # Results on the training images are scored with their masks.
     scored_on='configs/cam/cam_vit_shapes.py --train-images',
-    crf_config='configs/acr/acr_crf_shapes.py',
+    crf_config='configs/acr/refine_acr-crf_shapes.py',
     low='alpha1',
     high='alpha12',
     affinity_net='configs/affinity/affinitynet_small_shapes.py',

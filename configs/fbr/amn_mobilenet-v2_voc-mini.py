@@ -1,7 +1,7 @@
 # AMN with the MobileNetV2 of cam_mobilenet-v2_voc-mini.py, on a small part of
 # VOC: 14 x 14 maps of 224 pixels, dilations that fit them.
 _base_ = [
-    '../_base_/models/amn_r50.py', '../_base_/datasets/voc_mini_amn.py',
+    '../_base_/models/amn_r50.py', '../_base_/datasets/voc-mini_amn.py',
     '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'
 ]
 model = dict(

@@ -20,19 +20,7 @@ model = dict(
 val_evaluator = dict(fixed_threshold=0.25)
 test_evaluator = val_evaluator
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.01,
-        begin=0,
-        end=1,
-        by_epoch=True,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        begin=1,
-        end=4,
-        eta_min=0,
-        by_epoch=True,
-        convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=4)
 ]
 train_cfg = dict(max_epochs=4, val_interval=4)

@@ -1,18 +1,14 @@
 # FBR on SEAM with a small ViT, on a small part of VOC: both views, labelled by
 # the refined maps.
-_base_ = '../seam/seam_deit-tiny_voc-mini.py'
+_base_ = ['../seam/seam_deit-tiny_voc-mini.py', '../_base_/models/fbr.py']
 model = dict(
     regularizers=dict(
         fbr=dict(
-            type='mmwsss.FineGrainedBackgroundContrast',
+            _base_.fbr,
             in_channels=192,
             num_classes=20,
             scores='refined_cams',
             both_views=True,
-            unsure_ratio=0.6,
-            entropy_quantile=0.1,
-            top_share=1 / 16,
-            bank_size=50000,
             # After an epoch: before, an untrained head labels the positions.
             start_iter=44)))
 optim_wrapper = dict(

@@ -7,7 +7,7 @@ variables = dict(
     seed_config='configs/refine/irn-labels_voc-mini.py',
     classifier='configs/fbr/fbr_mobilenet-v2-amn_voc-mini.py',
     scored_on='configs/fbr/fbr_mobilenet-v2-amn_voc-mini.py --train-images',
-    label_config='configs/fbr/fbr_irn-labels_voc-mini.py',
+    label_config='configs/fbr/refine_fbr-irn-labels_voc-mini.py',
     irnet='configs/fbr/fbr_irnet_r18_voc-mini.py',
     segmentor='configs/segmentation/deeplabv2_r18_voc-mini.py',
     # The other classes are too rare there for their IoU to mean anything.

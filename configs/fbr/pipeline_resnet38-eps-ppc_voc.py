@@ -5,5 +5,5 @@ variables = dict(
     classifier='configs/fbr/fbr_resnet38-eps-ppc_voc.py',
     # As in the papers: on the 1,464 images of train, not on train_aug.
     scored_on='configs/fbr/fbr_resnet38-eps-ppc_voc.py',
-    mask_config='configs/fbr/fbr_crf_voc.py',
+    mask_config='configs/fbr/refine_fbr-crf_voc.py',
     segmentor='configs/segmentation/deeplabv2_r101-448_voc.py')

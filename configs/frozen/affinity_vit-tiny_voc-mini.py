@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/frozen_networks.py',
     '../_base_/models/frozen_affinity.py',
-    '../_base_/datasets/voc_mini_frozen_cams.py',
+    '../_base_/datasets/voc-mini_frozen_cams.py',
     '../_base_/affinity_runtime.py'
 ]
 model = dict(

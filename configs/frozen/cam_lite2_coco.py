@@ -10,12 +10,4 @@ model = dict(
     cls_head=dict(num_classes=80))
 # Two epochs of 16 images.
 train_cfg = dict(max_iters=10000, val_interval=10000)
-param_scheduler = [
-    dict(
-        type='PolyLR',
-        power=1.,
-        eta_min=0.,
-        begin=0,
-        end=10000,
-        by_epoch=False)
-]
+param_scheduler = [dict(_base_.param_scheduler[0], end=10000)]

@@ -7,12 +7,4 @@ _base_ = [
 model = dict(backbone=dict(networks=[_base_.efficientnet_lite2]))
 # Three epochs of 16 images.
 train_cfg = dict(max_iters=2000, val_interval=2000)
-param_scheduler = [
-    dict(
-        type='PolyLR',
-        power=1.,
-        eta_min=0.,
-        begin=0,
-        end=2000,
-        by_epoch=False)
-]
+param_scheduler = [dict(_base_.param_scheduler[0], end=2000)]

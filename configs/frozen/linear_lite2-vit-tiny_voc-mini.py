@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/frozen_networks.py',
     '../_base_/models/frozen_linear.py',
-    '../_base_/datasets/voc_mini_frozen_pseudo.py',
+    '../_base_/datasets/voc-mini_frozen_pseudo.py',
     '../_base_/schedules/adamw_linear.py', '../_base_/frozen_seg_runtime.py'
 ]
 model = dict(

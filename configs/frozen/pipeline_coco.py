@@ -6,5 +6,5 @@ variables = dict(
     # Results on the training images are scored with their masks.
     scored_on='configs/frozen/cam_lite2_coco.py --train-images',
     affinity_config='configs/frozen/affinity_dinov2-small_coco.py',
-    label_config='configs/frozen/labels_coco.py',
+    label_config='configs/frozen/refine_labels_coco.py',
     segmentor='configs/frozen/linear_lite2-dinov2-small_coco.py')

@@ -9,7 +9,7 @@ variables = dict(
     # Results on the training images are scored with their masks.
     scored_on='configs/frozen/cam_lite2_custom.py --train-images',
     affinity_config='configs/frozen/affinity_dinov2-small_custom.py',
-    label_config='configs/frozen/labels_custom.py',
+    label_config='configs/frozen/refine_labels_custom.py',
     segmentor='configs/frozen/linear_lite2-dinov2-small_custom.py')
 stages = dict(
     # What it is all for: masks of the training images, of their classes.

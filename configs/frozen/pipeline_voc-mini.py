@@ -6,7 +6,7 @@ variables = dict(
     # Results on the training images are scored with their masks.
     scored_on='configs/frozen/cam_lite2_voc-mini.py --train-images',
     affinity_config='configs/frozen/affinity_vit-tiny_voc-mini.py',
-    label_config='configs/frozen/labels_voc-mini.py',
+    label_config='configs/frozen/refine_labels_voc-mini.py',
     segmentor='configs/frozen/linear_lite2-vit-tiny_voc-mini.py',
     # The other classes are too rare there for their IoU to mean anything.
     metric='mIoU_subset',

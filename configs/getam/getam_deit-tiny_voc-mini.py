@@ -1,7 +1,7 @@
 # GETAM with a small ViT on a small part of VOC, without saliency maps: see
 # docs/reproduction.md.
 _base_ = [
-    '../_base_/models/getam_vit.py', '../_base_/datasets/voc_mini_224.py',
+    '../_base_/models/getam_vit.py', '../_base_/datasets/voc-mini_224.py',
     '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'
 ]
 max_epochs = 8

@@ -1,11 +1,7 @@
 # GETAM's activation-aware label completion, with the saliency maps that come
 # with the data set. A smaller opening: the images are 96 pixels wide.
-_base_ = '../_base_/datasets/shapes.py'
-default_scope = 'mmseg'
+_base_ = '../_base_/refine/shapes.py'
 refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train.txt',
     data_prefix=dict(saliency_path='Saliency'),
     pipeline=[
         dict(type='mmwsss.LoadImage'),

@@ -1,15 +1,10 @@
-# GETAM's activation-aware label completion, for class maps of any model: what
+# GETAM's activation-aware label completion, for CAMs of any model: what
 # is salient and activated gets its class, what is neither is background.
 # Saliency maps of any detector: one 8-bit file per image id in data_prefix.
 # saliency_path (saliency_suffix='.jpg' for JPEG). Without any, take
 # data_prefix and LoadSaliency out: two thresholds decide then.
-_base_ = '../_base_/datasets/voc_384.py'
-default_scope = 'mmseg'
+_base_ = '../_base_/refine/voc.py'
 refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train_aug.txt',
-    labels_file='image_labels.json',
     data_prefix=dict(saliency_path='Saliency'),
     pipeline=[
         dict(type='mmwsss.LoadImage'),

@@ -1,23 +1,12 @@
 # CRF scores for AffinityNet with the background exponents of SEAM and PSA's
 # paper. PSA's code has (4, 32), ACR's (1, 12).
-# Narrow kernels: the images are 96 pixels wide.
-_base_ = '../_base_/datasets/shapes.py'
-default_scope = 'mmseg'
-refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train.txt',
-    pipeline=[
-        dict(type='mmwsss.LoadImage'),
-        dict(type='mmwsss.LoadCAMs'),
-        dict(
-            type='mmwsss.CRFScores', alphas=(4, 24),
-            crf=dict(
-                num_iters=5,
-                gaussian_sxy=1,
-                gaussian_compat=2,
-                bilateral_sxy=20,
-                bilateral_srgb=8,
-                bilateral_compat=3)),
-        dict(type='mmwsss.SaveScores', alphas=(4, 24))
-    ])
+_base_ = '../_base_/refine/shapes.py'
+refine_dataset = dict(pipeline=[
+    dict(type='mmwsss.LoadImage'),
+    dict(type='mmwsss.LoadCAMs'),
+    dict(
+        type='mmwsss.CRFScores',
+        alphas=(4, 24),
+        crf=_base_.narrow_crf),
+    dict(type='mmwsss.SaveScores', alphas=(4, 24))
+])

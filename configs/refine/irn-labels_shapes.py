@@ -1,25 +1,13 @@
 # Confident labels for IRNet: foreground above the high threshold, background
 # below the low one, each after a dense CRF, the rest ignored.
-# Narrow kernels: the images are 96 pixels wide.
-_base_ = '../_base_/datasets/shapes.py'
-default_scope = 'mmseg'
-refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train.txt',
-    pipeline=[
-        dict(type='mmwsss.LoadImage'),
-        dict(type='mmwsss.LoadCAMs'),
-        dict(
-            type='mmwsss.IRNLabel',
-            fg_threshold=0.30,
-            bg_threshold=0.05,
-            crf=dict(
-                num_iters=5,
-                gaussian_sxy=1,
-                gaussian_compat=2,
-                bilateral_sxy=20,
-                bilateral_srgb=8,
-                bilateral_compat=3)),
-        dict(type='mmwsss.SaveMask')
-    ])
+_base_ = '../_base_/refine/shapes.py'
+refine_dataset = dict(pipeline=[
+    dict(type='mmwsss.LoadImage'),
+    dict(type='mmwsss.LoadCAMs'),
+    dict(
+        type='mmwsss.IRNLabel',
+        fg_threshold=0.30,
+        bg_threshold=0.05,
+        crf=_base_.narrow_crf),
+    dict(type='mmwsss.SaveMask')
+])

@@ -1,18 +1,9 @@
 # Confident labels for IRNet: foreground above the high threshold, background
 # below the low one, each after a dense CRF, the rest ignored.
-_base_ = '../_base_/datasets/voc_384.py'
-default_scope = 'mmseg'
-refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train_aug.txt',
-    labels_file='image_labels.json',
-    pipeline=[
-        dict(type='mmwsss.LoadImage'),
-        dict(type='mmwsss.LoadCAMs'),
-        dict(
-            type='mmwsss.IRNLabel',
-            fg_threshold=0.30,
-            bg_threshold=0.05),
-        dict(type='mmwsss.SaveMask')
-    ])
+_base_ = '../_base_/refine/voc.py'
+refine_dataset = dict(pipeline=[
+    dict(type='mmwsss.LoadImage'),
+    dict(type='mmwsss.LoadCAMs'),
+    dict(type='mmwsss.IRNLabel', fg_threshold=0.30, bg_threshold=0.05),
+    dict(type='mmwsss.SaveMask')
+])

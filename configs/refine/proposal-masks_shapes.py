@@ -1,15 +1,11 @@
-# Masks from class maps and mask proposals, on the generated Shapes images. The
+# Masks from CAMs and mask proposals, on the generated Shapes images. The
 # proposals are regions of even colour; write them first:
 #   python tools/make_proposals.py data/shapes/JPEGImages \
 #       work_dirs/proposals/shapes
 # Never take data/shapes/SegmentationObject: these are the true outlines.
-_base_ = '../_base_/datasets/shapes.py'
-default_scope = 'mmseg'
+_base_ = '../_base_/refine/shapes.py'
 threshold = 0.3
 refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train.txt',
     proposal_dir='work_dirs/proposals/shapes',
     pipeline=[
         dict(type='mmwsss.LoadImage'),

@@ -1,18 +1,13 @@
-# Masks from class maps and mask proposals of a promptable segmenter: each
+# Masks from CAMs and mask proposals of a promptable segmenter: each
 # proposal belongs to the class whose map is highest in it on average, small
 # ones decide over large ones. The folder holds one {img_id}.json or .png per
 # image, see docs/refine.md; Segment Anything writes them with
 #   python scripts/amg.py --convert-to-rle --input JPEGImages \
 #       --output Proposals --model-type vit_h --checkpoint FILE
 # The threshold is a guess: nobody has tuned it.
-_base_ = '../_base_/datasets/voc_384.py'
-default_scope = 'mmseg'
+_base_ = '../_base_/refine/voc.py'
 threshold = 0.3
 refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train_aug.txt',
-    labels_file='image_labels.json',
     proposal_dir='data/VOCdevkit/VOC2012/Proposals',
     pipeline=[
         dict(type='mmwsss.LoadImage'),

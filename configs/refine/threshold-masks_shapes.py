@@ -1,13 +1,8 @@
-# Masks from class maps and a constant background score, nothing refined.
-_base_ = '../_base_/datasets/shapes.py'
-default_scope = 'mmseg'
-refine_dataset = dict(
-    type=_base_.dataset_type,
-    data_root=_base_.data_root,
-    ann_file='ImageSets/Segmentation/train.txt',
-    pipeline=[
-        dict(type='mmwsss.LoadImage'),
-        dict(type='mmwsss.LoadCAMs'),
-        dict(type='mmwsss.ThresholdMask', threshold=0.4),
-        dict(type='mmwsss.SaveMask')
-    ])
+# Masks from CAMs and a constant background score, nothing refined.
+_base_ = '../_base_/refine/shapes.py'
+refine_dataset = dict(pipeline=[
+    dict(type='mmwsss.LoadImage'),
+    dict(type='mmwsss.LoadCAMs'),
+    dict(type='mmwsss.ThresholdMask', threshold=0.4),
+    dict(type='mmwsss.SaveMask')
+])

@@ -4,7 +4,7 @@ variables = dict(
     classifier='configs/seam/seam_r18_shapes.py',
     # Results on the training images are scored with their masks.
     scored_on='configs/seam/seam_r18_shapes.py --train-images',
-    crf_config='configs/seam/seam_crf_shapes.py',
+    crf_config='configs/seam/refine_seam-crf_shapes.py',
     low='alpha4',
     high='alpha24',
     affinity_net='configs/affinity/affinitynet_small_shapes.py',

@@ -5,8 +5,8 @@ variables = dict(
     classifier='configs/seam/seam_resnet38_voc.py',
     # As in the papers: on the 1,464 images of train, not on train_aug.
     scored_on='configs/seam/seam_resnet38_voc.py',
-    crf_config='configs/seam/seam_crf_voc.py',
+    crf_config='configs/seam/refine_seam-crf_voc.py',
     low='alpha4',
     high='alpha24',
     affinity_net='configs/seam/seam_affinitynet_resnet38_voc.py',
-    segmentor='configs/segmentation/deeplabv1-largefov_r38_voc.py')
+    segmentor='configs/segmentation/deeplabv1-largefov_resnet38_voc.py')

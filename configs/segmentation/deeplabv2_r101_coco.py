@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/coco_pseudo_321.py',
-    '../_base_/schedules/deeplab_20k.py', '../_base_/seg_runtime.py'
+    '../_base_/schedules/deeplabv2_20k.py', '../_base_/seg_runtime.py'
 ]
 model = dict(
     backbone=dict(
@@ -11,18 +11,6 @@ model = dict(
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/resnet101.pth')),
     decode_head=dict(num_classes=81))
-# Head 10 times faster; its biases 20 times and without weight decay.
-optim_wrapper = dict(
-    optimizer=dict(lr=2.5e-4),
-    paramwise_cfg=dict(
-        custom_keys={
-            'decode_head': dict(lr_mult=10.),
-            **{
-                f'decode_head.branches.{i}.bias': dict(
-                    lr_mult=20., decay_mult=0.)
-                for i in range(4)
-            }
-        }))
 param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0., end=100001, by_epoch=False)
 ]

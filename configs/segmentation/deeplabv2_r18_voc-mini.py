@@ -2,7 +2,7 @@
 # one scale, 8 epochs of a small part of VOC.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
-    '../_base_/datasets/voc_mini_pseudo.py',
+    '../_base_/datasets/voc-mini_pseudo.py',
     '../_base_/schedules/adamw_8e.py', '../_base_/seg_epoch_runtime.py'
 ]
 model = dict(

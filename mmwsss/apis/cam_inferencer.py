@@ -1,12 +1,15 @@
-"""Class maps, masks and pictures of any images: the work of tools/infer.py."""
+"""CAMs, masks and pictures of any images: the work of tools/infer.py."""
 import contextlib
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (Any, Callable, Dict, Iterator, List, Mapping, NamedTuple,
-                    Optional, Sequence, Tuple, Union)
+from typing import (
+    Any,
+    NamedTuple,
+)
 
 import numpy as np
 import torch
@@ -22,31 +25,50 @@ from mmseg.structures import SegDataSample
 from mmwsss.datasets.image_labels import read_image_labels, tags_to_indices
 from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.engine.hooks.save_predictions_hook import file_digest
-from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
-                                      EndToEndSegmentor, RefinedSegmentor)
+from mmwsss.models.segmentors import (
+    AMN,
+    CAMRefiner,
+    CAMSegmentor,
+    EndToEndSegmentor,
+    RefinedSegmentor,
+)
 from mmwsss.pseudo_labels.mask_file import voc_palette
 from mmwsss.registry import INFERENCERS, MODELS
-from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
-                                     use_safe_loading)
-from mmwsss.utils.dataset_configs import (MASK_LOADERS, dataset_chains,
-                                          first_pipeline, inner_datasets,
-                                          step_name, without_steps)
+from mmwsss.utils.checkpoint import (
+    load_checkpoint_file,
+    state_dict_of,
+    use_safe_loading,
+)
+from mmwsss.utils.dataset_configs import (
+    MASK_LOADERS,
+    dataset_chains,
+    first_pipeline,
+    inner_datasets,
+    step_name,
+    without_steps,
+)
 from mmwsss.utils.io import find_file
 from mmwsss.utils.memory import explain_memory
+from mmwsss.utils.progress import Progress
+from mmwsss.utils.run_folder import RunFolder, sigterm_raises
+from mmwsss.utils.shards import Shard, parse_shard
 from mmwsss.visualization import draw_strip
 
-from .image_sources import (ImageLike, Source, find_images,
-                            refuse_double_names)
+from .image_sources import ImageLike, Source, find_images, refuse_double_names
 from .inference_output import Output, names_in_mask
-from .refine import (Progress, _check_settings, _plain, _remove_temporary,
-                     _sigterm_raises)
-from .run import (ConfigLike, PathLike, check_fit, check_pretrained,
-                  last_of_run, load_config, similar_configs)
+from .run import (
+    ConfigLike,
+    PathLike,
+    check_fit,
+    check_pretrained,
+    last_of_run,
+    load_config,
+    similar_configs,
+)
 from .run_checks import check_classes, file_classes
-from .shards import Shard, exclusive, parse_shard, remove_temporary_of
 
 #: Steps of test pipelines that read what images from anywhere do not have.
-#: What they read takes no part in class maps and masks.
+#: What they read takes no part in CAMs and masks.
 LEFT_OUT = (*MASK_LOADERS, 'LoadSaliency')
 
 
@@ -54,19 +76,19 @@ LEFT_OUT = (*MASK_LOADERS, 'LoadSaliency')
 class _Item:
     """An image on its way: packed for the model, done before, or broken."""
     source: Source
-    data: Optional[dict] = None
-    image: Optional[np.ndarray] = None
-    error: Optional[str] = None
+    data: dict | None = None
+    image: np.ndarray | None = None
+    error: str | None = None
 
 
 @INFERENCERS.register_module()
 class CAMInferencer(BaseInferencer):
-    """Class maps, masks and pictures of images from anywhere.
+    """CAMs, masks and pictures of images from anywhere.
 
     What it predicts equals what ``tools/test.py --out`` writes for the same
     images and tags. It runs the models that need nothing but an image:
-    ``CAMSegmentor`` (class maps, and the mask at a threshold),
-    ``EndToEndSegmentor`` (the decoder's mask, and the class maps it trains
+    ``CAMSegmentor`` (CAMs, and the mask at a threshold),
+    ``EndToEndSegmentor`` (the decoder's mask, and the CAMs it trains
     on), ``RefinedSegmentor`` (the mask, of the given classes only where tags
     are given) and mmseg's own (the mask). ::
 
@@ -99,9 +121,9 @@ class CAMInferencer(BaseInferencer):
     """
 
     def __init__(self,
-                 model: Union[str, Path, Config],
-                 weights: Optional[PathLike] = None,
-                 device: Optional[str] = None,
+                 model: str | Path | Config,
+                 weights: PathLike | None = None,
+                 device: str | None = None,
                  trusted: bool = False,
                  show_progress: bool = True) -> None:
         if model is None:
@@ -117,7 +139,7 @@ class CAMInferencer(BaseInferencer):
             model, self.checkpoint, device, show_progress=show_progress)
 
     # ------------------------------------------------------------- setting up
-    def _load_model_from_metafile(self, model: str) -> Tuple[Config, None]:
+    def _load_model_from_metafile(self, model: str) -> tuple[Config, None]:
         """The config of ours that a name means; mmengine calls this."""
         path = Path(model)
         if path.suffix == '.py' or len(path.parts) > 1:
@@ -133,7 +155,7 @@ class CAMInferencer(BaseInferencer):
 
     def _init_model(self,
                     cfg: Config,
-                    weights: Optional[str],
+                    weights: str | None,
                     device: str = 'cpu') -> torch.nn.Module:
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         name = getattr(cfg, 'filename', None) or 'the config'
@@ -191,7 +213,7 @@ class CAMInferencer(BaseInferencer):
 
     @property
     def makes_cams(self) -> bool:
-        """Whether the model predicts class maps."""
+        """Whether the model predicts CAMs."""
         return isinstance(self.model, CAMSegmentor)
 
     @property
@@ -201,11 +223,11 @@ class CAMInferencer(BaseInferencer):
 
     # ------------------------------------------------------------------ calls
     def __call__(self,
-                 inputs: Union[ImageLike, Sequence[ImageLike]],
-                 tags: Union[None, Sequence, Mapping] = None,
+                 inputs: ImageLike | Sequence[ImageLike],
+                 tags: None | Sequence | Mapping = None,
                  batch_size: int = 4,
                  return_vis: bool = True,
-                 **kwargs: Any) -> Dict[str, list]:
+                 **kwargs: Any) -> dict[str, list]:
         """Look at images.
 
         All results are in memory at the end; see :meth:`stream` for many.
@@ -239,11 +261,11 @@ class CAMInferencer(BaseInferencer):
         return self.postprocess(predictions, pictures if return_vis else [])
 
     def stream(self,
-               inputs: Union[ImageLike, Sequence[ImageLike]],
-               tags: Union[None, Sequence, Mapping] = None,
+               inputs: ImageLike | Sequence[ImageLike],
+               tags: None | Sequence | Mapping = None,
                batch_size: int = 4,
-               threshold: Optional[float] = None,
-               tag_threshold: Optional[float] = None,
+               threshold: float | None = None,
+               tag_threshold: float | None = None,
                out_dir: PathLike = '',
                overwrite: bool = False,
                on_error: str = 'raise',
@@ -251,8 +273,8 @@ class CAMInferencer(BaseInferencer):
                return_cams: bool = True,
                return_probs: bool = False,
                return_vis: bool = True,
-               show_progress: Optional[bool] = None,
-               shard: Shard = Shard()) -> Iterator[Dict[str, Any]]:
+               show_progress: bool | None = None,
+               shard: Shard = Shard()) -> Iterator[dict[str, Any]]:
         """Look at images, one result after the other.
 
         Args:
@@ -274,7 +296,7 @@ class CAMInferencer(BaseInferencer):
                 ``'raise'``, or ``'skip'``, which gives it a result with
                 ``error``. Defaults to 'raise'.
             frame_step (int): Take every n-th frame of videos. Defaults to 1.
-            return_cams (bool): Whether results hold class maps. Defaults to
+            return_cams (bool): Whether results hold CAMs. Defaults to
                 True.
             return_probs (bool): Whether results hold the probability of
                 every label at every pixel, of models that predict one; also
@@ -321,7 +343,7 @@ class CAMInferencer(BaseInferencer):
                 self.model, EndToEndSegmentor):
             raise ValueError(
                 f'{type(self.model).__name__} has CAMs, not probabilities: '
-                'it predicts no probability of pixels, and class maps are '
+                'it predicts no probability of pixels, and CAMs are '
                 "scores, each divided by its own maximum. Read 'cams', and "
                 "the probability of a tag in 'scores'; leave return_probs "
                 '(--probs) out.')
@@ -339,8 +361,8 @@ class CAMInferencer(BaseInferencer):
                          on_error == 'skip', overwrite, return_cams,
                          return_vis, return_probs, show_progress, shard)
 
-    def _settings(self, given: bool, threshold: Optional[float],
-                  tag_threshold: Optional[float]) -> Dict[str, Any]:
+    def _settings(self, given: bool, threshold: float | None,
+                  tag_threshold: float | None) -> dict[str, Any]:
         """The model's ``test_cfg`` of a call; checks the numbers."""
         for name, number in (('threshold', threshold), ('tag_threshold',
                                                         tag_threshold)):
@@ -365,8 +387,8 @@ class CAMInferencer(BaseInferencer):
             settings['tag_threshold'] = tag_threshold
         return settings
 
-    def _labels(self, tags: Union[None, Sequence, Mapping],
-                sources: Sequence[Source]) -> List[Optional[np.ndarray]]:
+    def _labels(self, tags: None | Sequence | Mapping,
+                sources: Sequence[Source]) -> list[np.ndarray | None]:
         """Class indices int64 (k,) of each image, None if not given."""
         if tags is None:
             return [None] * len(sources)
@@ -394,20 +416,19 @@ class CAMInferencer(BaseInferencer):
         ]
 
     # ------------------------------------------------------------------- work
-    def _run(self, sources: List[Source],
-             labels: List[Optional[np.ndarray]], settings: Dict[str, Any],
-             output: Optional[Output], batch_size: int, skip: bool,
+    def _run(self, sources: list[Source],
+             labels: list[np.ndarray | None], settings: dict[str, Any],
+             output: Output | None, batch_size: int, skip: bool,
              overwrite: bool, return_cams: bool, return_vis: bool,
              return_probs: bool, show_progress: bool,
-             shard: Shard) -> Iterator[Dict[str, Any]]:
+             shard: Shard) -> Iterator[dict[str, Any]]:
         with contextlib.ExitStack() as stack:
             done, broken, everything = set(), [], sources
             if output is not None:
-                done = stack.enter_context(
-                    exclusive(
-                        output.folder, shard, lambda: self._continue(
-                            output, sources, labels, settings, overwrite,
-                            shard)))
+                run = self._run_folder(output, sources, labels, settings,
+                                       overwrite, shard)
+                stack.enter_context(run.claimed())
+                done = self._continue(output, sources, labels, run)
                 self._begin_page(output, settings)
             sources, labels = shard.of(sources), shard.of(labels)
             progress = None
@@ -427,12 +448,11 @@ class CAMInferencer(BaseInferencer):
             if output is None:
                 return
             skipped = output.note_skipped(shard, broken)
-            missing = output.missing(
-                [s.img_id for s in everything], skipped)
+            missing = run.missing(skipped)
             if missing:
                 print_log(
-                    f'Shard {shard} is done; {missing} images of the others '
-                    'are not yet.',
+                    f'Shard {shard} is done; {len(missing)} images of the '
+                    'others are not yet.',
                     logger='current')
             else:
                 if shard.count > 1:  # The page has but this one's images.
@@ -443,28 +463,27 @@ class CAMInferencer(BaseInferencer):
                 output.write_manifests(
                     skipped=skipped, **self._facts(settings))
 
-    def _continue(self, output: Output, sources: List[Source],
-                  labels: List[Optional[np.ndarray]],
-                  settings: Dict[str, Any], overwrite: bool,
-                  shard: Shard) -> set:
+    def _run_folder(self, output: Output, sources: list[Source],
+                    labels: list[np.ndarray | None],
+                    settings: dict[str, Any], overwrite: bool,
+                    shard: Shard) -> RunFolder:
+        """The folder of a call, and what decides its files."""
+        return RunFolder(
+            output.folder, {s.img_id: output.paths(s.img_id)
+                            for s in sources},
+            dict(
+                model=self.cfg.model,
+                pipeline=self.steps,
+                classes=self.classes,
+                checkpoint_sha256=self._digest(),
+                test_cfg=settings,
+                **self._given_labels(sources, labels)), shard, overwrite)
+
+    def _continue(self, output: Output, sources: list[Source],
+                  labels: list[np.ndarray | None],
+                  run: RunFolder) -> set:
         """Ids of the images that an earlier call has done."""
-        if shard.count == 1:
-            _remove_temporary([output.folder])
-        else:
-            remove_temporary_of(
-                p for s in shard.of(sources) for p in output.paths(s.img_id))
-        _check_settings(
-            output.folder,
-            _plain(
-                dict(
-                    model=self.cfg.model,
-                    pipeline=self.steps,
-                    classes=self.classes,
-                    checkpoint_sha256=self._digest(),
-                    test_cfg=settings,
-                    **self._given_labels(sources, labels))),
-            {s.img_id: output.paths(s.img_id)
-             for s in sources}, overwrite, shard)
+        shard = run.shard
         sources, labels = shard.of(sources), shard.of(labels)
         output.forget_skipped(shard)
         done = {
@@ -473,7 +492,7 @@ class CAMInferencer(BaseInferencer):
             if output.is_done(source.img_id, label)
         }
         if len(done) < len(sources):
-            output.remove_manifests()
+            run.start()
         if done:
             print_log(
                 f'{len(done)} of {len(sources)} images are done already in '
@@ -481,8 +500,8 @@ class CAMInferencer(BaseInferencer):
                 logger='current')
         return done
 
-    def _given_labels(self, sources: List[Source],
-                      labels: List[Optional[np.ndarray]]) -> Dict[str, str]:
+    def _given_labels(self, sources: list[Source],
+                      labels: list[np.ndarray | None]) -> dict[str, str]:
         """What tells that other tags were given, where no CAM file does."""
         if self.makes_cams or labels[0] is None:
             return {}
@@ -491,22 +510,22 @@ class CAMInferencer(BaseInferencer):
         }, sort_keys=True)
         return dict(tags_sha256=hashlib.sha256(text.encode()).hexdigest())
 
-    def _begin_page(self, output: Output, settings: Dict[str, Any]) -> None:
+    def _begin_page(self, output: Output, settings: dict[str, Any]) -> None:
         """Begin the page on which a person judges what is written."""
         title = Path(getattr(self.cfg, 'filename', None) or 'infer').stem
         threshold, choice = None, ''
         if self.makes_cams and not isinstance(self.model, EndToEndSegmentor):
             threshold = settings['threshold']
             choice = choice_settings(self.cfg)
-        output.begin_page(f'Class maps: {title}' if self.makes_cams else
+        output.begin_page(f'CAMs: {title}' if self.makes_cams else
                           f'Masks: {title}', threshold, choice)
 
-    def _digest(self) -> Optional[str]:
+    def _digest(self) -> str | None:
         if not hasattr(self, '_sha256'):
             self._sha256 = file_digest(self.checkpoint or '')
         return self._sha256
 
-    def _facts(self, settings: Dict[str, Any]) -> Dict[str, Any]:
+    def _facts(self, settings: dict[str, Any]) -> dict[str, Any]:
         """How files came about, for manifests."""
         return dict(
             config=getattr(self.cfg, 'filename', None),
@@ -519,9 +538,9 @@ class CAMInferencer(BaseInferencer):
     def preprocess(self,
                    inputs: Sequence[Source],
                    batch_size: int = 1,
-                   labels: Optional[Sequence[Optional[np.ndarray]]] = None,
+                   labels: Sequence[np.ndarray | None] | None = None,
                    skip: bool = False,
-                   done: set = frozenset()) -> Iterator[List[_Item]]:
+                   done: set = frozenset()) -> Iterator[list[_Item]]:
         """Load images and put those of one size together.
 
         Args:
@@ -537,7 +556,7 @@ class CAMInferencer(BaseInferencer):
             list[_Item]: Items with ``data`` of one size, or a single one
             without.
         """
-        batch: List[_Item] = []
+        batch: list[_Item] = []
         for source, label in zip(inputs, labels or [None] * len(inputs)):
             item = _Item(source)
             if source.img_id not in done:
@@ -568,10 +587,10 @@ class CAMInferencer(BaseInferencer):
         if batch:
             yield batch
 
-    def _load(self, item: _Item, label: Optional[np.ndarray]) -> None:
+    def _load(self, item: _Item, label: np.ndarray | None) -> None:
         """Run the test pipeline on an image."""
         source = item.source
-        info: Dict[str, Any] = dict(
+        info: dict[str, Any] = dict(
             img_id=source.img_id,
             # What has no file still has a name in messages.
             img_path=source.path or source.img_id,
@@ -596,7 +615,7 @@ class CAMInferencer(BaseInferencer):
         item.image = info['img'].astype(np.uint8)
         item.data = self.pipeline(info)
 
-    def _load_file(self, info: Dict[str, Any]) -> Dict[str, Any]:
+    def _load_file(self, info: dict[str, Any]) -> dict[str, Any]:
         """The first step; every error of a reader names the file."""
         path = info['img_path']
         try:
@@ -611,10 +630,10 @@ class CAMInferencer(BaseInferencer):
             raise ValueError(f'Image {path} cannot be read.')
         return info
 
-    def _results(self, items: List[_Item], settings: Dict[str, Any],
-                 output: Optional[Output], return_cams: bool,
+    def _results(self, items: list[_Item], settings: dict[str, Any],
+                 output: Output | None, return_cams: bool,
                  return_vis: bool,
-                 return_probs: bool) -> Iterator[Dict[str, Any]]:
+                 return_probs: bool) -> Iterator[dict[str, Any]]:
         """Results of a group of :meth:`preprocess`."""
         first = items[0]
         if first.error is not None:
@@ -647,7 +666,7 @@ class CAMInferencer(BaseInferencer):
 
     @torch.no_grad()
     def forward(self, inputs: dict,
-                settings: Dict[str, Any]) -> List[SegDataSample]:
+                settings: dict[str, Any]) -> list[SegDataSample]:
         """Run the model.
 
         Args:
@@ -673,7 +692,7 @@ class CAMInferencer(BaseInferencer):
             self.model.test_cfg = before
 
     def _describe(self, source: Source, sample: SegDataSample
-                  ) -> Tuple[Dict[str, Any], Optional[np.ndarray]]:
+                  ) -> tuple[dict[str, Any], np.ndarray | None]:
         """A prediction in numpy, and the classes of its maps."""
         mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
         cams = scores = class_ids = None
@@ -704,7 +723,7 @@ class CAMInferencer(BaseInferencer):
         return scores.cpu().numpy()
 
     def visualize(self, inputs: Sequence[np.ndarray],
-                  preds: Sequence[Dict[str, Any]]) -> List[np.ndarray]:
+                  preds: Sequence[dict[str, Any]]) -> list[np.ndarray]:
         """Draw predictions.
 
         Args:
@@ -727,9 +746,9 @@ class CAMInferencer(BaseInferencer):
         return pictures
 
     def postprocess(self,
-                    preds: List[Dict[str, Any]],
-                    visualization: List[np.ndarray],
-                    return_datasamples: bool = False) -> Dict[str, list]:
+                    preds: list[dict[str, Any]],
+                    visualization: list[np.ndarray],
+                    return_datasamples: bool = False) -> dict[str, list]:
         """Put results together.
 
         Args:
@@ -759,7 +778,7 @@ def _refuse_later_stages(model: torch.nn.Module) -> None:
     """Raise ValueError for models that read files of an earlier stage."""
     kind = type(model).__name__
     if isinstance(model, (AMN, CAMRefiner)):
-        what = 'seed masks' if isinstance(model, AMN) else 'class maps'
+        what = 'seed masks' if isinstance(model, AMN) else 'CAMs'
         raise ValueError(
             f'{kind} needs {what} of an earlier stage for every image, so '
             'images alone are not enough. Run it with tools/test.py on a '
@@ -780,7 +799,7 @@ def _test_dataset(cfg: Config) -> dict:
     return loader.dataset
 
 
-def _test_pipeline(cfg: Config) -> List[dict]:
+def _test_pipeline(cfg: Config) -> list[dict]:
     """Steps from an image to the model, those for masks left out."""
     steps = without_steps(first_pipeline(_test_dataset(cfg)), LEFT_OUT)
     names = [step_name(step) for step in steps]
@@ -793,8 +812,8 @@ def _test_pipeline(cfg: Config) -> List[dict]:
     return steps
 
 
-def _labels_of(cfg: Config, checkpoint: Optional[dict]
-               ) -> Tuple[Tuple[str, ...], List[Sequence[int]]]:
+def _labels_of(cfg: Config, checkpoint: dict | None
+               ) -> tuple[tuple[str, ...], list[Sequence[int]]]:
     """Names and colours: of the test data, else of the checkpoint's.
 
     The former as far as the config or a file of tags that is there tells.
@@ -823,7 +842,7 @@ def _labels_of(cfg: Config, checkpoint: Optional[dict]
     return tuple(classes), [tuple(color) for color in palette]
 
 
-def _window_of(cfg: Config) -> Optional[Tuple[float, float]]:
+def _window_of(cfg: Config) -> tuple[float, float] | None:
     """How the test data reads images of more than 8 bits."""
     return inner_datasets(_test_dataset(cfg))[0].get('window')
 
@@ -843,23 +862,23 @@ class InferResult(NamedTuple):
 
 
 def infer(config: ConfigLike,
-          checkpoint: Optional[PathLike],
-          images: Union[ImageLike, Sequence[ImageLike]],
+          checkpoint: PathLike | None,
+          images: ImageLike | Sequence[ImageLike],
           out: PathLike,
           *,
           tags: Any = None,
-          threshold: Optional[float] = None,
-          tag_threshold: Optional[float] = None,
+          threshold: float | None = None,
+          tag_threshold: float | None = None,
           probs: bool = False,
           batch_size: int = 4,
           frame_step: int = 1,
-          shard: Optional[str] = None,
-          device: Optional[str] = None,
+          shard: str | None = None,
+          device: str | None = None,
           overwrite: bool = False,
           skip_broken: bool = False,
-          cfg_options: Optional[Mapping[str, Any]] = None,
+          cfg_options: Mapping[str, Any] | None = None,
           trust_checkpoint: bool = False,
-          on_result: Callable[[Dict[str, Any]], None] = lambda result: None
+          on_result: Callable[[dict[str, Any]], None] = lambda result: None
           ) -> InferResult:
     """Write CAMs, masks and pictures of images; skips what is done.
 
@@ -879,7 +898,7 @@ def infer(config: ConfigLike,
         frame_step (int): Takes every so-many-th frame of videos.
             Defaults to 1.
         shard (str, optional): ``'i/n'``, see
-            :func:`~mmwsss.apis.shards.parse_shard`.
+            :func:`~mmwsss.utils.shards.parse_shard`.
         device (str, optional): E.g. 'cpu' or 'cuda:1'. Defaults to a GPU if
             there is one.
         overwrite (bool): Whether to replace results, also those of other
@@ -911,7 +930,7 @@ def infer(config: ConfigLike,
             for img_id, indices in read_image_labels(tags, names).items()
         }
     num_images, num_broken = 0, 0
-    with _sigterm_raises():
+    with sigterm_raises():
         for result in inferencer.stream(
                 images,
                 tags,
@@ -932,7 +951,7 @@ def infer(config: ConfigLike,
     return InferResult(Path(out), num_images, num_broken)
 
 
-def describe_tags(result: Dict[str, Any]) -> str:
+def describe_tags(result: dict[str, Any]) -> str:
     """An image and its classes in one line.
 
     Args:

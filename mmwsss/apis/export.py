@@ -2,8 +2,9 @@
 import importlib.util
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,11 @@ from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_maps,
+)
 from mmwsss.models.segmentors import CAMSegmentor, EndToEndSegmentor
 from mmwsss.utils.io import atomic_write
 
@@ -24,7 +28,7 @@ TOLERANCE = 1e-3
 
 
 class ExportedMaps(nn.Module):
-    """A class-map model from grey levels to maps, without data samples.
+    """A CAM model from grey levels to maps, without data samples.
 
     Scales and flips of ``test_cfg`` are part of it; the threshold and the
     choice of classes are left to whoever runs it.
@@ -38,8 +42,8 @@ class ExportedMaps(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor) -> Tuple[Tensor, Tensor]:
-        """Class maps of all classes.
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """CAMs of all classes.
 
         Args:
             image (Tensor): float32 (1, 3, H, W), BGR, 0 to 255.
@@ -52,7 +56,7 @@ class ExportedMaps(nn.Module):
         model, size = self.model, tuple(int(s) for s in image.shape[-2:])
         inputs = normalize(model, image)
         ids = torch.arange(model.num_classes, device=image.device)[None]
-        views, _, scores = model.class_maps(inputs, ids)
+        views, _, scores = model.compute_cams(inputs, ids)
         maps = fuse_maps([
             resize_maps(view[0], size, model.align_corners, covered)
             for view, covered in views
@@ -129,7 +133,7 @@ def exportable(model: nn.Module) -> nn.Module:
     if request is not None and request.class_rows_from is not None:
         raise ValueError(
             f'{type(model.localizer).__name__} differentiates the network to '
-            'read class maps, and exported networks have no gradients. '
+            'read CAMs, and exported networks have no gradients. '
             'Export a model whose maps are a forward pass, e.g. '
             "localizer=dict(type='mmwsss.CAM'), or the segmentation model "
             'that was trained on the masks.')
@@ -179,7 +183,7 @@ def export_torchscript(module: nn.Module, image: Tensor, path: Path) -> None:
             torch.jit.trace(module, image, check_trace=False), str(temp))
 
 
-def run_exported(path: Path, image: np.ndarray) -> List[np.ndarray]:
+def run_exported(path: Path, image: np.ndarray) -> list[np.ndarray]:
     """Run an exported file the way others do.
 
     Args:
@@ -204,7 +208,7 @@ def run_exported(path: Path, image: np.ndarray) -> List[np.ndarray]:
 
 
 def largest_difference(module: nn.Module, path: Path,
-                       image: Tensor) -> Dict[str, float]:
+                       image: Tensor) -> dict[str, float]:
     """Compare an exported file with the model on another image.
 
     Args:
@@ -231,9 +235,9 @@ def export_model(config: ConfigLike,
                  out: PathLike,
                  *,
                  size: Sequence[int],
-                 format: Optional[str] = None,
-                 cfg_options: Optional[Mapping[str, Any]] = None,
-                 trust_checkpoint: bool = False) -> Dict[str, Any]:
+                 format: str | None = None,
+                 cfg_options: Mapping[str, Any] | None = None,
+                 trust_checkpoint: bool = False) -> dict[str, Any]:
     """Write a model as one file that other programs run.
 
     Args:

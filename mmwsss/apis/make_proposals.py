@@ -1,6 +1,6 @@
 """Mask proposals without a network: the work of tools/make_proposals.py."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence, Union
 
 import cv2
 import numpy as np
@@ -9,12 +9,11 @@ from scipy.sparse.csgraph import connected_components
 
 from mmwsss.datasets.tags import find_images
 from mmwsss.pseudo_labels.proposal_file import proposal_paths, write_proposals
-from mmwsss.utils.io import make_folder, remove_temporary
+from mmwsss.utils.progress import Progress
 from mmwsss.utils.read_images import read_image
+from mmwsss.utils.run_folder import RunFolder
 
-from .refine import Progress
-
-PathLike = Union[str, Path]
+PathLike = str | Path
 #: Colour distances that are joined, once for each, in grey levels.
 DISTANCES = (12., 24., 40.)
 #: Pixels of the smallest region.
@@ -83,7 +82,7 @@ def make_proposals(images: PathLike,
                    out: PathLike,
                    *,
                    distances: Sequence[float] = DISTANCES,
-                   min_area: int = MIN_AREA) -> List[int]:
+                   min_area: int = MIN_AREA) -> list[int]:
     """Write the proposals of all images of a folder; skips what is done.
 
     Args:
@@ -103,15 +102,16 @@ def make_proposals(images: PathLike,
     found = find_images(images)
     if not found:
         raise FileNotFoundError(f'There are no images in {images}.')
-    make_folder(out)
-    remove_temporary(out)
-    todo = [(img_id, Path(images, path)) for img_id, path in found.items()
-            if not proposal_paths(out, img_id)[0].exists()]
+    run = RunFolder(
+        Path(out), {i: proposal_paths(out, i)[:1] for i in found},
+        dict(distances=list(distances), min_area=min_area))
     counts = []
-    with Progress(len(todo)) as progress:
-        for img_id, path in todo:
+    with run.claimed() as todo, Progress(len(todo)) as progress:
+        for img_id in todo:
             masks = colour_proposals(
-                read_image(path, img_id), distances, min_area=min_area)
+                read_image(Path(images, found[img_id]), img_id),
+                distances,
+                min_area=min_area)
             write_proposals(out, img_id, masks)
             counts.append(len(masks))
             progress.step(img_id)

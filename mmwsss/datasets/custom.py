@@ -4,10 +4,12 @@ import hashlib
 import random
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
-                    Set, Tuple, Union)
+from typing import (
+    Any,
+)
 
 import numpy as np
 from mmengine.utils import track_iter_progress
@@ -16,17 +18,38 @@ from PIL import Image, UnidentifiedImageError
 from mmwsss.pseudo_labels.mask_file import write_mask
 from mmwsss.utils.image_formats import unread_kinds
 from mmwsss.utils.io import atomic_write, open_picture
-from mmwsss.utils.read_images import decode_image, read_any_mask, to_8bit
+from mmwsss.utils.read_images import (
+    decode_image,
+    read_any_mask,
+    suits_window,
+    to_8bit,
+)
 
-from .image_labels import (Labels, select_labels, tags_to_indices,
-                           write_image_labels)
+from .image_labels import (
+    Labels,
+    select_labels,
+    tags_to_indices,
+    write_image_labels,
+)
 from .image_level import _some
-from .mask_values import (IGNORE, check_tags_shown, parse_mask_values,
-                          translate_mask)
-from .tags import (TagFile, find_images, find_unread, is_image,
-                   missing_images, nfc, read_tags)
+from .mask_values import (
+    IGNORE,
+    Value,
+    check_tags_shown,
+    parse_mask_values,
+    translate_mask,
+)
+from .tags import (
+    TagFile,
+    find_images,
+    find_unread,
+    is_image,
+    missing_images,
+    nfc,
+    read_tags,
+)
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 #: EXIF's orientation, 1 is upright.
 _ORIENTATION = 274
 #: Where masks go that had to be translated.
@@ -35,6 +58,9 @@ MASK_FOLDER = 'SegmentationClass'
 NO_CLASS = ('good', 'ok', 'okay', 'normal', 'nofinding', 'nofindings', 'none',
             'nothing', 'healthy', 'negative', 'clean', 'nodefect',
             'defectfree', 'noobject', 'empty', 'na', 'background')
+#: Tags that usually say that nobody looked, or does not know.
+NO_TAG = ('nan', 'null', 'unknown', 'uncertain', 'unlabeled', 'unlabelled',
+          '-1')
 
 
 @dataclass
@@ -53,41 +79,42 @@ class CustomData:
             values, image id -> file, None for images of background alone.
             Empty if ``masks`` can be read as it is.
         files (dict[str, str]): Image id -> path below ``images``.
-        mask_values (dict[int, int], optional): What their values stand for.
+        mask_values (dict, optional): What their values stand for, see
+            :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
         window (tuple[float, float], optional): Values that become black and
             white in images of more than 8 bits.
     """
     images: Path
-    masks: Optional[Path]
+    masks: Path | None
     format: str
-    classes: Tuple[str, ...]
+    classes: tuple[str, ...]
     labels: Labels
-    lists: Dict[str, List[str]] = field(default_factory=dict)
-    notes: List[str] = field(default_factory=list)
-    translated: Dict[str, Optional[Path]] = field(default_factory=dict)
-    files: Dict[str, str] = field(default_factory=dict)
-    mask_values: Optional[Dict[int, int]] = None
-    window: Optional[Tuple[float, float]] = None
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    translated: dict[str, Path | None] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    mask_values: dict[Value, int] | None = None
+    window: tuple[float, float] | None = None
 
-    def count(self, name: str) -> List[int]:
+    def count(self, name: str) -> list[int]:
         """Images of each class in a list."""
         numbers = Counter(c for i in self.lists[name] for c in self.labels[i])
         return [numbers[c] for c in range(len(self.classes))]
 
 
 def read_custom(tags: PathLike,
-                images: Optional[PathLike] = None,
-                masks: Optional[PathLike] = None,
-                format: Optional[str] = None,
-                classes: Optional[Sequence[str]] = None,
+                images: PathLike | None = None,
+                masks: PathLike | None = None,
+                format: str | None = None,
+                classes: Sequence[str] | None = None,
                 val: float = 0.1,
                 seed: int = 0,
                 check_images: bool = True,
-                columns: Optional[Mapping[str, Any]] = None,
+                columns: Mapping[str, Any] | None = None,
                 no_class: Sequence[str] = (),
-                mask_values: Optional[Sequence[str]] = None,
-                mask_suffix: Optional[str] = None,
-                window: Optional[Sequence[float]] = None) -> CustomData:
+                mask_values: Sequence[str] | None = None,
+                mask_suffix: str | None = None,
+                window: Sequence[float] | None = None) -> CustomData:
     """Read and check images with tags of any format; writes nothing.
 
     Args:
@@ -130,7 +157,7 @@ def read_custom(tags: PathLike,
     tags = Path(tags)
     root = Path(images) if images is not None else _image_folder(tags)
     file = read_tags(tags, format, root, columns, keep=classes or ())
-    notes: List[str] = list(file.notes)
+    notes: list[str] = list(file.notes)
     _drop_no_class(file, no_class)
     if classes is None:
         _note_background_names(file, notes)
@@ -151,11 +178,13 @@ def read_custom(tags: PathLike,
     _check_ids(labels)
 
     untagged = [i for i in found if i not in labels]
-    labels = _unite_doubles(labels, {i: root / found[i] for i in labels},
-                            names, notes)
+    paths = {i: root / found[i] for i in labels}
+    window = None if window is None else tuple(window)
+    digests = _check_images(paths, notes, window) if check_images else {}
+    labels = _unite_doubles(labels, paths, digests, names, notes)
     data = CustomData(root.resolve(), None, file.format, names, labels,
-                      notes=notes, window=None if window is None else
-                      tuple(window), files={i: found[i] for i in labels})
+                      notes=notes, window=window,
+                      files={i: found[i] for i in labels})
     if labels.unknown:
         data.notes.append(
             f'{len(labels.unknown)} image(s) have classes that nobody knows '
@@ -166,9 +195,6 @@ def read_custom(tags: PathLike,
         data.notes.append(
             f'{len(untagged)} image(s) in {root} have no tags in {tags} and '
             f'are left out: {_some(untagged)}.')
-    if check_images:
-        _check_images({i: root / found[i] for i in labels}, data.notes,
-                      data.window)
     masked = None
     if masks is not None:
         data.masks = Path(masks).resolve()
@@ -205,14 +231,23 @@ def write_custom(data: CustomData, out: PathLike) -> None:
             with open_picture(data.images / data.files[img_id]) as picture:
                 mask = np.zeros(picture.size[::-1], np.uint8)
         else:
-            mask = read_any_mask(path, img_id)
-            if data.mask_values is not None:
-                mask = translate_mask(mask, data.mask_values, img_id)
+            mask = _own_mask(data, img_id, path)
         write_mask(out / MASK_FOLDER, img_id, mask)
     write_image_labels(out / 'image_labels.json', data.classes, data.labels)
     for name, ids in data.lists.items():
         with atomic_write(out / f'{name}.txt') as temp:
             temp.write_text(''.join(f'{i}\n' for i in ids), encoding='utf-8')
+
+
+def _own_mask(data: CustomData, img_id: str, path: Path) -> np.ndarray:
+    """A mask file in the values that are used here."""
+    values = data.mask_values
+    if values is None:
+        return read_any_mask(path, img_id)
+    colors = any(isinstance(value, tuple) for value in values)
+    return translate_mask(
+        read_any_mask(path, img_id, colors), values, img_id,
+        data.labels[img_id])
 
 
 def _image_folder(tags: Path) -> Path:
@@ -224,8 +259,8 @@ def _image_folder(tags: Path) -> Path:
     return beside if xml and beside.is_dir() else tags
 
 
-def _choose_classes(there: Sequence[str], asked: Optional[Sequence[str]],
-                    tags: Path) -> Tuple[str, ...]:
+def _choose_classes(there: Sequence[str], asked: Sequence[str] | None,
+                    tags: Path) -> tuple[str, ...]:
     if asked is None:
         names = tuple(there)
     else:
@@ -272,7 +307,7 @@ def _drop_no_class(file: TagFile, names: Sequence[str]) -> None:
         file.unknown = {i: tags for i, tags in unknown.items() if tags}
 
 
-def _note_background_names(file: TagFile, notes: List[str]) -> None:
+def _note_background_names(file: TagFile, notes: list[str]) -> None:
     """Say which classes perhaps are none."""
     for name in file.classes:
         if _says_nothing(name):
@@ -281,10 +316,16 @@ def _note_background_names(file: TagFile, notes: List[str]) -> None:
                 f'{name!r} ({count} image(s)) is a class here like any '
                 'other. If it says that none of the others is there, count '
                 f'these images as background: --no-class {shlex.quote(name)}')
+        elif name.lower() in NO_TAG:
+            count = sum(name in tags for tags in file.tags.values())
+            notes.append(
+                f'{name!r} ({count} image(s)) is a class here like any '
+                'other. If it says that nobody knows what these images show, '
+                'take them off the list.')
 
 
 def _leave_out_unread(labels: Labels, found: Mapping[str, str], root: Path,
-                      tags: Path, notes: List[str]) -> None:
+                      tags: Path, notes: list[str]) -> None:
     """Take images out whose kind of file nobody here reads."""
     unread = {i: p for i, p in find_unread(root).items() if i not in found}
     tagged = {i: p for i, p in unread.items() if i in labels}
@@ -304,13 +345,19 @@ def _leave_out_unread(labels: Labels, found: Mapping[str, str], root: Path,
 
 
 def _unite_doubles(labels: Labels, paths: Mapping[str, Path],
-                   names: Sequence[str], notes: List[str]) -> Labels:
-    """Take files of equal content once, with the tags of all of them."""
-    sizes: Dict[int, List[str]] = {}
-    for img_id, path in paths.items():
+                   digests: Mapping[str, str], names: Sequence[str],
+                   notes: list[str]) -> Labels:
+    """Take pictures of equal content once, with the tags of all of them.
+
+    Of pixels where digests of them are at hand, else of files.
+    """
+    sizes: dict[int, list[str]] = {}
+    for img_id, path in () if digests else paths.items():
         with contextlib.suppress(OSError):  # Whoever reads it will tell.
             sizes.setdefault(path.stat().st_size, []).append(img_id)
-    groups: Dict[str, List[str]] = {}
+    groups: dict[str, list[str]] = {}
+    for img_id, digest in digests.items():
+        groups.setdefault(digest, []).append(img_id)
     for ids in sizes.values():
         for img_id in ids if len(ids) > 1 else ():
             with contextlib.suppress(OSError):
@@ -334,22 +381,29 @@ def _unite_doubles(labels: Labels, paths: Mapping[str, Path],
             f'{" = ".join(ids[:3])}{" = .." if len(ids) > 3 else ""} '
             f'({", ".join(names[c] for c in tags) or "no tag"})')
     notes.append(
-        f'{len(doubles)} picture(s) are there more than once, byte for byte; '
-        'each is taken once, under its first name, with the tags of all: '
+        f'{len(doubles)} picture(s) are there more than once, '
+        f'{"pixel" if digests else "byte"} for '
+        f'{"pixel" if digests else "byte"}; each is taken once, under its '
+        'first name, with the tags of all: '
         f'{_some(examples)}.')
     return united
 
 
-def _check_images(paths: Mapping[str, Path], notes: List[str],
-                  window: Optional[Sequence[float]] = None) -> None:
-    """Read all images, and name all that cannot be."""
+def _check_images(paths: Mapping[str, Path], notes: list[str],
+                  window: Sequence[float] | None = None) -> dict[str, str]:
+    """Read all images, and name all that cannot be; digests of pixels."""
     broken, rotated, pages, clear, fourth = [], [], [], [], []
-    deep: Dict[str, int] = {}
+    digests: dict[str, str] = {}
+    plain: list[str] = []
+    deep: dict[str, int] = {}
     for img_id, path in track_iter_progress(list(paths.items())):
         try:
             image = decode_image(path, img_id)
+            digests[img_id] = _digest(image)
             if window is not None or image.dtype != np.uint16:
-                to_8bit(image, path, img_id, window)
+                grey = to_8bit(image, path, img_id, window)
+                if image.dtype != np.uint8 and not suits_window(image, grey):
+                    plain.append(img_id)
             if image.dtype != np.uint8:
                 deep[img_id] = int(np.nan_to_num(image).max(initial=0))
             with contextlib.suppress(UnidentifiedImageError), \
@@ -380,6 +434,15 @@ def _check_images(paths: Mapping[str, Path], notes: List[str],
              f'{2 ** bits - 1}.' if bits < 16 else
              '; of each the upper byte is taken. For another range of '
              'values: --window LOW HIGH.'))
+    if window is not None and not deep:
+        notes.append(f'No image has more than 8 bits, so the window '
+                     f'{window[0]:g} to {window[1]:g} changes nothing.')
+    if plain:
+        notes.append(
+            f'The window {window[0]:g} to {window[1]:g} leaves nearly nothing '
+            f'of {len(plain)} image(s), which become black, white or grey '
+            f'throughout: {_some(plain)}. Are their values of another range? '
+            'Convert them to that of the others, or choose another window.')
     if pages:
         notes.append(
             f'{len(pages)} file(s) hold several pages or frames, of which '
@@ -401,6 +464,14 @@ def _check_images(paths: Mapping[str, Path], notes: List[str],
             'head, with a note (EXIF) to turn them, which is not followed: '
             f'{_some(rotated)}. Store them upright, e.g. with `exiftran -ai` '
             'or ImageMagick\'s `mogrify -auto-orient`.')
+    return digests
+
+
+def _digest(image: np.ndarray) -> str:
+    """Of the pixels, whatever file they come from."""
+    digest = hashlib.sha256(f'{image.dtype} {image.shape}'.encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 def _is_transparent(picture: Image.Image) -> bool:
@@ -411,8 +482,8 @@ def _is_transparent(picture: Image.Image) -> bool:
 
 
 def _check_masks(data: CustomData, paths: Mapping[str, Path],
-                 mask_values: Optional[Sequence[str]],
-                 suffix: Optional[str]) -> Set[str]:
+                 mask_values: Sequence[str] | None,
+                 suffix: str | None) -> set[str]:
     """The images that have a mask, which fits; notes what to translate."""
     folder, labels = data.masks, data.labels
     files = _find_masks(folder, list(paths), suffix, data.notes)
@@ -425,22 +496,26 @@ def _check_masks(data: CustomData, paths: Mapping[str, Path],
             f'taken to be background: {_some(bare)}.')
         files.update(dict.fromkeys(bare))
     if mask_values is not None:
-        data.mask_values = parse_mask_values(mask_values, data.classes)
-    values: Dict[str, List[int]] = {}
-    shown: Dict[str, Set[int]] = {}
+        data.mask_values = parse_mask_values(mask_values, data.classes, True)
+    values: dict[str, list[int]] = {}
+    shown: dict[str, set[int]] = {}
     plain = mask_values is None
     for img_id, path in files.items():
         if path is None:
             plain = False
             continue
-        mask = read_any_mask(path, img_id)
+        mask = _own_mask(data, img_id, path)
         with open_picture(paths[img_id]) as picture:
             size = picture.size[::-1]
         if mask.shape != size:
-            raise ValueError(f'Image {img_id!r} is {size} (height, width) '
-                             f'but its mask {path} is {mask.shape}.')
-        if data.mask_values is not None:
-            mask = translate_mask(mask, data.mask_values, img_id)
+            raise ValueError(
+                f'Image {img_id!r} is {size} (height, width) but its mask '
+                f'{path} is {mask.shape}. ' +
+                ('The sides are exchanged: was one of them turned, e.g. as a '
+                 'note in the photo says (EXIF)? Turn both alike.'
+                 if mask.shape == size[::-1] else
+                 'Masks must fit pixel by pixel: bring both to one size, '
+                 'masks with the nearest value.'))
         values[img_id] = np.flatnonzero(np.bincount(mask.ravel())).tolist()
         shown[img_id] = {v - 1 for v in values[img_id]} - {-1, 254}
         plain = plain and path == folder / f'{img_id}.png' and \
@@ -462,8 +537,8 @@ def _is_plain_mask(path: Path) -> bool:
         return picture.mode in ('P', 'L')
 
 
-def _check_mask_values(data: CustomData, values: Mapping[str, List[int]],
-                       shown: Mapping[str, Set[int]]) -> None:
+def _check_mask_values(data: CustomData, values: Mapping[str, list[int]],
+                       shown: Mapping[str, set[int]]) -> None:
     """Raise ValueError for masks whose values mean something else."""
     counts = Counter(v for found in values.values() for v in found)
     bad = [v for v in counts if len(data.classes) < v < IGNORE]
@@ -488,8 +563,8 @@ def _check_mask_values(data: CustomData, values: Mapping[str, List[int]],
             'are tagged so; this cannot be measured.')
 
 
-def _find_masks(folder: Path, ids: Sequence[str], suffix: Optional[str],
-                notes: List[str]) -> Dict[str, Optional[Path]]:
+def _find_masks(folder: Path, ids: Sequence[str], suffix: str | None,
+                notes: list[str]) -> dict[str, Path | None]:
     """Mask files of images, by name."""
     if not folder.is_dir():
         raise FileNotFoundError(f'There is no folder of masks {folder}.')
@@ -511,7 +586,7 @@ def _find_masks(folder: Path, ids: Sequence[str], suffix: Optional[str],
         if len(endings) == 1:
             notes.append(f'Masks are called like their images with '
                          f'{endings[0]!r} behind the name.')
-    files: Dict[str, Optional[Path]] = {}
+    files: dict[str, Path | None] = {}
     if len(endings) == 1:
         files = {i: there[f'{i}{endings[0]}'] for i in ids
                  if f'{i}{endings[0]}' in there}
@@ -526,8 +601,8 @@ def _find_masks(folder: Path, ids: Sequence[str], suffix: Optional[str],
     return files
 
 
-def _choose_val(labels: Labels, masked: Optional[Set[str]], share: float,
-                seed: int) -> Set[str]:
+def _choose_val(labels: Labels, masked: set[str] | None, share: float,
+                seed: int) -> set[str]:
     """Validation images: those with masks, else a share of all."""
     if masked is not None and len(masked) < len(labels):
         return masked
@@ -535,7 +610,7 @@ def _choose_val(labels: Labels, masked: Optional[Set[str]], share: float,
     ids = sorted(labels)
     random.Random(seed).shuffle(ids)
     wanted = max(round(share * len(ids)), 1) if share else 0
-    chosen: Set[str] = set()
+    chosen: set[str] = set()
     for img_id in ids:
         if len(chosen) == wanted or len(chosen) == len(ids) - 1:
             break
@@ -570,5 +645,5 @@ def _note_gaps(data: CustomData) -> None:
             f'Every training image shows {_some(everywhere)}. A classifier '
             'learns what a class is from images without it: add some.')
     if not data.lists['val']:
-        data.notes.append('There are no validation images; the class maps '
+        data.notes.append('There are no validation images; the CAMs '
                           'of training images will be shown instead.')

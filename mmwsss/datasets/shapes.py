@@ -1,11 +1,11 @@
 """Shapes: a generated data set with the failure modes of WSSS.
 
-Every object is a plain grey figure with one coloured *telling part*. Body and
-limbs look the same for all classes, so a classifier needs, and finds, only
-the telling part: partial activation. Some classes usually stand on a
-background of their own, as trains do on rails, so a classifier also finds
-that background: co-occurrence. Both errors can be measured, because the parts
-are saved as masks too.
+Every object is a plain grey figure with one coloured part, the *most
+discriminative part*. Body and limbs look the same for all classes, so a
+classifier needs, and finds, only that part: partial activation. Some classes
+usually stand on a background of their own, as trains do on rails, so a
+classifier also finds that background: co-occurrence. Both errors can be
+measured, because the parts are saved as masks too.
 
 Saliency maps come with it, as a class-agnostic detector with typical failures
 would make them: see :func:`draw_saliency`.
@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple, Union
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,7 +40,7 @@ CORRELATION = 0.85
 _VERSION = 3  # Raise it whenever the drawing changes.
 _STRAY = 0.03  # Share of other images that show rails or dots.
 _CLASS_LESS = 0.04
-_PLAIN, _TELLING = 1, 2
+_PLAIN, _DISCRIMINATIVE = 1, 2
 _SHIFT = 4  # Fractional bits of polygon corners.
 
 
@@ -51,7 +51,7 @@ class ShapesImage(NamedTuple):
         image: uint8 (s, s, 3), BGR.
         mask: uint8 (s, s), 0 = background, c + 1 = class c.
         instances: uint8 (s, s), 0 = background, i = i-th object.
-        parts: uint8 (s, s), 1 = plain part, 2 = telling part.
+        parts: uint8 (s, s), 1 = plain part, 2 = discriminative part.
         background: Its kind, e.g. 'rails'.
     """
     image: np.ndarray
@@ -78,7 +78,7 @@ def _grey(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
 
 
 def _hue(rng: np.random.Generator, class_id: int) -> np.ndarray:
-    """The colour of a class's telling part, float32 BGR (3,)."""
+    """The colour of a class's discriminative part, float32 BGR (3,)."""
     step = 180 // len(CLASSES)
     # Paler where the background helps, or nobody would look at it.
     pale = CLASSES[class_id] in COMPANIONS
@@ -151,7 +151,7 @@ def _box(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
-def _telling_part(class_id: int) -> List[Tuple[np.ndarray, str]]:
+def _telling_part(class_id: int) -> list[tuple[np.ndarray, str]]:
     """Polygons in the unit circle with the name of their colour."""
     name = CLASSES[class_id]
     if name == 'ring':
@@ -174,7 +174,7 @@ def _telling_part(class_id: int) -> List[Tuple[np.ndarray, str]]:
             (_box(.4, -.95, .9, .95), 'hue')]
 
 
-def _body(rng: np.random.Generator) -> List[np.ndarray]:
+def _body(rng: np.random.Generator) -> list[np.ndarray]:
     """Polygons of the parts that all classes share, in object units.
 
     The object looks along +x, its half length is about 1.
@@ -234,7 +234,7 @@ def _draw_object(rng: np.random.Generator, class_id: int, number: int,
                      [-np.sin(turn), np.cos(turn)]])
     radius = rng.uniform(.37, .45)
     for polygon, colour in _telling_part(class_id):
-        paint(radius * polygon @ spin + head, colours[colour], _TELLING)
+        paint(radius * polygon @ spin + head, colours[colour], _DISCRIMINATIVE)
 
 
 def _draw_clutter(rng: np.random.Generator, canvas: np.ndarray) -> None:
@@ -251,10 +251,10 @@ def _draw_clutter(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 
 def _place(rng: np.random.Generator, count: int,
-           size: int) -> List[Tuple[np.ndarray, float]]:
+           size: int) -> list[tuple[np.ndarray, float]]:
     """Centers and half lengths of objects that hardly overlap."""
     low, high = ((.28, .44), (.21, .31), (.17, .23))[count - 1]
-    placed: List[Tuple[np.ndarray, float]] = []
+    placed: list[tuple[np.ndarray, float]] = []
     for _ in range(60):
         half = rng.uniform(low, high) * size
         margin = .85 * half
@@ -340,7 +340,7 @@ def draw_saliency(rng: np.random.Generator, instances: np.ndarray,
             y, x = np.mgrid[:size, :size]
             along = (np.cos(angle) * (x - x[own].mean()) + np.sin(angle) *
                      (y - y[own].mean())) / np.sqrt(own.sum())
-            own &= (parts == _TELLING) | (along < border)
+            own &= (parts == _DISCRIMINATIVE) | (along < border)
         found |= own
     # The outline is moved in and out by a pixel or two.
     inside, outside = (
@@ -381,8 +381,8 @@ def _build(root: Path, request: dict) -> None:
     for folder in ('JPEGImages', 'SegmentationClass', 'SegmentationObject',
                    'SegmentationPart', 'ImageSets/Segmentation'):
         (root / folder).mkdir(parents=True)
-    labels: Dict[str, tuple] = {}
-    backgrounds: Dict[str, str] = {}
+    labels: dict[str, tuple] = {}
+    backgrounds: dict[str, str] = {}
     for k, split in enumerate(('train', 'val')):
         ids = [f'{split}_{i:05d}' for i in range(request[f'num_{split}'])]
         for i, img_id in enumerate(ids):
@@ -434,7 +434,7 @@ def _build_saliency(root: Path) -> None:
         shutil.rmtree(temp, ignore_errors=True)
 
 
-def add_saliency(root: Union[str, Path]) -> None:
+def add_saliency(root: str | Path) -> None:
     """Add the saliency maps to a Shapes folder made before they existed.
 
     Nothing else in it changes; a folder that has them stays as it is.
@@ -477,7 +477,7 @@ def _check_existing(root: Path, request: dict) -> bool:
     return True
 
 
-def generate_shapes(root: Union[str, Path],
+def generate_shapes(root: str | Path,
                     num_train: int = 1500,
                     num_val: int = 200,
                     image_size: int = 96,
@@ -490,8 +490,9 @@ def generate_shapes(root: Union[str, Path],
     ask for the same folder wait for each other.
 
     The layout is VOC's. ``SegmentationObject`` holds instance numbers,
-    ``SegmentationPart`` 1 for plain and 2 for telling parts, ``Saliency``
-    what :func:`draw_saliency` finds (255), ``labels.json`` the tags,
+    ``SegmentationPart`` 1 for plain and 2 for discriminative parts,
+    ``Saliency`` what :func:`draw_saliency` finds (255), ``labels.json`` the
+    tags,
     ``backgrounds.json`` the kind of each background and ``shapes.json`` the
     arguments.
 
@@ -588,7 +589,7 @@ class ShapesDataset(ImageLevelDataset):
             labels_file=labels_file,
             **kwargs)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Make the data set if need be and read a split; see the parent."""
         generate_shapes(self.data_root, **self.request)
         if 'saliency_path' in self.data_prefix:

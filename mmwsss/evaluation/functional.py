@@ -1,20 +1,20 @@
-"""Scores of class maps for all background thresholds in one pass.
+"""Scores of CAMs for all background thresholds in one pass.
 
 The protocol of the field (PSA, IRN, SEAM, ACR, ..) gives the background a
-constant score t, takes the best of background and class maps per pixel, and
+constant score t, takes the best of background and CAMs per pixel, and
 repeats this for many t. A pixel's class is the one with the highest map
 whatever t is, and it is foreground exactly for the thresholds below that
 maximum. So one histogram over (label, best class, number of thresholds below
 the maximum) holds the confusions of all thresholds.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# The class maps' floats are cut into cells by their leading bits; finer
+# The CAMs' floats are cut into cells by their leading bits; finer
 # than this, the table of cells would not fit the processor's cache.
 MIN_SHIFT = 12
 
@@ -30,7 +30,7 @@ class ScoreBins:
 
     Args:
         thresholds (Sequence[float]): Increasing, in [0, 1]. Compared as
-            float32, the type of the class maps.
+            float32, the type of the CAMs.
 
     Raises:
         ValueError: If there are none, they do not increase or leave [0, 1].
@@ -48,7 +48,7 @@ class ScoreBins:
             raise ValueError('thresholds must increase (as float32), got '
                              f'{values.tolist()}.')
         self.values = torch.from_numpy(values)
-        self.shift: Optional[int] = None
+        self.shift: int | None = None
         for shift in range(16, MIN_SHIFT - 1, -1):
             # Cells that cover the floats of [0, 2).
             edges = np.arange((0x40000000 >> shift) + 1, dtype=np.int64)
@@ -82,8 +82,8 @@ class ScoreBins:
         return bins
 
 
-def best_class(cams: Tensor) -> Tuple[Tensor, Tensor]:
-    """The highest class map per pixel.
+def best_class(cams: Tensor) -> tuple[Tensor, Tensor]:
+    """The highest CAM per pixel.
 
     Args:
         cams (Tensor): float32 (K', h, w) with values in [0, 1].
@@ -112,7 +112,7 @@ def best_class(cams: Tensor) -> Tuple[Tensor, Tensor]:
         low, high = (float(x) for x in torch.aminmax(score))
         if not (low >= 0 and high <= 1 + 1e-4):
             raise ValueError(
-                f'class maps have maxima {low:.4g}..{high:.4g}, but must lie '
+                f'CAMs have maxima {low:.4g}..{high:.4g}, but must lie '
                 'in [0, 1]; keep model.test_cfg.normalize at minmax, max or '
                 'shifted and check the model for NaN')
     return score.abs(), best  # abs: -0.0 has the bits of a negative number
@@ -125,7 +125,7 @@ def score_histogram(
         gt: Tensor,
         bins: ScoreBins,
         num_classes: int,
-        ignore_index: int = 255) -> Tuple[np.ndarray, np.ndarray]:
+        ignore_index: int = 255) -> tuple[np.ndarray, np.ndarray]:
     """Sparse histogram of one image.
 
     Args:
@@ -297,7 +297,7 @@ def curve_from_confusion(confusion: np.ndarray,
                           confusion.sum(axis=1)[None] - tp, absent)
 
 
-def unmeasured(pixels: np.ndarray, tagged: np.ndarray) -> List[int]:
+def unmeasured(pixels: np.ndarray, tagged: np.ndarray) -> list[int]:
     """Classes whose masks are missing although they should be there.
 
     Args:

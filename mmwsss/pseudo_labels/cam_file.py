@@ -1,10 +1,11 @@
-"""Class maps on disk: what stage 1 hands to all later stages."""
+"""CAMs on disk: what stage 1 hands to all later stages."""
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ VERSION = 1
 
 @dataclass
 class CAMFile:
-    """The class maps of one image.
+    """The CAMs of one image.
 
     Attributes:
         img_id (str): Name of the image.
@@ -30,11 +31,11 @@ class CAMFile:
     img_id: str
     class_ids: np.ndarray
     cam: np.ndarray
-    image_size: Tuple[int, int]
+    image_size: tuple[int, int]
 
 
-def cam_path(folder: Union[str, Path], img_id: str) -> Path:
-    """Where the class maps of an image lie.
+def cam_path(folder: str | Path, img_id: str) -> Path:
+    """Where the CAMs of an image lie.
 
     Args:
         folder (str | Path): Folder of CAM files.
@@ -57,7 +58,7 @@ def _check(img_id: str,
            class_ids: np.ndarray,
            cam: np.ndarray,
            image_size: np.ndarray,
-           num_classes: Optional[int] = None) -> None:
+           num_classes: int | None = None) -> None:
     """Raise ValueError where the arrays are not as the format says."""
     problem = None
     if cam.ndim != 3 or cam.dtype.kind != 'f':
@@ -87,13 +88,13 @@ def _check(img_id: str,
     elif len(cam) and not cam[0].size:
         problem = f'cam has no pixel: {cam.shape}'
     if problem:
-        raise ValueError(f'Class maps of image {img_id}: {problem}.')
+        raise ValueError(f'CAMs of image {img_id}: {problem}.')
 
 
-def write_cam(folder: Union[str, Path], img_id: str,
+def write_cam(folder: str | Path, img_id: str,
               class_ids: Sequence[int], cam: np.ndarray,
-              image_size: Tuple[int, int]) -> Path:
-    """Write the class maps of one image, whole or not at all.
+              image_size: tuple[int, int]) -> Path:
+    """Write the CAMs of one image, whole or not at all.
 
     Args:
         folder (str | Path): Folder of CAM files.
@@ -125,10 +126,10 @@ def write_cam(folder: Union[str, Path], img_id: str,
     return path
 
 
-def read_cam(path: Union[str, Path],
-             num_classes: Optional[int] = None,
-             image_size: Optional[Tuple[int, int]] = None) -> CAMFile:
-    """Read and check the class maps of one image.
+def read_cam(path: str | Path,
+             num_classes: int | None = None,
+             image_size: tuple[int, int] | None = None) -> CAMFile:
+    """Read and check the CAMs of one image.
 
     Args:
         path (str | Path): A file of :func:`write_cam`.
@@ -147,7 +148,7 @@ def read_cam(path: Union[str, Path],
     img_id = path.name[:-4] if path.suffix == '.npz' else path.name
     if not path.is_file():
         raise FileNotFoundError(
-            f'There are no class maps of image {img_id} ({path}). Write them '
+            f'There are no CAMs of image {img_id} ({path}). Write them '
             'with: python tools/test.py CONFIG CHECKPOINT --out FOLDER')
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -156,15 +157,15 @@ def read_cam(path: Union[str, Path],
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError,
             NotImplementedError) as error:
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) are damaged: {error}. '
+            f'CAMs of image {img_id} ({path}) are damaged: {error}. '
             'Delete the file and write it again.') from error
     except (ValueError, AttributeError) as error:
         # Plain arrays or a pickle instead of a zip of arrays.
-        raise ValueError(f'Class maps of image {img_id} ({path}) are no '
+        raise ValueError(f'CAMs of image {img_id} ({path}) are no '
                          f'CAM file: {error}.') from error
     missing = [key for key in KEYS if key not in names]
     if missing:
-        raise ValueError(f'Class maps of image {img_id} ({path}) lack '
+        raise ValueError(f'CAMs of image {img_id} ({path}) lack '
                          f'{missing}; the file holds {names}.')
     class_ids, cam, size = values
     try:
@@ -175,14 +176,14 @@ def read_cam(path: Union[str, Path],
     size = (int(size[0]), int(size[1]))
     if image_size is not None and size != tuple(image_size):
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) were made for an image '
+            f'CAMs of image {img_id} ({path}) were made for an image '
             f'of {size[0]} x {size[1]} (height x width), this one has '
             f'{image_size[0]} x {image_size[1]}.')
     return CAMFile(img_id, class_ids.astype(np.int64),
                    cam.astype(np.float32), size)
 
 
-def write_manifest(folder: Union[str, Path], **facts: Any) -> Path:
+def write_manifest(folder: str | Path, **facts: Any) -> Path:
     """Note how a folder of CAM files came about, once it is complete.
 
     Args:
@@ -200,7 +201,7 @@ def write_manifest(folder: Union[str, Path], **facts: Any) -> Path:
     return path
 
 
-def read_manifest(folder: Union[str, Path]) -> Dict[str, Any]:
+def read_manifest(folder: str | Path) -> dict[str, Any]:
     """Read the note of :func:`write_manifest`.
 
     Args:
@@ -216,7 +217,7 @@ def read_manifest(folder: Union[str, Path]) -> Dict[str, Any]:
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(
-            f'{folder} has no {MANIFEST}: either it holds no class maps or '
+            f'{folder} has no {MANIFEST}: either it holds no CAMs or '
             'the run that wrote them did not end. Run it again.')
     try:
         content = json.loads(path.read_text())

@@ -1,11 +1,11 @@
-"""Instances from class maps, boundaries and a displacement field (IRNet).
+"""Instances from CAMs, boundaries and a displacement field (IRNet).
 
 IRNet (https://arxiv.org/abs/1904.05044, Sec. 4.2, 5 and the supplement) tells
 the objects of a class apart by where displacements lead: cells of one object
-lead to one place. The class maps are split by these places, and each part
+lead to one place. The CAMs are split by these places, and each part
 walks on its own up to the boundaries.
 """
-from typing import Any, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,8 +76,8 @@ def cluster_cells(field: Tensor,
     return centres.to(field.device)[centroids[0], centroids[1]]
 
 
-def split_planes(cams: Tensor, clusters: Tensor) -> Tuple[Tensor, Tensor]:
-    """Class maps of each object.
+def split_planes(cams: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor]:
+    """CAMs of each object.
 
     Cells that belong to no object are kept together, like one.
 
@@ -99,7 +99,7 @@ def split_planes(cams: Tensor, clusters: Tensor) -> Tuple[Tensor, Tensor]:
 
 def find_fragments(scores: Tensor,
                    background: float = 0.25,
-                   min_area: float = 0.01) -> Tuple[Tensor, Tensor, Tensor]:
+                   min_area: float = 0.01) -> tuple[Tensor, Tensor, Tensor]:
     """Connected parts of what each plane wins.
 
     Args:
@@ -137,16 +137,16 @@ def find_fragments(scores: Tensor,
 def instances_irn(cams: Tensor,
                   edge: Tensor,
                   field: Tensor,
-                  size: Tuple[int, int],
+                  size: tuple[int, int],
                   num_steps: int = 300,
                   threshold: float = 2.5,
                   background: float = 0.25,
                   min_area: float = 0.01,
-                  **walk: Any) -> Tuple[Tensor, Tensor, Tensor]:
+                  **walk: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Instances of one image (IRNet, Sec. 5).
 
     Args:
-        cams (Tensor): (k, h, w) class maps of the present classes, k may be 0.
+        cams (Tensor): (k, h, w) CAMs of the present classes, k may be 0.
         edge (Tensor): (h, w) edge probabilities.
         field (Tensor): (2, h, w) displacements in cells.
         size (tuple[int, int]): Height and width of the image in pixels.

@@ -1,14 +1,13 @@
 """Objects of COCO annotations as pixels: polygons and run lengths.
 
 The pixels of a polygon are those of COCO's own tools, which no fill of OpenCV
-or Pillow reproduces; nothing has to be compiled for it.
+or Pillow reproduces. Run lengths are read here: COCO's tools trust them, and
+wrong ones would let them write beyond the image.
 """
-from typing import Any, List, NamedTuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
-
-#: Outlines are walked in fifths of a pixel.
-_FINE = 5
+from pycocotools import mask as coco_mask
 
 
 class RunLengths(NamedTuple):
@@ -25,7 +24,7 @@ class RunLengths(NamedTuple):
 
 
 #: Either float64 (n, 2) outlines, whose union is meant, or run lengths.
-Region = Union[List[np.ndarray], RunLengths]
+Region = list[np.ndarray] | RunLengths
 
 
 def parse_region(segmentation: Any) -> Region:
@@ -76,7 +75,7 @@ def _parse_runs(segmentation: dict) -> RunLengths:
     return RunLengths(*size, np.array(counts, dtype=np.int32))
 
 
-def _unpack(text: str) -> List[int]:
+def _unpack(text: str) -> list[int]:
     """Run lengths from their text.
 
     A number is written in groups of five bits, lowest first, one per
@@ -84,7 +83,7 @@ def _unpack(text: str) -> List[int]:
     last one that the number is negative. From the fourth run on the number
     is the difference to the run before last.
     """
-    counts: List[int] = []
+    counts: list[int] = []
     number = shift = 0
     for char in text:
         code = ord(char) - 48
@@ -124,48 +123,8 @@ def paint_region(mask: np.ndarray, region: Region, value: int) -> None:
         inside = np.repeat(inside, region.counts).reshape(width, height)
         mask.T[inside] = value
         return
-    for polygon in region:
-        _paint_polygon(mask, polygon, value)
-
-
-def _paint_polygon(mask: np.ndarray, polygon: np.ndarray, value: int) -> None:
-    """Walk the outline and turn inside out wherever it crosses a column.
-
-    The outline runs through whole fifths of pixels. A column of pixels is
-    crossed in the middle of its third fifth; the first pixel whose own third
-    fifth is not above the crossing is the first one on the other side.
-    """
-    height, width = mask.shape
-    begin = (_FINE * polygon + 0.5).astype(np.int64)  # Towards zero.
-    end = np.roll(begin, -1, axis=0)
-    # Each edge steps along its longer axis, towards larger numbers.
-    along = (np.abs(end - begin)[:, 1] > np.abs(end - begin)[:, 0]).astype(int)
-    rows = np.arange(len(begin))
-    back = begin[rows, along] > end[rows, along]
-    begin, end = (np.where(back[:, None], a, b)
-                  for a, b in ((end, begin), (begin, end)))
-    steps = (end - begin)[rows, along]
-    slope = (end - begin)[rows, 1 - along] / np.maximum(steps, 1)
-    edge = np.repeat(rows, steps)
-    t = np.arange(len(edge)) - np.repeat(np.cumsum(steps) - steps, steps)
-    across = begin[edge, 1 - along[edge]]
-    here = (across + slope[edge] * t + 0.5).astype(np.int64)
-    there = (across + slope[edge] * (t + 1) + 0.5).astype(np.int64)
-    lower = np.minimum(here, there)
-    ahead = begin[edge, along[edge]] + t
-    upright = along[edge] == 1
-    x = np.where(upright, lower, ahead)
-    y = np.where(upright, ahead, lower)
-    middle = _FINE // 2
-    crosses = (~upright | (here != there)) & (x % _FINE == middle)
-    x, y = x[crosses] // _FINE, y[crosses]
-    inside = (x >= 0) & (x < width)
-    x, y = x[inside], y[inside]
-    if not len(x):
-        return
-    y = np.clip(-((middle - y) // _FINE), 0, height)  # Rounded up.
-    left, right = x.min(), x.max() + 1
-    size = (right - left) * height
-    turns = np.bincount((x - left) * height + y, minlength=size + 1)[:size]
-    filled = (np.cumsum(turns) % 2 == 1).reshape(-1, height)
-    mask.T[left:right][filled] = value
+    # One or two points enclose nothing.
+    outlines = [p.ravel().tolist() for p in region if len(p) > 2]
+    if outlines:
+        runs = coco_mask.frPyObjects(outlines, height, width)
+        mask[coco_mask.decode(coco_mask.merge(runs)).astype(bool)] = value

@@ -1,5 +1,5 @@
-"""Class maps and masks as pictures."""
-from typing import Optional, Sequence, Tuple
+"""CAMs and masks as pictures."""
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def overlay_cam(image: np.ndarray,
                 cam: np.ndarray,
                 alpha: float = 0.5,
                 colormap: str = 'turbo') -> np.ndarray:
-    """Draw one class map over its image as a heat map.
+    """Draw one CAM over its image as a heat map.
 
     Args:
         image (ndarray): BGR uint8 (h, w, 3).
@@ -43,7 +43,7 @@ def overlay_cam(image: np.ndarray,
         raise ValueError(f'colormap is {colormap!r}, must be one of '
                          f'{sorted(COLORMAPS)}.')
     cam = np.asarray(cam, dtype=np.float32)
-    _check_size(image, cam, 'class map')
+    _check_size(image, cam, 'CAM')
     level = np.nan_to_num(cam).clip(0, 1)
     heat = cv2.applyColorMap(
         np.round(255 * level).astype(np.uint8), COLORMAPS[colormap])
@@ -69,7 +69,7 @@ def color_mask(mask: np.ndarray,
     """
     mask = np.asarray(mask)
     counted = mask != ignore_index
-    if counted.any() and not (0 <= mask[counted].min()
+    if counted.any() and not (mask[counted].min() >= 0
                               and mask[counted].max() < len(palette)):
         raise ValueError(
             f'The mask has label {mask[counted].max()}, the palette '
@@ -107,7 +107,7 @@ def overlay_mask(image: np.ndarray,
 
 
 def shrink(picture: np.ndarray,
-           longest: Optional[int] = 320) -> np.ndarray:
+           longest: int | None = 320) -> np.ndarray:
     """Make a picture small enough for a page.
 
     Args:
@@ -122,6 +122,6 @@ def shrink(picture: np.ndarray,
     if longest is None or max(height, width) <= longest:
         return picture
     factor = longest / max(height, width)
-    size: Tuple[int, int] = (max(round(width * factor), 1),
+    size: tuple[int, int] = (max(round(width * factor), 1),
                              max(round(height * factor), 1))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -1,5 +1,5 @@
-"""An image, its mask and its class maps side by side."""
-from typing import Optional, Sequence
+"""An image, its mask and its CAMs side by side."""
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -40,19 +40,19 @@ def draw_strip(image: np.ndarray,
                mask: np.ndarray,
                palette: Sequence[Sequence[int]],
                captions: Sequence[str] = (),
-               cams: Optional[np.ndarray] = None) -> np.ndarray:
+               cams: np.ndarray | None = None) -> np.ndarray:
     """What a model sees in an image, as one picture.
 
     Args:
         image (ndarray): BGR uint8 (h, w, 3).
         mask (ndarray): Integers (h, w), 0 is background.
         palette (Sequence[Sequence[int]]): RGB per label of the mask.
-        captions (Sequence[str]): A line per class map.
+        captions (Sequence[str]): A line per CAM.
         cams (ndarray, optional): Floats (k, h, w) in [0, 1].
 
     Returns:
         ndarray: BGR uint8, ``h`` high: the image, the image under its mask,
-        and the image under each of its class maps.
+        and the image under each of its CAMs.
 
     Raises:
         ValueError: If sizes differ or a label has no colour.

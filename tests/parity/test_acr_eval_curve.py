@@ -1,4 +1,4 @@
-"""mIoU of class maps over background thresholds."""
+"""mIoU of CAMs over background thresholds."""
 from numpy.testing import assert_allclose
 
 from mmwsss.evaluation import CAMIoUMetric

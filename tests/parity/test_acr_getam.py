@@ -1,4 +1,4 @@
-"""Coupling attention and gradients into class maps."""
+"""Coupling attention and gradients into CAMs."""
 from torch.testing import assert_close
 
 from mmwsss.models.localizers.getam import COUPLINGS, getam

@@ -1,4 +1,4 @@
-"""Image to logits to gradients to fused class maps."""
+"""Image to logits to gradients to fused CAMs."""
 import pytest
 import torch
 from mmengine.structures import LabelData
@@ -57,7 +57,7 @@ def test_attention_gradients(vector):
             torch.stack(grads), tensor(vector['attn_grad_all'][c]), **NET)
 
 
-def test_class_maps(vector):
+def test_cams(vector):
     num_classes = vector['logits'].shape[1]
     class_ids = torch.arange(num_classes)[None]
     compared = 0
@@ -74,7 +74,7 @@ def test_class_maps(vector):
                     affinity=False),
                 test_cfg=dict(flip=False)).eval()
             with torch.no_grad():
-                views, _, _ = model.class_maps(
+                views, _, _ = model.compute_cams(
                     tensor(vector['image']), class_ids)
             for c in range(num_classes):
                 ref = tensor(vector[f'getam_{func}_start{start}_class{c}'])

@@ -1,4 +1,4 @@
-"""The dense CRF on class maps and on scores of a segmentation model."""
+"""The dense CRF on CAMs and on scores of a segmentation model."""
 import json
 import re
 

@@ -1,4 +1,4 @@
-"""GETAM's network: pyramid, class scores, masks, class maps, inference."""
+"""GETAM's network: pyramid, class scores, masks, CAMs, inference."""
 import cv2
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_forward(vector):
 
 
 @torch.no_grad()
-def test_class_maps(vector):
+def test_cams(vector):
     image = tensor(vector['image'])
     n, num_classes = vector['cls_logits'].shape
     class_ids = torch.arange(num_classes).repeat(n, 1)

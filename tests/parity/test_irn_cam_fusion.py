@@ -1,10 +1,13 @@
-"""Fusion of IRN's class maps over scales."""
+"""Fusion of IRN's CAMs over scales."""
 import numpy as np
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_maps,
+)
 
 FAMILIES = ('irn_cam_fusion', )
 

@@ -1,14 +1,17 @@
-"""VWL's class maps fused over mirror images and scales, and their scores."""
+"""VWL's CAMs fused over mirror images and scales, and their scores."""
 import json
 
 import numpy as np
 import torch
 from numpy.testing import assert_allclose
 
-from mmwsss.apis.evaluate_masks import mask_confusion
+from mmwsss.apis.score_masks import mask_confusion
 from mmwsss.evaluation.functional import curve_from_confusion
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_maps,
+)
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
 
 FAMILIES = ('vwl_cam_fusion', 'vwl_scores')

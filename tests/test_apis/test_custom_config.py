@@ -10,19 +10,24 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from mmwsss.apis.custom_config import (check_config, config_path,
-                                       config_text, configs_for,
-                                       custom_config)
+from mmwsss.apis.custom_config import (
+    check_config,
+    config_path,
+    config_text,
+    configs_for,
+    custom_config,
+)
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import read_custom, write_custom
+from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
 from ..test_tools import ROOT, environment
 
 CONFIGS = ROOT / 'configs'
 TOOL = ROOT / 'tools/dataset_converters/custom.py'
 # One of each kind, with classes in all places where there are some.
-KINDS = ('acr/acr_vit_voc', 'affinity/affinitynet_r38_voc',
+KINDS = ('acr/acr_vit_voc', 'affinity/affinitynet_resnet38_voc',
          'cam/cam_mobilenet-v2_voc-mini', 'cam/cam_r50_custom',
          'fbr/amn_r50_voc', 'fbr/fbr_cam_r18_shapes',
          'getam/getam_no-saliency_vit_shapes', 'refine/crf-masks_voc',
@@ -87,13 +92,16 @@ def test_data_and_class_numbers(base, data, tmp_path):
         # Pipelines and samplers are those of the base.
         assert dataset.pipeline == before.pipeline
         assert cfg[key].get('sampler') == old[key].get('sampler')
-        if 'mask_dir' in dataset:
+        if 'dataset' in dataset:
             assert dataset.mask_dir == 'work_dirs/mine/masks'
         dataset = dataset.get('dataset', dataset)
+        for field in STAGE_FOLDERS:  # Nothing of the base's images.
+            assert (dataset.get(field) or 'work_dirs/mine/').startswith(
+                'work_dirs/mine/')
         built = DATASETS.build(dict(dataset, pipeline=[]))
         assert built.classes == ('cat', 'cow', 'dog')
         training = key in ('refine_dataset', 'train_dataloader')
-        # Seeds and class maps are made of training images only.
+        # Seeds and CAMs are made of training images only.
         continues = base.startswith(('affinity/', 'fbr/amn'))
         assert len(built) == (4 if training or continues else 1)
         assert built.with_masks is False
@@ -140,7 +148,7 @@ def test_parts_keep_what_does_not_change(data, tmp_path):
     ('segmentation/deeplabv2_r101_voc', 'crop_size', (1024, 1024)),
     ('segmentation/emanet_r101_voc', 'mode', 'slide'),
     ('fbr/amn_r50_voc', 'max_pixels', None),
-    ('affinity/affinitynet_r38_voc', 'test_cfg', None),
+    ('affinity/affinitynet_resnet38_voc', 'test_cfg', None),
 ])
 def test_large_pictures_are_looked_at_in_parts(base, key, value, data,
                                                tmp_path):

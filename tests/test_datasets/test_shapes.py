@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.datasets import (ShapesDataset, generate_shapes, read_image_labels)
+from mmwsss.datasets import ShapesDataset, generate_shapes, read_image_labels
 from mmwsss.datasets import shapes as module
-from mmwsss.datasets.shapes import (CLASSES, COMPANIONS, CORRELATION,
-                                    add_saliency, draw_saliency,
-                                    draw_shapes_image)
+from mmwsss.datasets.shapes import (
+    CLASSES,
+    COMPANIONS,
+    CORRELATION,
+    add_saliency,
+    draw_saliency,
+    draw_shapes_image,
+)
 
 SMALL = dict(num_train=6, num_val=3, image_size=48)
 
@@ -42,7 +47,7 @@ def test_images_hold_what_they_claim(drawn):
         assert np.array_equal(one.parts > 0, objects)
         for i in range(1, one.instances.max() + 1):
             own = one.instances == i
-            # Each object shows one class and a telling part.
+            # Each object shows one class and a discriminative part.
             assert len(np.unique(one.mask[own])) == 1
             assert (one.parts[own] == 2).any()
     assert {1, 2, 3} <= {one.instances.max() for one in drawn}

@@ -4,8 +4,12 @@ import torch
 from torch.testing import assert_close
 
 from mmwsss.structures import ViewPair
-from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
-                                        resnet_cfg, sample)
+from tests.test_models.builders import (
+    NUM_CLASSES,
+    build_segmentor,
+    resnet_cfg,
+    sample,
+)
 
 FLIP = dict(type='mmwsss.HorizontalFlip')
 ACR = dict(type='mmwsss.AllPairsConsistency', loss_weight=5.)
@@ -70,7 +74,7 @@ def reached(model, loss):
 
 
 def check_seam_gradients(model, losses):
-    """The class maps learn from the classes and ER, the refiner from the
+    """The CAMs learn from the classes and ER, the refiner from the
     rest."""
     for name in ('loss_cls', 'loss_cls_view2', 'seam.loss_er'):
         assert reached(model, losses[name]) == {'backbone', 'cls_head'}

@@ -1,4 +1,4 @@
-"""Class maps of other code bases: files written the way these write them."""
+"""CAMs of other code bases: files written the way these write them."""
 import subprocess
 import sys
 
@@ -8,9 +8,12 @@ import torch
 from PIL import Image
 
 from mmwsss.pseudo_labels import CAMFile, read_cam, read_manifest, write_cam
-from mmwsss.pseudo_labels.cam_exchange import (convert_file, find_files,
-                                               read_foreign, write_foreign)
-
+from mmwsss.pseudo_labels.cam_exchange import (
+    convert_file,
+    find_files,
+    read_foreign,
+    write_foreign,
+)
 from tests.toy import ROOT
 
 SIZE = (9, 13)

@@ -2,10 +2,14 @@
 import numpy as np
 import pytest
 
-from mmwsss.pseudo_labels.mask_proposals import (FREE, REJECTED,
-                                                 assign_proposals,
-                                                 deciding_proposals,
-                                                 refine_labels, refine_maps)
+from mmwsss.pseudo_labels.mask_proposals import (
+    FREE,
+    REJECTED,
+    assign_proposals,
+    deciding_proposals,
+    refine_labels,
+    refine_maps,
+)
 
 SIZE = (13, 17)
 
@@ -94,7 +98,7 @@ def test_labels_against_rules(seed, unassigned):
 
 
 def test_an_object_and_its_parts():
-    # A class map shows the head only; the body has a proposal of its own.
+    # A CAM shows the head only; the body has a proposal of its own.
     cams = np.zeros((1, 1, 10), np.float32)
     cams[0, 0, :4] = 1
     whole, head, body, sky = np.zeros((4, 1, 10), bool)

@@ -3,8 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.visualization import (color_mask, overlay_cam, overlay_mask,
-                                  shrink)
+from mmwsss.visualization import color_mask, overlay_cam, overlay_mask, shrink
 
 PALETTE = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
 IMAGE = np.full((4, 6, 3), 100, np.uint8)
@@ -55,7 +54,7 @@ def test_overlay_mask_keeps_background():
 
 
 def test_sizes():
-    with pytest.raises(ValueError, match=r'class map is \(4, 5\)'):
+    with pytest.raises(ValueError, match=r'CAM is \(4, 5\)'):
         overlay_cam(IMAGE, np.zeros((4, 5)))
     with pytest.raises(ValueError, match=r'mask is \(4, 5\)'):
         overlay_mask(IMAGE, np.zeros((4, 5), int), PALETTE)

@@ -1,22 +1,8 @@
-# COCO 2014 with what voc_512_bicubic.py does to the images: 512 pixel crops,
-# Pillow's bicubic resizing and batches of 16. Lists as in coco_384.py.
-_base_ = './voc_512_bicubic.py'
-dataset_type = 'mmwsss.COCOImageLevelDataset'
-data_root = 'data/coco2014'
-train_dataloader = dict(
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='ImageSets/Segmentation/train_tagged.txt'))
-val_dataloader = dict(
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='ImageSets/Segmentation/train_part.txt',
-        data_prefix=dict(seg_map_path='SegmentationClass/train2014')))
-test_dataloader = dict(
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='ImageSets/Segmentation/train_tagged.txt',
-        data_prefix=dict(seg_map_path='SegmentationClass/train2014')))
+# voc_512_bicubic.py on COCO 2014: 512 pixel crops, Pillow's bicubic resizing,
+# batches of 16.
+_base_ = ['./voc_512_bicubic.py', './coco.py']
+dataset_type = _base_.coco.train.type
+data_root = _base_.coco.train.data_root
+train_dataloader = dict(dataset=_base_.coco.train)
+val_dataloader = dict(dataset=_base_.coco.train_part)
+test_dataloader = dict(dataset=_base_.coco.train_masks)

@@ -1,12 +1,7 @@
-# coco_frozen.py with CAM files of an earlier stage.
-_base_ = './coco_frozen.py'
-test_pipeline = [
-    dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadCAMs'),
-    dict(type='mmwsss.LoadMask'),
-    dict(type='mmwsss.PackWSSSInputs')
-]
-val_dataloader = None
-val_evaluator = None
+# voc_frozen_cams.py on COCO 2014.
+_base_ = ['./voc_frozen_cams.py', './coco.py']
+dataset_type = _base_.coco.train.type
+data_root = _base_.coco.train.data_root
+train_dataloader = dict(dataset=_base_.coco.train)
 test_dataloader = dict(
-    dataset=dict(cam_dir='work_dirs/cams/coco', pipeline=test_pipeline))
+    dataset=dict(_base_.coco.train_masks, cam_dir='work_dirs/cams/coco'))

@@ -1,22 +1,10 @@
-# COCO 2014 with what voc_pseudo_321.py does: trains on pseudo masks of
-# train_tagged (82,081 images), measures on the true masks of all of val2014
-# (40,504 images).
-# Prepare: python tools/dataset_converters/coco.py data/coco2014
-_base_ = './voc_pseudo_321.py'
-dataset_type = 'mmwsss.COCOImageLevelDataset'
-data_root = 'data/coco2014'
+# voc_pseudo_321.py on COCO 2014: pseudo masks of the training images, true
+# masks of all of val2014.
+_base_ = ['./voc_pseudo_321.py', './coco.py']
+dataset_type = _base_.coco.train.type
+data_root = _base_.coco.train.data_root
 train_dataloader = dict(
     dataset=dict(
-        dataset=dict(
-            type=dataset_type,
-            data_root=data_root,
-            ann_file='ImageSets/Segmentation/train_tagged.txt'),
-        mask_dir='work_dirs/pseudo_masks/coco'))
-val_dataloader = dict(
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='ImageSets/Segmentation/val.txt',
-        data_prefix=dict(
-            img_path='val2014', seg_map_path='SegmentationClass/val2014')))
+        dataset=_base_.coco.train, mask_dir='work_dirs/pseudo_masks/coco'))
+val_dataloader = dict(dataset=_base_.coco.val)
 test_dataloader = val_dataloader

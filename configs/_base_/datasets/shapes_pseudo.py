@@ -1,6 +1,7 @@
-# Shapes with pseudo masks: made by tools/refine_cams.py from class maps. True
+# Shapes with pseudo masks: made by tools/refine_cams.py from CAMs. True
 # ones show the ceiling: set train_dataloader.dataset.mask_dir to
 # data/shapes/SegmentationClass.
+_base_ = './pseudo_masks.py'
 dataset_type = 'mmwsss.ShapesDataset'
 data_root = 'data/shapes'
 crop_size = (96, 96)
@@ -12,36 +13,8 @@ train_pipeline = [
     dict(type='mmwsss.PlaceCrop', size=96),
     dict(type='mmwsss.PackWSSSInputs')
 ]
-test_pipeline = [
-    dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadMask'),
-    dict(type='mmwsss.PackWSSSInputs')
-]
-tta_pipeline = [
-    dict(type='mmwsss.LoadImage'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [
-                dict(type='Resize', scale_factor=s, keep_ratio=True)
-                for s in (0.75, 1.0, 1.25)
-            ],
-            [
-                dict(type='RandomFlip', prob=0.),
-                dict(type='RandomFlip', prob=1.)
-            ],
-            # After the resize: the mask stays at the image's own size.
-            [dict(type='mmwsss.LoadMask')],
-            [dict(type='mmwsss.PackWSSSInputs')],
-        ])
-]
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='mmwsss.SeededSampler', shuffle=True),
     dataset=dict(
-        type='mmwsss.PseudoMaskDataset',
         dataset=dict(
             type=dataset_type,
             data_root=data_root,
@@ -49,17 +22,10 @@ train_dataloader = dict(
         mask_dir='work_dirs/pseudo_masks/shapes',
         pipeline=train_pipeline))
 val_dataloader = dict(
+    # Images have one size.
     batch_size=16,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file='ImageSets/Segmentation/val.txt',
-        with_masks=True,
-        test_mode=True,
-        pipeline=test_pipeline))
+        ann_file='ImageSets/Segmentation/val.txt'))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator

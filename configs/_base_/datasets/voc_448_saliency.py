@@ -5,21 +5,8 @@ _base_ = './voc_448.py'
 train_pipeline = [
     dict(type='mmwsss.LoadImage'),
     dict(type='mmwsss.LoadSaliency', threshold=None),
-    dict(
-        type='mmwsss.RandomLongSideResize',
-        low=448,
-        high=768,
-        interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='mmwsss.ColorJitter',
-        brightness=0.3,
-        contrast=0.3,
-        saturation=0.3,
-        hue=0.1),
-    # The mean colour where the crop is larger, and nothing salient.
-    dict(type='mmwsss.PlaceCrop', size=448),
-    dict(type='mmwsss.PackWSSSInputs')
+    # After LoadImage; nothing is salient where the crop is larger.
+    *_base_.train_pipeline[1:]
 ]
 train_dataloader = dict(
     sampler=dict(type='mmwsss.InfiniteSeededSampler'),

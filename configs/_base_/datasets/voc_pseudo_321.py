@@ -1,6 +1,7 @@
 # PASCAL VOC 2012: trains on pseudo masks of train_aug (10,582 images) in crops
 # of 321 pixels, measures on the true masks of val (1,449 images).
 # Prepare: python tools/dataset_converters/voc.py data/VOCdevkit/VOC2012
+_base_ = './pseudo_masks.py'
 dataset_type = 'mmwsss.VOCImageLevelDataset'
 data_root = 'data/VOCdevkit/VOC2012'
 crop_size = (321, 321)
@@ -10,11 +11,6 @@ train_pipeline = [
     dict(type='mmwsss.RandomRescale', low=0.5, high=1.5),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmwsss.PlaceCrop', size=321),
-    dict(type='mmwsss.PackWSSSInputs')
-]
-test_pipeline = [
-    dict(type='mmwsss.LoadImage'),
-    dict(type='mmwsss.LoadMask'),
     dict(type='mmwsss.PackWSSSInputs')
 ]
 # One look: DeepLabV2 has its scales inside.
@@ -29,32 +25,20 @@ tta_pipeline = [
 train_dataloader = dict(
     batch_size=10,
     num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='mmwsss.InfiniteSeededSampler', shuffle=True),
+    sampler=dict(type='mmwsss.InfiniteSeededSampler'),
     dataset=dict(
-        type='mmwsss.PseudoMaskDataset',
         dataset=dict(
             type=dataset_type,
             data_root=data_root,
             ann_file='ImageSets/Segmentation/train_aug.txt',
             labels_file='image_labels.json'),
-        # Of tools/refine_cams.py or tools/test.py --out.
         mask_dir='work_dirs/pseudo_masks/voc',
         pipeline=train_pipeline))
 val_dataloader = dict(
-    # Images have their own sizes.
-    batch_size=1,
     num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageSets/Segmentation/val.txt',
-        labels_file='image_labels.json',
-        with_masks=True,
-        test_mode=True,
-        pipeline=test_pipeline))
+        labels_file='image_labels.json'))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator

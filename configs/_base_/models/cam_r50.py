@@ -1,14 +1,7 @@
 # CAM (Zhou et al., CVPR 2016) on a ResNet-50 whose last stage keeps stride 16.
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.CAMSegmentor',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='ResNet',
         depth=50,

@@ -1,15 +1,8 @@
 # CAM on the wide ResNet-38, output stride 8: the baseline of SEAM. Every
 # BatchNorm keeps its ImageNet statistics, the first two stages their weights.
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.CAMSegmentor',
-    data_preprocessor=data_preprocessor,
     # Feature maps conv4, conv5 and conv6 of the published code.
     backbone=dict(type='mmwsss.ResNet38', out_indices=(1, 2, 3)),
     cls_head=dict(

@@ -1,16 +1,9 @@
 # A narrow ResNet-18 without its last stage and a fully convolutional head that
 # reads strides 4, 8 and 16: for small images, from random weights.
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './encoder_decoder_r101.py'
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
+        _delete_=True,
         type='ResNet',
         depth=18,
         stem_channels=32,
@@ -29,12 +22,7 @@ model = dict(
         num_convs=2,
         concat_input=False,
         dropout_ratio=0.1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        num_classes=21,
-        # The mean is over labelled pixels, not over all.
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+        norm_cfg=dict(type='BN', requires_grad=True)))
 # On several GPUs batch norm normalises the images of all of them.
 sync_bn = 'torch'
 # For mmseg.apis, which else would not know our loaders of images.

@@ -1,14 +1,7 @@
 # A linear classifier on frozen features whose CAMs are pooled by rank.
-data_preprocessor = dict(
-    type='SegDataPreProcessor',
-    # Frozen networks normalise by themselves.
-    mean=[0., 0., 0.],
-    std=[1., 1., 1.],
-    bgr_to_rgb=True,
-    size_divisor=1)
+_base_ = './frozen_preprocessor.py'
 model = dict(
     type='mmwsss.CAMSegmentor',
-    data_preprocessor=data_preprocessor,
     backbone=dict(type='mmwsss.FrozenFeatures', networks=[]),
     cls_head=dict(
         type='mmwsss.CAMHead',

@@ -1,13 +1,7 @@
 # A linear segmentation head on frozen features, refined at test time by the
 # affinity of a frozen network and by colours.
-data_preprocessor = dict(
-    type='SegDataPreProcessor',
-    # Frozen networks normalise by themselves.
-    mean=[0., 0., 0.],
-    std=[1., 1., 1.],
-    bgr_to_rgb=True,
-    seg_pad_val=255,
-    size_divisor=1)
+_base_ = './frozen_preprocessor.py'
+data_preprocessor = dict(seg_pad_val=255)
 model = dict(
     type='mmwsss.RefinedSegmentor',
     data_preprocessor=data_preprocessor,

@@ -1,17 +1,10 @@
 # GETAM's network: a ViT whose blocks 3, 6, 9 and 12 feed a DPT decoder. The
-# class head reads the decoder's coarsest map, its class maps are gradients of
+# class head reads the decoder's coarsest map, its CAMs are gradients of
 # the class token's attention, and what PAMR and label completion make of them
 # is what the decoder learns.
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.EndToEndSegmentor',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='mmwsss.AttentionViT',
         arch='base',

@@ -1,16 +1,9 @@
 # IRNet (CVPR 2019) on a frozen ResNet-50 from ImageNet weights. Only the
 # boundary branch: displacements do nothing for semantic masks. With them:
 #   model = dict(displacement_head=dict(type='mmwsss.DisplacementHead'))
-data_preprocessor = dict(
-    type='mmwsss.SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    # Images of a batch have one size already; nothing is padded.
-    size_divisor=1)
+_base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.IRNet',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='mmwsss.ResNetWithStem',
         depth=50,

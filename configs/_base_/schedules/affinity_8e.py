@@ -4,21 +4,10 @@
 # setting write
 #   optim_wrapper = dict(optimizer=dict(momentum=0.9))
 # and expect to need a tenth of the learning rate.
+_base_ = './poly_epochs.py'
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=5e-4, weight_decay=5e-4),
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.))))
-param_scheduler = [
-    dict(
-        type='PolyLR',
-        power=0.9,
-        eta_min=0.,
-        begin=0,
-        end=8,
-        by_epoch=True,
-        convert_to_iter_based=True)
-]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8)
+param_scheduler = [dict(_base_.param_scheduler[0], end=8)]
+train_cfg = dict(max_epochs=8)
 val_cfg = None
-test_cfg = dict(type='TestLoop')

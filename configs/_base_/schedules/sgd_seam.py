@@ -4,9 +4,8 @@
 # is the power of the learning-rate decay. For the stated setting write
 #   optim_wrapper = dict(optimizer=dict(momentum=0.9))
 # in your config and expect to need a tenth of the learning rate.
+_base_ = './poly_epochs.py'
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='mmwsss.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=5e-4, weight_decay=5e-4),
     paramwise_cfg=dict(
         custom_keys=dict(
@@ -15,16 +14,5 @@ optim_wrapper = dict(
 # over one step less than it is given, and rounds the number of steps down:
 # 8.0008 epochs are T + 1. Epochs of another length are at most a step or two
 # off, so batch size and dataset may be changed freely.
-param_scheduler = [
-    dict(
-        type='PolyLR',
-        power=0.9,
-        eta_min=0.,
-        begin=0,
-        end=8.0008,
-        by_epoch=True,
-        convert_to_iter_based=True)
-]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=8)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+param_scheduler = [dict(_base_.param_scheduler[0], end=8.0008)]
+train_cfg = dict(max_epochs=8, val_interval=8)

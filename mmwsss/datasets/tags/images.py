@@ -8,14 +8,17 @@ import difflib
 import os
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Dict, Iterable, Mapping, Optional, Sequence, Set, Union
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from mmwsss.utils.image_formats import (IMAGE_SUFFIXES, UNREAD_SUFFIXES,
-                                        missing_reader)
+from mmwsss.utils.image_formats import (
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    missing_reader,
+)
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
 def nfc(text: str) -> str:
@@ -23,7 +26,7 @@ def nfc(text: str) -> str:
     return unicodedata.normalize('NFC', text)
 
 
-def image_id(name: str, root: Optional[PathLike] = None) -> str:
+def image_id(name: str, root: PathLike | None = None) -> str:
     """What an image is called here.
 
     Args:
@@ -66,7 +69,7 @@ def is_image(name: str) -> bool:
 
 
 def find_images(root: PathLike,
-                wanted: Optional[Iterable[str]] = None) -> Dict[str, str]:
+                wanted: Iterable[str] | None = None) -> dict[str, str]:
     """All images in a folder and the folders in it.
 
     Args:
@@ -86,8 +89,8 @@ def find_images(root: PathLike,
     if not os.path.isdir(root):
         raise FileNotFoundError(f'There is no image folder {root}.')
     wanted = None if wanted is None else set(wanted)
-    found: Dict[str, str] = {}
-    visited: Set[str] = set()
+    found: dict[str, str] = {}
+    visited: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:  # A link to a folder above it.
@@ -108,7 +111,7 @@ def find_images(root: PathLike,
     return dict(sorted(found.items()))
 
 
-def find_unread(root: PathLike) -> Dict[str, str]:
+def find_unread(root: PathLike) -> dict[str, str]:
     """Pictures in a folder that are of kinds which are not read here.
 
     Args:
@@ -181,6 +184,16 @@ def missing_images(missing: Sequence[str],
 _UPLOAD_PREFIX = re.compile(r'^[0-9a-f]{8}-(?=.)')
 
 
+def _uploaded_name(img_id: str) -> str:
+    """What Label Studio makes of a name: ``Trip_2024_1`` of ``Trip 2024 (1)``.
+
+    Each part of the path, as Django cleans names of uploaded files.
+    """
+    return '/'.join(
+        re.sub(r'[^-\w.]', '', part.strip().replace(' ', '_'))
+        for part in img_id.split('/'))
+
+
 class ToolNames:
     """Names of images as annotation tools write them: URLs, server paths.
 
@@ -188,17 +201,22 @@ class ToolNames:
     ``/data/local-files/?d=trip/IMG_1.jpg`` all are ``trip/IMG_1.jpg`` on
     the disk, perhaps. With the image folder at hand the longest end of the
     path that is a file there counts, with and then without the eight digits
-    that Label Studio puts in front of uploaded files.
+    that Label Studio puts in front of uploaded files, and then with the
+    blanks and brackets that it takes from their names.
 
     Args:
         root (str | Path, optional): The image folder. Without it, the path
             of a relative name and the last part of any other are taken.
     """
 
-    def __init__(self, root: Optional[PathLike] = None) -> None:
-        self.found: Optional[Set[str]] = None
+    def __init__(self, root: PathLike | None = None) -> None:
+        self.found: set[str] | None = None
+        self.cleaned: dict[str, list[str]] = {}
         if root is not None and os.path.isdir(root):
             self.found = set(find_images(root, ()))
+            for img_id in self.found:
+                self.cleaned.setdefault(_uploaded_name(img_id),
+                                        []).append(img_id)
 
     def id(self, name: str) -> str:
         """The image that a name means.
@@ -224,6 +242,13 @@ class ToolNames:
                         change(base)
                     if image_id(path) in self.found:
                         return image_id(path)
+            for tail in tails:
+                folder, _, base = tail.rpartition('/')
+                base = _UPLOAD_PREFIX.sub('', base)
+                same = self.cleaned.get(
+                    image_id(f'{folder}/{base}' if folder else base), ())
+                if len(same) == 1:
+                    return same[0]
         return image_id(tails[-1] if absolute else tails[0])
 
     @staticmethod

@@ -8,8 +8,8 @@ import ast
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
 
 from mmwsss.utils.io import read_text
 
@@ -39,16 +39,21 @@ OTHER_NAMES = frozenset(
 #: Between two tags in a cell.
 SEPARATORS = ';|,'
 #: Cells of a column per class; None is unknown.
-CELLS: Dict[str, Optional[bool]] = {
+CELLS: dict[str, bool | None] = {
     **dict.fromkeys(('1', '1.0', 'true', 'yes', 'x'), True),
     **dict.fromkeys(('0', '0.0', 'false', 'no', ''), False),
     **dict.fromkeys(('-1', '-1.0'), None)
+}
+#: The same, with words that may well be tags elsewhere.
+WIDE_CELLS: dict[str, bool | None] = {
+    **CELLS, 'y': True, 'n': False,
+    **dict.fromkeys(('u', '?', 'unknown', 'uncertain'), None)
 }
 _HEADER = ("must be 'image,tags' (tags separated by ';') or 'image' and one "
            'column per class with 0 or 1 (-1: unknown). Other names of '
            'columns can be said: --columns image=NAME labels=NAME')
 
-Rows = Sequence[Tuple[int, List[str]]]
+Rows = Sequence[tuple[int, list[str]]]
 
 
 def plain(name: str) -> str:
@@ -56,7 +61,7 @@ def plain(name: str) -> str:
     return ''.join(c for c in name.lower() if c.isalnum())
 
 
-def pick(names: Sequence[str], known: Sequence[str]) -> Optional[int]:
+def pick(names: Sequence[str], known: Sequence[str]) -> int | None:
     """Position of the first known name.
 
     Args:
@@ -85,7 +90,7 @@ class CsvReader(TagReader):
         return read_rows(path, self.name, rows, options, delimiter)
 
 
-def csv_rows(path: Path) -> Tuple[Rows, str]:
+def csv_rows(path: Path) -> tuple[Rows, str]:
     """Rows of a csv file with their lines, and what separates columns.
 
     Args:
@@ -104,7 +109,7 @@ def csv_rows(path: Path) -> Tuple[Rows, str]:
     delimiter = max(',;\t', key=first.count)
     reader = csv.reader(
         io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-    rows: List[Tuple[int, List[str]]] = []
+    rows: list[tuple[int, list[str]]] = []
     try:
         for row in reader:
             cells = [nfc(cell.strip()) for cell in row]
@@ -152,7 +157,7 @@ def read_rows(path: Path, format: str, rows: Rows, options: ReadOptions,
     body = [(line, _trimmed(cells, len(header))) for line, cells in rows[1:]]
     if options.labels:
         chosen = _chosen(header, options.labels, path)
-        if len(chosen) == 1 and not _only_cells(body, chosen[0]):
+        if len(chosen) == 1 and not _only_cells(body, chosen[0], WIDE_CELLS):
             return _read_lists(path, format, header, body, options, image,
                                chosen[0], delimiter)
     else:
@@ -171,7 +176,7 @@ def read_rows(path: Path, format: str, rows: Rows, options: ReadOptions,
     return _read_flags(path, format, header, body, options, image, chosen)
 
 
-def _trimmed(cells: List[str], width: int) -> List[str]:
+def _trimmed(cells: list[str], width: int) -> list[str]:
     while len(cells) > width and not cells[-1]:
         cells = cells[:-1]
     return cells
@@ -188,7 +193,7 @@ def _column(header: Sequence[str], name: str, path: Path) -> int:
 
 
 def _chosen(header: Sequence[str], names: Sequence[str],
-            path: Path) -> List[int]:
+            path: Path) -> list[int]:
     """Columns that a person named; a name may be several, with commas."""
     found = []
     for name in names:
@@ -197,9 +202,11 @@ def _chosen(header: Sequence[str], names: Sequence[str],
     return found
 
 
-def _only_cells(body: Rows, column: int) -> bool:
+def _only_cells(body: Rows,
+                column: int,
+                words: Mapping[str, bool | None] = CELLS) -> bool:
     values = {row[column].lower() for _, row in body if len(row) > column}
-    return values <= set(CELLS) and values != {''}
+    return values <= set(words) and values != {''}
 
 
 # ------------------------------------------------------------ lists of tags
@@ -218,9 +225,12 @@ def _read_lists(path: Path, format: str, header: Sequence[str], body: Rows,
     if state in (image, column) or not (state is not None
                                         and _only_cells(body, state)):
         state = None
+    doubt = pick(header, UNKNOWN_NAMES)
+    if doubt in (image, column, state):
+        doubt = None
     others = [
         name for i, name in enumerate(header)
-        if i not in (image, column, state) and name
+        if i not in (image, column, state, doubt) and name
     ]
     if others:
         collector.notes.append(_left_out(others))
@@ -238,6 +248,8 @@ def _read_lists(path: Path, format: str, header: Sequence[str], body: Rows,
             shown = CELLS[cells[state].lower()]
             tags, unknown = (tags if shown else [],
                              tags if shown is None else [])
+        if doubt is not None:
+            unknown = unknown + separator.split(cells[doubt], line)
         collector.add(cells[image], tags, f'Line {line}', unknown, line)
     result = collector.finish(format)
     blanks = [name for name in result.classes if len(name.split()) > 1]
@@ -260,7 +272,7 @@ class Separator:
     def __init__(self, path: Path) -> None:
         self.path, self.mark, self.since = path, '', 0
 
-    def split(self, cell: str, line: int) -> List[str]:
+    def split(self, cell: str, line: int) -> list[str]:
         """Tags of a cell; also of a list as Python or JSON writes it.
 
         Args:
@@ -288,7 +300,7 @@ class Separator:
         parts = cell.split(self.mark) if self.mark else [cell]
         return [p.strip() for p in parts if p.strip()]
 
-    def _listed(self, cell: str, line: int) -> List[str]:
+    def _listed(self, cell: str, line: int) -> list[str]:
         for read in (json.loads, ast.literal_eval):
             try:
                 value = read(cell)
@@ -303,7 +315,7 @@ class Separator:
 
 # -------------------------------------------------------- columns of classes
 def _class_columns(path: Path, header: Sequence[str], body: Rows,
-                   image: int) -> List[int]:
+                   image: int) -> list[int]:
     """Which columns are classes, as far as that can be told."""
     found = []
     for i, name in enumerate(header):
@@ -311,7 +323,7 @@ def _class_columns(path: Path, header: Sequence[str], body: Rows,
             continue
         values = [row[i].lower() for _, row in body
                   if len(row) > i and row[i]]
-        if len(values) > 2 and not any(v in CELLS or _is_number(v)
+        if len(values) > 2 and not any(v in WIDE_CELLS or _is_number(v)
                                        for v in values):
             continue  # Text throughout; one or two cells may be slips.
         found.append(i)
@@ -349,16 +361,16 @@ def _read_flags(path: Path, format: str, header: Sequence[str], body: Rows,
         tags, unknown = [], []
         for i in chosen:
             cell = cells[i].lower()
-            if cell not in CELLS:
+            if cell not in WIDE_CELLS:
                 raise ValueError(
                     f'Line {line} of {path}: {cells[i]!r} in the column '
                     f'{header[i]!r} is neither 0 nor 1 (nor -1, unknown). If '
                     'that is no class, say which columns are: --columns '
                     f'labels=NAME,NAME. The header {_HEADER}.')
-            seen.add(CELLS[cell])
-            if CELLS[cell] is None:
+            seen.add(WIDE_CELLS[cell])
+            if WIDE_CELLS[cell] is None:
                 unknown.append(header[i])
-            elif CELLS[cell]:
+            elif WIDE_CELLS[cell]:
                 tags.append(header[i])
         collector.add(cells[image], tags, f'Line {line}', unknown, line)
     if None in seen and False not in seen:

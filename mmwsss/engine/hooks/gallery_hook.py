@@ -1,9 +1,10 @@
-"""Pictures of class maps, and what they are worth against doing nothing."""
+"""Pictures of CAMs, and what they are worth against doing nothing."""
 import logging
 import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,11 @@ from mmwsss.registry import HOOKS
 from mmwsss.utils.read_images import read_image
 from mmwsss.utils.scalars import read_scalars
 from mmwsss.visualization import RunPage, plot_curve, plot_history
-from mmwsss.visualization.run_page import (levels_to_mask, small_stage,
-                                           threshold_steps)
+from mmwsss.visualization.run_page import (
+    levels_to_mask,
+    small_stage,
+    threshold_steps,
+)
 
 from .save_predictions_hook import sample_id
 
@@ -68,8 +72,8 @@ def undisturbed(model: torch.nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def find_metric(evaluator) -> Optional[CAMIoUMetric]:
-    """The metric of class maps among those of an evaluator.
+def find_metric(evaluator) -> CAMIoUMetric | None:
+    """The metric of CAMs among those of an evaluator.
 
     Args:
         evaluator (Evaluator): Of a validation or test loop.
@@ -83,8 +87,8 @@ def find_metric(evaluator) -> Optional[CAMIoUMetric]:
     return None
 
 
-def comparison(curve: Dict[str, Any],
-               untrained: Optional[Dict[str, Any]] = None) -> PrettyTable:
+def comparison(curve: dict[str, Any],
+               untrained: dict[str, Any] | None = None) -> PrettyTable:
     """What the training brought, as a table.
 
     Args:
@@ -98,7 +102,7 @@ def comparison(curve: Dict[str, Any],
     table.align = 'r'
     table.align[''] = 'l'
 
-    def add(name: str, miou: float, threshold: Optional[float] = None):
+    def add(name: str, miou: float, threshold: float | None = None):
         table.add_row([
             name, f'{miou:.2f}', '' if threshold is None else
             f'{threshold:.2f}'
@@ -114,7 +118,7 @@ def comparison(curve: Dict[str, Any],
     return table
 
 
-def choice_settings(cfg: Dict[str, Any]) -> str:
+def choice_settings(cfg: dict[str, Any]) -> str:
     """What a threshold changes, as a config that inherits the run's.
 
     Args:
@@ -140,12 +144,12 @@ def choice_settings(cfg: Dict[str, Any]) -> str:
 
 @HOOKS.register_module()
 class GalleryHook(Hook):
-    """A page of class maps after training or test, and the threshold curve.
+    """A page of CAMs after training or test, and the threshold curve.
 
     Writes ``{work_dir}/gallery/index.html``, on which a person chooses a
     threshold, and ``{work_dir}/cam_curve.png`` once, when the training ends
     (from its last validation) or after a separate validation or test. Models
-    without class maps get a page with their masks; other models, none.
+    without CAMs get a page with their masks; other models, none.
 
     Where ``mmwsss.PseudoLabelIoU`` is among the metrics, rows show the pseudo
     labels too, and after a training a plot, ``{work_dir}/history.png``, shows
@@ -182,13 +186,13 @@ class GalleryHook(Hook):
         self._clear()
 
     def _clear(self) -> None:
-        self.rows: List[dict] = []
+        self.rows: list[dict] = []
         self.seen: set = set()
-        self.test_cfg: Dict[str, Any] = {}
+        self.test_cfg: dict[str, Any] = {}
         self.num_data = 0
-        self.metrics: Dict[str, Any] = {}
-        self.curve: Optional[Dict[str, Any]] = None
-        self.meta: Dict[str, Any] = {}
+        self.metrics: dict[str, Any] = {}
+        self.curve: dict[str, Any] | None = None
+        self.meta: dict[str, Any] = {}
 
     # ----------------------------------------------------- before training
     def before_train(self, runner) -> None:
@@ -210,7 +214,7 @@ class GalleryHook(Hook):
             # Resumed: the checkpoint brought the result along.
             return
         print_log(
-            'Scoring the class maps before training, for comparison '
+            'Scoring the CAMs before training, for comparison '
             f'({len(loop.dataloader)} batches; GalleryHook.before_train).',
             logger='current')
         with undisturbed(runner.model), torch.no_grad():
@@ -250,8 +254,8 @@ class GalleryHook(Hook):
     def after_val_iter(self,
                        runner,
                        batch_idx: int,
-                       data_batch: Optional[dict] = None,
-                       outputs: Optional[Sequence] = None) -> None:
+                       data_batch: dict | None = None,
+                       outputs: Sequence | None = None) -> None:
         """Keep the first images.
 
         Args:
@@ -280,8 +284,8 @@ class GalleryHook(Hook):
     def after_test_iter(self,
                         runner,
                         batch_idx: int,
-                        data_batch: Optional[dict] = None,
-                        outputs: Optional[Sequence] = None) -> None:
+                        data_batch: dict | None = None,
+                        outputs: Sequence | None = None) -> None:
         """Keep the first images.
 
         Args:
@@ -292,7 +296,7 @@ class GalleryHook(Hook):
         """
         self.after_val_iter(runner, batch_idx, data_batch, outputs)
 
-    def _row(self, sample: BaseDataElement, data_batch: Optional[dict],
+    def _row(self, sample: BaseDataElement, data_batch: dict | None,
              index: int) -> dict:
         """What the page shows of a sample, small and in main memory."""
         steps = threshold_steps(self.test_cfg.get('threshold'))
@@ -330,7 +334,7 @@ class GalleryHook(Hook):
 
     def after_val_epoch(self,
                         runner,
-                        metrics: Optional[Dict[str, float]] = None) -> None:
+                        metrics: dict[str, float] | None = None) -> None:
         """Keep the result; write if no training is going on.
 
         Args:
@@ -343,7 +347,7 @@ class GalleryHook(Hook):
 
     def after_test_epoch(self,
                          runner,
-                         metrics: Optional[Dict[str, float]] = None) -> None:
+                         metrics: dict[str, float] | None = None) -> None:
         """Write.
 
         Args:
@@ -362,7 +366,7 @@ class GalleryHook(Hook):
         self._write(runner)
         self.training = False
 
-    def _keep(self, loop, metrics: Optional[Dict[str, float]]) -> None:
+    def _keep(self, loop, metrics: dict[str, float] | None) -> None:
         self.metrics = dict(metrics or {})
         metric = find_metric(loop.evaluator)
         self.curve = metric.curve if metric is not None else None
@@ -389,7 +393,7 @@ class GalleryHook(Hook):
                     f'{self.curve["num_images"]} images '
                     f'({self.curve["split"] or "evaluated split"}).')
             print_log(
-                'mIoU of class maps\n'
+                'mIoU of CAMs\n'
                 f'{comparison(self.curve, untrained)}\n* tuned on the ground '
                 f'truth it is scored with. Curve: {curve_file}',
                 logger='current')
@@ -418,7 +422,7 @@ class GalleryHook(Hook):
             work_dir / 'gallery',
             classes,
             palette,
-            title=f'Class maps: {runner.experiment_name}',
+            title=f'CAMs: {runner.experiment_name}',
             threshold=self.test_cfg.get('threshold'),
             settings=choice_settings(runner.cfg) if thresholded else '',
             longest=self.longest)
@@ -434,7 +438,7 @@ class GalleryHook(Hook):
             f'Gallery of {len(self.rows)} images: {path}', logger='current')
 
     def _drop_repeated_masks(self) -> bool:
-        """Leave out masks that are the class maps at the threshold.
+        """Leave out masks that are the CAMs at the threshold.
 
         Returns:
             bool: Whether the model makes its masks so.
@@ -457,7 +461,7 @@ class GalleryHook(Hook):
     @staticmethod
     def _history(
         runner
-    ) -> Tuple[Dict[str, List[Tuple[float, float]]], str, Optional[float]]:
+    ) -> tuple[dict[str, list[tuple[float, float]]], str, float | None]:
         """What the validations of this training gave.
 
         Returns:
@@ -468,7 +472,7 @@ class GalleryHook(Hook):
             Path(runner.work_dir) / folder / 'vis_data' / 'scalars.json'
             for folder in runner.message_hub.get_info(LOG_FOLDERS)
         ]
-        curves: Dict[str, Dict[float, float]] = {}
+        curves: dict[str, dict[float, float]] = {}
         for scalars in read_scalars(f for f in files if f.is_file()):
             for key, value in scalars.items():
                 prefix, _, name = key.rpartition('/')

@@ -1,6 +1,7 @@
-"""Class maps of a test as files."""
+"""CAMs of a test as files."""
 import logging
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -13,7 +14,7 @@ from .save_predictions_hook import SavePredictionsHook
 
 @HOOKS.register_module()
 class SaveCAMsHook(SavePredictionsHook):
-    """Write the class maps of every tested image to a folder.
+    """Write the CAMs of every tested image to a folder.
 
     ``{out_dir}/{img_id}.npz`` appear as they are predicted, each whole or
     not at all. ``{out_dir}/manifest.json`` (config, checkpoint and its
@@ -28,19 +29,19 @@ class SaveCAMsHook(SavePredictionsHook):
             Defaults to False.
     """
     field = 'cams'
-    title = 'class maps'
+    title = 'CAMs'
     advice = ('SaveCAMsHook needs a model like mmwsss.CAMSegmentor. Set its '
               'out_dir=None otherwise.')
 
     def __init__(self,
-                 out_dir: Optional[str] = None,
+                 out_dir: str | None = None,
                  enabled: bool = True,
                  on_val: bool = False) -> None:
         super().__init__(out_dir if enabled else None)
         self.on_val = on_val
 
     def write(self, img_id: str, sample: Any) -> None:
-        """Write one image's class maps.
+        """Write one image's CAMs.
 
         Args:
             img_id (str): Its id.
@@ -95,8 +96,8 @@ class SaveCAMsHook(SavePredictionsHook):
     def after_val_iter(self,
                        runner,
                        batch_idx: int,
-                       data_batch: Optional[dict] = None,
-                       outputs: Optional[Sequence] = None) -> None:
+                       data_batch: dict | None = None,
+                       outputs: Sequence | None = None) -> None:
         """Like after an iteration of a test, with ``on_val``.
 
         Args:
@@ -110,7 +111,7 @@ class SaveCAMsHook(SavePredictionsHook):
 
     def after_val_epoch(self,
                         runner,
-                        metrics: Optional[Dict[str, float]] = None) -> None:
+                        metrics: dict[str, float] | None = None) -> None:
         """Like after a test, with ``on_val``.
 
         Args:

@@ -1,6 +1,6 @@
-"""Intersection over union of class maps at every background threshold."""
-from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
-                    Union)
+"""Intersection over union of CAMs at every background threshold."""
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,9 +10,16 @@ from prettytable import PrettyTable
 
 from mmwsss.registry import METRICS
 
-from ..functional import (ScoreBins, best_class, curve_from_confusion,
-                          curve_from_histogram, mean_of, score_histogram,
-                          unmeasured, unmeasured_text)
+from ..functional import (
+    ScoreBins,
+    best_class,
+    curve_from_confusion,
+    curve_from_histogram,
+    mean_of,
+    score_histogram,
+    unmeasured,
+    unmeasured_text,
+)
 from .collecting import first_of_each
 
 CURVE = 'mmwsss/cam_curve'
@@ -20,16 +27,16 @@ CURVE = 'mmwsss/cam_curve'
 
 class _ImageScores(NamedTuple):
     """What one image adds to the result."""
-    img_id: Optional[str]
+    img_id: str | None
     index: np.ndarray
     count: np.ndarray
     first_label: int  # mask value of the first tag, 0 without any
-    tags: Tuple[int, ...] = ()  # where the sample has some
+    tags: tuple[int, ...] = ()  # where the sample has some
 
 
 @METRICS.register_module()
 class CAMIoUMetric(BaseMetric):
-    """mIoU of class maps for all background thresholds, in one pass.
+    """mIoU of CAMs for all background thresholds, in one pass.
 
     Every pixel's background score is a constant t; a pixel belongs to the
     class with the highest map if that exceeds t, else to the background. The
@@ -78,15 +85,15 @@ class CAMIoUMetric(BaseMetric):
     default_prefix = ''
 
     def __init__(self,
-                 thresholds: Optional[Sequence[float]] = None,
+                 thresholds: Sequence[float] | None = None,
                  fixed_threshold: float = 0.4,
                  absent: str = 'ignore',
-                 report_classes: Optional[Sequence[Union[str, int]]] = None,
-                 num_classes: Optional[int] = None,
+                 report_classes: Sequence[str | int] | None = None,
+                 num_classes: int | None = None,
                  ignore_index: int = 255,
-                 split: Optional[str] = None,
+                 split: str | None = None,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+                 prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if thresholds is None:
             thresholds = np.arange(0, 1, 0.01)
@@ -112,7 +119,7 @@ class CAMIoUMetric(BaseMetric):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.split = split
-        self.curve: Optional[Dict[str, Any]] = None
+        self.curve: dict[str, Any] | None = None
 
     # ---------------------------------------------------------- one image
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -139,13 +146,13 @@ class CAMIoUMetric(BaseMetric):
                 message = f'Image {img_id}: {error.args[0]}.'
                 raise type(error)(message) from error
 
-    def _score(self, img_id: Optional[str], sample: dict,
+    def _score(self, img_id: str | None, sample: dict,
                num_classes: int) -> _ImageScores:
         for key in ('cams', 'class_ids'):
             if key not in sample:
                 raise KeyError(
                     f'the prediction has no {key!r}; CAMIoUMetric scores '
-                    'class maps, e.g. of mmwsss.CAMSegmentor (for masks use '
+                    'CAMs, e.g. of mmwsss.CAMSegmentor (for masks use '
                     'IoUMetric)')
         if 'gt_sem_seg' not in sample:
             raise KeyError(
@@ -164,7 +171,7 @@ class CAMIoUMetric(BaseMetric):
         if (gt.shape[-2:] != (height, width)
                 or gt.numel() != height * width):
             raise ValueError(
-                f'class maps are {height} x {width} (height x width), '
+                f'CAMs are {height} x {width} (height x width), '
                 f'the mask is {" x ".join(map(str, gt.shape))}')
         if len(ids) and not 0 <= int(ids.min()) <= int(
                 ids.max()) < num_classes:
@@ -186,7 +193,7 @@ class CAMIoUMetric(BaseMetric):
         return _ImageScores(img_id, index, count, first, given)
 
     # --------------------------------------------------------- all images
-    def compute_metrics(self, results: List[_ImageScores]) -> Dict[str, Any]:
+    def compute_metrics(self, results: list[_ImageScores]) -> dict[str, Any]:
         """Sum up all images.
 
         Args:
@@ -265,7 +272,7 @@ class CAMIoUMetric(BaseMetric):
 
     @staticmethod
     def _refuse_unmeasured(names: Sequence[str], pixels: np.ndarray,
-                           results: List[_ImageScores]) -> None:
+                           results: list[_ImageScores]) -> None:
         """Raise ValueError if classes that are there cannot be measured."""
         tagged = np.zeros(len(names), np.int64)
         for image in results:
@@ -295,7 +302,7 @@ class CAMIoUMetric(BaseMetric):
                 'with background.')
         return names
 
-    def _subset(self, names: Sequence[str]) -> Optional[List[int]]:
+    def _subset(self, names: Sequence[str]) -> list[int] | None:
         """Mask values of ``report_classes``."""
         if self.report_classes is None:
             return None
@@ -332,7 +339,7 @@ class CAMIoUMetric(BaseMetric):
              show(curve['mIoU']),
              show(curve['mIoU_fixed'])])
         logger = MMLogger.get_current_instance()
-        print_log(f'IoU of class maps:\n{table}', logger=logger)
+        print_log(f'IoU of CAMs:\n{table}', logger=logger)
         images = (f'the {curve["num_images"]} images of '
                   f'{curve["split"] or "the evaluated split"}')
         print_log(

@@ -1,11 +1,11 @@
-"""Class maps spread over pixels that look alike: SEAM's PCM.
+"""CAMs spread over pixels that look alike: SEAM's PCM.
 
 Wang et al., "Self-supervised Equivariant Attention Mechanism for Weakly
 Supervised Semantic Segmentation", CVPR 2020
 (https://arxiv.org/abs/2004.04581), Sec. 3.3: self-attention whose weights are
 non-negative cosines of shallow features, normalised by their sum.
 """
-from typing import Iterator, Optional, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ BLOCK_BYTES = 16 * 2**20
 
 @torch.no_grad()
 def competing_maps(cams: Tensor, eps: float = 1e-5) -> Tensor:
-    """Class maps of which only the strongest counts at each pixel.
+    """CAMs of which only the strongest counts at each pixel.
 
     Each map r = relu(cams) becomes p = relu(r - eps) / (max(r) + eps), with
     the maximum over its pixels. The background is 1 - m, where m is the
@@ -106,7 +106,7 @@ class _Correlation(torch.autograd.Function):
 
 def pixel_correlation(maps: Tensor,
                       features: Tensor,
-                      block_size: Optional[int] = None,
+                      block_size: int | None = None,
                       eps: float = 1e-5) -> Tensor:
     """Replace each pixel of the maps by the mean of pixels like it.
 
@@ -163,10 +163,10 @@ class PixelCorrelationModule(BaseModule):
 
     Shallow feature maps, each reduced by a 1x1 convolution and ReLU, and the
     image are concatenated and embedded by another 1x1 convolution; the cosines
-    of these embeddings say how much pixels share of their class maps. All maps
+    of these embeddings say how much pixels share of their CAMs. All maps
     are brought to the size of the first feature map (bilinear, corners
     aligned). Gradient reaches these convolutions only: neither the feature
-    maps nor the class maps that are refined. All classes compete
+    maps nor the CAMs that are refined. All classes compete
     (:func:`competing_maps`), whatever the tags say.
 
     Memory is one block of correlations, in training as well, at no cost in
@@ -197,8 +197,8 @@ class PixelCorrelationModule(BaseModule):
                  in_index: Sequence[int] = (0, 1),
                  query_channels: int = 192,
                  use_image: bool = True,
-                 block_size: Optional[int] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 block_size: int | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg or dict(
             type='Kaiming',
             layer='Conv2d',
@@ -252,8 +252,8 @@ class PixelCorrelationModule(BaseModule):
 
     def forward(self,
                 view: ViewOutput,
-                class_ids: Optional[Tensor] = None) -> Tensor:
-        """Refine the view's class maps.
+                class_ids: Tensor | None = None) -> Tensor:
+        """Refine the view's CAMs.
 
         Args:
             view (ViewOutput): With ``feats``, ``image`` (N, 3, H, W) and

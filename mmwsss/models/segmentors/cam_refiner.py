@@ -1,6 +1,7 @@
-"""Base of the networks that turn class maps into better ones."""
+"""Base of the networks that turn CAMs into better ones."""
 from abc import abstractmethod
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,14 +10,14 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-#: How to get class maps into a sample, for messages.
+#: How to get CAMs into a sample, for messages.
 LOAD_CAMS = ("Put dict(type='mmwsss.LoadCAMs') into the pipeline, before "
              "dict(type='mmwsss.PackWSSSInputs'), and their folder as "
              'cam_dir into the dataset.')
 
 
 class CAMRefiner(BaseSegmentor):
-    """A network that refines the class maps its samples come with.
+    """A network that refines the CAMs its samples come with.
 
     A subclass scores background and present classes with :meth:`refine`; the
     base class takes the samples apart and writes the results into them.
@@ -58,9 +59,9 @@ class CAMRefiner(BaseSegmentor):
     def predict(
         self,
         inputs: Tensor,
-        data_samples: Optional[List[SegDataSample]] = None
-    ) -> List[SegDataSample]:
-        """Refine the class maps of a batch, image by image.
+        data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Refine the CAMs of a batch, image by image.
 
         Each image is cut to its own size first, so the result does not
         depend on the other images of the batch.
@@ -78,7 +79,7 @@ class CAMRefiner(BaseSegmentor):
             background included.
 
         Raises:
-            KeyError: If a sample has no class maps.
+            KeyError: If a sample has no CAMs.
             ValueError: If an image was resized or does not suit the network.
         """
         data_samples = data_samples or [SegDataSample() for _ in inputs]
@@ -86,7 +87,7 @@ class CAMRefiner(BaseSegmentor):
             img_id = sample.get('img_id', '?')
             for key in ('cams', 'class_ids'):
                 if key not in sample:
-                    raise KeyError(f'Image {img_id} comes without class maps '
+                    raise KeyError(f'Image {img_id} comes without CAMs '
                                    f'({key!r}). {LOAD_CAMS}')
             h, w = self._own_size(image, sample)
             try:
@@ -107,7 +108,7 @@ class CAMRefiner(BaseSegmentor):
         return data_samples
 
     def _own_size(self, image: Tensor,
-                  sample: SegDataSample) -> Tuple[int, int]:
+                  sample: SegDataSample) -> tuple[int, int]:
         size = tuple(sample.get('ori_shape', image.shape[-2:]))[:2]
         if (tuple(sample.get('img_shape', size))[:2] != size
                 or image.shape[-2] < size[0] or image.shape[-1] < size[1]):
@@ -119,8 +120,8 @@ class CAMRefiner(BaseSegmentor):
         return size
 
     def encode_decode(self, inputs: Tensor,
-                      batch_img_metas: List[dict]) -> Tensor:
-        """Not possible: without class maps there is nothing to refine.
+                      batch_img_metas: list[dict]) -> Tensor:
+        """Not possible: without CAMs there is nothing to refine.
 
         Args:
             inputs (Tensor): Unused.
@@ -130,12 +131,12 @@ class CAMRefiner(BaseSegmentor):
             NotImplementedError: Always.
         """
         raise NotImplementedError(
-            f'{type(self).__name__} refines class maps; run it with '
+            f'{type(self).__name__} refines CAMs; run it with '
             f'tools/test.py on a dataset that has them. {LOAD_CAMS}')
 
 
-def take_options(name: str, given: Optional[Dict[str, Any]],
-                 defaults: Dict[str, Any]) -> Dict[str, Any]:
+def take_options(name: str, given: dict[str, Any] | None,
+                 defaults: dict[str, Any]) -> dict[str, Any]:
     """Fill up a dictionary of options.
 
     Args:
@@ -181,8 +182,8 @@ def label_maps(data_samples: Sequence[SegDataSample]) -> Tensor:
                       for sample in data_samples]).to(torch.int16)
 
 
-def resize_cams(cams: Tensor, size: Tuple[int, int]) -> Tensor:
-    """Bring class maps to another resolution, bilinearly.
+def resize_cams(cams: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring CAMs to another resolution, bilinearly.
 
     Args:
         cams (Tensor): (k, h, w); k may be 0.

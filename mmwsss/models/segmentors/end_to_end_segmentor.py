@@ -1,5 +1,6 @@
 """One network from tags to masks, trained in two phases."""
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,12 @@ from ..localizers.fusion import fuse_maps, normalize_maps, resize_maps
 from ..utils.named_parts import build_parts
 from ..utils.training_phase import segments_at
 from .cam_refiner import take_options
-from .cam_segmentor import (CAMSegmentor, explains_memory, pad_class_ids,
-                            present_classes)
+from .cam_segmentor import (
+    CAMSegmentor,
+    explains_memory,
+    pad_class_ids,
+    present_classes,
+)
 
 
 @MODELS.register_module()
@@ -25,7 +30,7 @@ class EndToEndSegmentor(CAMSegmentor):
     """A classifier and a decoder on one encoder that teach themselves.
 
     (GETAM, arXiv 2112.02841, "double backward".) Phase 1 trains the
-    classifier alone. In every step of phase 2 the class maps of the batch's
+    classifier alone. In every step of phase 2 the CAMs of the batch's
     present classes are read, refined and completed to labels, as constants,
     by the network as it is; the decoder then learns these labels while the
     classifier goes on learning tags. Prediction is the decoder's.
@@ -49,10 +54,10 @@ class EndToEndSegmentor(CAMSegmentor):
             all steps after which phase 2 begins. Defaults to 0.5. Outside a
             ``Runner``, which counts the steps, it has begun.
         test_cfg (dict, optional): The keys of :class:`CAMSegmentor` say how
-            the class maps are made; ``flip``, ``normalize`` and ``eps``
+            the CAMs are made; ``flip``, ``normalize`` and ``eps``
             default to how it is done in training. ``threshold`` is not used.
             In addition ``pseudo_labels`` (bool): whether the prediction
-            comes with class maps and labels made like in training, where
+            comes with CAMs and labels made like in training, where
             samples have tags. Defaults to True; switch it off where nobody
             reads them, e.g. for test-time augmentation, to save time.
         **kwargs: See :class:`CAMSegmentor`.
@@ -75,9 +80,9 @@ class EndToEndSegmentor(CAMSegmentor):
                  *args: Any,
                  decode_head: dict,
                  label_maker: dict,
-                 seg_losses: Dict[str, dict],
-                 label_refiner: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
+                 seg_losses: dict[str, dict],
+                 label_refiner: dict | None = None,
+                 train_cfg: dict | None = None,
                  **kwargs: Any) -> None:
         train_cfg = take_options('model.train_cfg', train_cfg,
                                  dict(seg_start=0.5))
@@ -108,7 +113,7 @@ class EndToEndSegmentor(CAMSegmentor):
         # inference); inside, the head's own rule holds.
         self.align_corners = False
         self._told_no_saliency = False
-        self._levels: Optional[Tuple[List[float], List[float]]] = None
+        self._levels: tuple[list[float], list[float]] | None = None
 
     # ---------------------------------------------------------- training
     def segments_now(self) -> bool:
@@ -127,7 +132,7 @@ class EndToEndSegmentor(CAMSegmentor):
         return segments_at(done + 1, steps, self.train_cfg['seg_start'])
 
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> Dict[str, Tensor]:
+             data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses of the classifier and, in phase 2, of the decoder.
 
         Args:
@@ -179,10 +184,10 @@ class EndToEndSegmentor(CAMSegmentor):
     def make_labels(
         self,
         inputs: Tensor,
-        data_samples: List[SegDataSample],
-        view: Optional[ViewOutput] = None
-    ) -> Tuple[Tensor, Optional[Tensor]]:
-        """Labels of a training batch from its class maps.
+        data_samples: list[SegDataSample],
+        view: ViewOutput | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Labels of a training batch from its CAMs.
 
         (GETAM, "activation aware label completion".) No gradient reaches
         the maps, and none of a parameter is computed or touched.
@@ -251,8 +256,8 @@ class EndToEndSegmentor(CAMSegmentor):
 
     # ------------------------------------------------- what labels rest on
     def enlarge(self, maps: Tensor, size: Sequence[int],
-                covered: Tuple[float, float]) -> Tensor:
-        """Bring a batch of class maps to another size.
+                covered: tuple[float, float]) -> Tensor:
+        """Bring a batch of CAMs to another size.
 
         Args:
             maps (Tensor): (N, K', h, w), over the padded input.
@@ -268,7 +273,7 @@ class EndToEndSegmentor(CAMSegmentor):
         return flat.unflatten(0, maps.shape[:2])
 
     def refine(self, maps: Tensor, inputs: Tensor) -> Tensor:
-        """Refine class maps by the colours of their images.
+        """Refine CAMs by the colours of their images.
 
         Args:
             maps (Tensor): (N, K', H, W), of the present classes only.
@@ -330,14 +335,14 @@ class EndToEndSegmentor(CAMSegmentor):
             self._told_no_saliency = True
             print_log(
                 'The images come without saliency: labels are made by '
-                'thresholds on the class maps alone, which is no part of '
+                'thresholds on the CAMs alone, which is no part of '
                 "GETAM. With maps, set data_prefix=dict(saliency_path=...) "
                 "and put dict(type='mmwsss.LoadSaliency') into the pipeline.",
                 logger='current')
         return False
 
     def stack_saliency(self, data_samples: Sequence[SegDataSample],
-                       inputs: Tensor) -> Optional[Tensor]:
+                       inputs: Tensor) -> Tensor | None:
         """What a saliency detector found in the images of a batch.
 
         Args:
@@ -358,7 +363,7 @@ class EndToEndSegmentor(CAMSegmentor):
 
     # --------------------------------------------------------- prediction
     def encode_decode(self, inputs: Tensor,
-                      batch_img_metas: List[dict]) -> Tensor:
+                      batch_img_metas: list[dict]) -> Tensor:
         """The decoder's logits at input size.
 
         Args:
@@ -381,8 +386,8 @@ class EndToEndSegmentor(CAMSegmentor):
     def predict(
         self,
         inputs: Tensor,
-        data_samples: Optional[List[SegDataSample]] = None
-    ) -> List[SegDataSample]:
+        data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
         """The decoder's masks, and the labels training would make.
 
         Args:
@@ -406,8 +411,8 @@ class EndToEndSegmentor(CAMSegmentor):
         return data_samples
 
     def add_pseudo_labels(self, inputs: Tensor,
-                          data_samples: List[SegDataSample]) -> None:
-        """Put class maps and the labels they give into the samples.
+                          data_samples: list[SegDataSample]) -> None:
+        """Put CAMs and the labels they give into the samples.
 
         Nothing is added where there are no tags (unless
         ``test_cfg.use_image_labels`` is off: then they are predicted), nor
@@ -435,7 +440,7 @@ class EndToEndSegmentor(CAMSegmentor):
                 sample.gt_label.label.sort()[0] for sample in data_samples
             ], inputs)
         self.has_saliency(data_samples)  # all or none
-        views, class_ids, scores = self.class_maps(inputs, class_ids)
+        views, class_ids, scores = self.compute_cams(inputs, class_ids)
         maps = inputs.new_zeros((len(inputs), 0, *inputs.shape[-2:]))
         if views:
             maps = fuse_maps((self.enlarge(maps, inputs.shape[-2:], covered)
@@ -463,7 +468,7 @@ class EndToEndSegmentor(CAMSegmentor):
 
     def _forward(self,
                  inputs: Tensor,
-                 data_samples: Optional[List[SegDataSample]] = None
+                 data_samples: list[SegDataSample] | None = None
                  ) -> Tensor:
         """Logits (N, K + 1, H, W); what profilers and exporters run."""
         return self.encode_decode(inputs, [])

@@ -1,5 +1,6 @@
-"""Class maps made to follow the edges of the image."""
-from typing import Any, Dict, Optional, Sequence
+"""CAMs made to follow the edges of the image."""
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ CLIP = 1e-5
 
 
 def add_background(cams: np.ndarray, alpha: float) -> np.ndarray:
-    """Background score (1 - max)^alpha before the class maps (PSA, eq. 2).
+    """Background score (1 - max)^alpha before the CAMs (PSA, eq. 2).
 
     Args:
         cams (ndarray): float32 (k, H, W) in [0, 1]; k may be 0.
@@ -27,7 +28,7 @@ def add_background(cams: np.ndarray, alpha: float) -> np.ndarray:
     return np.concatenate(((1 - highest)**np.float32(alpha), cams))
 
 
-def require(results: Dict[str, Any], **makers: str) -> None:
+def require(results: dict[str, Any], **makers: str) -> None:
     """Make sure that earlier steps have run.
 
     Args:
@@ -44,7 +45,7 @@ def require(results: Dict[str, Any], **makers: str) -> None:
                 f"dict(type='mmwsss.{name}') before this transform.")
 
 
-def rgb_image(results: Dict[str, Any]) -> np.ndarray:
+def rgb_image(results: dict[str, Any]) -> np.ndarray:
     """The image as a dense CRF reads it.
 
     Args:
@@ -54,7 +55,7 @@ def rgb_image(results: Dict[str, Any]) -> np.ndarray:
         ndarray: uint8 (H, W, 3), RGB, contiguous.
 
     Raises:
-        KeyError: If no image or no class maps were loaded.
+        KeyError: If no image or no CAMs were loaded.
         ValueError: If the image has another size than the maps.
     """
     img_id = results.get('img_id', '?')
@@ -63,7 +64,7 @@ def rgb_image(results: Dict[str, Any]) -> np.ndarray:
     if image.shape[:2] != size:
         raise ValueError(
             f'Image {img_id} is {image.shape[:2]} (height, width) but its '
-            f'class maps are {size}. Use LoadCAMs with upsample=True, and '
+            f'CAMs are {size}. Use LoadCAMs with upsample=True, and '
             'resize nothing before.')
     if image.dtype != np.uint8:
         image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
@@ -78,7 +79,7 @@ class CRFTransform(BaseTransform):
             :class:`mmwsss.pseudo_labels.dense_crf.DenseCRF`.
     """
 
-    def __init__(self, crf: Optional[dict] = None) -> None:
+    def __init__(self, crf: dict | None = None) -> None:
         self.crf = DenseCRF(**(crf or {}))
 
     def refine(self, image: np.ndarray,
@@ -105,7 +106,7 @@ class CRFTransform(BaseTransform):
 class CRFScores(CRFTransform):
     """CRF marginals for several background exponents, for AffinityNet.
 
-    For each alpha the background (1 - max)^alpha joins the class maps, and a
+    For each alpha the background (1 - max)^alpha joins the CAMs, and a
     dense CRF with the unary -log refines them (PSA, section 3.2). The
     exponents share one lattice, since it depends on the image alone.
 
@@ -120,7 +121,7 @@ class CRFScores(CRFTransform):
 
     def __init__(self,
                  alphas: Sequence[float] = (4, 24),
-                 crf: Optional[dict] = None) -> None:
+                 crf: dict | None = None) -> None:
         super().__init__(crf)
         self.alphas = tuple(alphas)
         if not self.alphas or min(self.alphas) <= 0 or \
@@ -128,7 +129,7 @@ class CRFScores(CRFTransform):
             raise ValueError('CRFScores needs different exponents above 0, '
                              f'got {self.alphas}.')
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Refine one image.
 
         Args:
@@ -146,7 +147,7 @@ class CRFScores(CRFTransform):
 
 @TRANSFORMS.register_module()
 class PAMRCams(BaseTransform):
-    """Refine class maps by pixel-adaptive convolutions.
+    """Refine CAMs by pixel-adaptive convolutions.
 
     Replaces ``cams`` (k, H, W) by PAMR's result at the size of the image
     (Araslanov and Roth 2020, section 4.2), still in [0, 1]: that of
@@ -159,7 +160,7 @@ class PAMRCams(BaseTransform):
     def __init__(self, **pamr: Any) -> None:
         self.pamr = PAMR(**pamr)
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Refine one image.
 
         Args:

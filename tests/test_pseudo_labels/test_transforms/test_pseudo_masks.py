@@ -1,14 +1,21 @@
-"""Masks from class maps, against the rules written out pixel by pixel."""
+"""Masks from CAMs, against the rules written out pixel by pixel."""
 import numpy as np
 import pytest
 import torch
 
-from mmwsss.pseudo_labels.transforms import (CompleteLabels, CRFMask, IRNLabel,
-                                             ScoreMask, ThresholdMask)
-from mmwsss.pseudo_labels.transforms.pseudo_masks import (confident_label,
-                                                          softmax)
 from mmwsss.pseudo_labels import complete_labels
 from mmwsss.pseudo_labels.dense_crf import DenseCRF
+from mmwsss.pseudo_labels.transforms import (
+    CompleteLabels,
+    CRFMask,
+    IRNLabel,
+    ScoreMask,
+    ThresholdMask,
+)
+from mmwsss.pseudo_labels.transforms.pseudo_masks import (
+    confident_label,
+    softmax,
+)
 from mmwsss.registry import TRANSFORMS
 
 from .test_crf import SIZE, Recorder, sample
@@ -101,7 +108,7 @@ def test_crf_mask_energies(kwargs, scores):
 
 
 def test_crf_mask():
-    # Two flat halves of the image, with class maps that hesitate.
+    # Two flat halves of the image, with CAMs that hesitate.
     results = sample(1)
     results['img'][:, :8], results['img'][:, 8:] = 20, 220
     results['cams'][0] = .2

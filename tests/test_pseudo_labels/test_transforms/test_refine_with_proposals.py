@@ -1,14 +1,13 @@
-"""The refining step with proposals, alone and after class maps of Shapes."""
+"""The refining step with proposals, alone and after CAMs of Shapes."""
 import json
 
 import numpy as np
 import pytest
 from mmengine.dataset import Compose
 
-from mmwsss.apis.evaluate_masks import mask_confusion, summarize
+from mmwsss.apis.score_masks import mask_confusion, summarize
 from mmwsss.datasets import ShapesDataset
-from mmwsss.pseudo_labels import refine_labels, refine_maps
-from mmwsss.pseudo_labels import write_cam
+from mmwsss.pseudo_labels import refine_labels, refine_maps, write_cam
 from mmwsss.pseudo_labels.proposal_file import write_proposals
 from mmwsss.pseudo_labels.transforms import RefineWithProposals, ThresholdMask
 from mmwsss.registry import TRANSFORMS
@@ -88,9 +87,9 @@ def test_errors(folder, tmp_path):
 
 
 def test_good_outlines_complete_partial_maps(tmp_path):
-    """Maps of the telling parts and the outlines of the objects, overlapped
-    by proposals of nothing: most of the objects, where the parts alone are
-    little."""
+    """Maps of the discriminative parts and the outlines of the objects,
+    overlapped by proposals of nothing: most of the objects, where the parts
+    alone are little."""
     data = ShapesDataset(
         data_root=str(tmp_path), num_train=12, num_val=1, image_size=64,
         pipeline=[], cam_dir=str(tmp_path / 'cams'),
