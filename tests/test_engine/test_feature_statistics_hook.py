@@ -91,10 +91,14 @@ def test_a_resumed_training_is_the_unbroken_one(data, tmp_path):
 
 def test_models_without_frozen_features():
     class Runner:
-        model = torch.nn.Linear(1, 1)
+        model = torch.nn.BatchNorm1d(1)
 
+    before = {k: v.clone() for k, v in Runner.model.state_dict().items()}
     HOOKS.build(dict(type='mmwsss.FeatureStatisticsHook')).before_train(
         Runner())
+    after = Runner.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
 
 
 def test_with_and_without_a_cache(data, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmwsss.engine import GalleryHook, SaveCAMsHook
+from mmwsss.engine import GalleryHook
 from mmwsss.engine.hooks.gallery_hook import (
     LOG_FOLDERS,
     UNTRAINED,
@@ -20,7 +20,6 @@ from mmwsss.engine.hooks.gallery_hook import (
     undisturbed,
 )
 from mmwsss.pseudo_labels import read_cam, read_manifest
-from mmwsss.registry import HOOKS
 
 from ..test_datasets.builders import METAINFO, make_voc
 from ..test_visualization.test_run_page import data_of
@@ -111,13 +110,6 @@ def build(*args, **kwargs) -> Runner:
 
 def log_of(work_dir) -> str:
     return ''.join(p.read_text() for p in work_dir.glob('*/*.log'))
-
-
-def test_registered():
-    assert isinstance(
-        HOOKS.build(dict(type='mmwsss.GalleryHook')), GalleryHook)
-    assert isinstance(
-        HOOKS.build(dict(type='mmwsss.SaveCAMsHook')), SaveCAMsHook)
 
 
 def test_training(data, tmp_path):

@@ -187,12 +187,6 @@ def test_refuses_shapes():
         PAMR()(image, maps[0])
 
 
-def test_registered():
-    pamr = MODELS.build(
-        dict(type='mmwsss.PAMR', num_iters=2, dilations=[1, 2]))
-    assert pamr.dilations == (1, 2) and pamr.num_iters == 2
-
-
 # ----------------------------------------------------------------------- PAR
 @pytest.mark.parametrize('dilations', [(1, ), (1, 2, 4, 8, 12, 24)])
 @pytest.mark.parametrize('map_size', [(17, 23), (5, 7)])

@@ -4,7 +4,6 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from mmwsss.models.backbones import ResNet38
-from mmwsss.registry import MODELS
 
 
 def build(**kwargs):
@@ -127,8 +126,3 @@ def test_frozen():
 def test_wrong_out_indices(indices):
     with pytest.raises(ValueError, match='out_indices'):
         build(out_indices=indices)
-
-
-def test_registered():
-    assert isinstance(
-        MODELS.build(dict(type='mmwsss.ResNet38', base_channels=2)), ResNet38)

@@ -114,3 +114,12 @@ def test_padding_is_cut_off():
     maps[0, :3, :5] = torch.rand(3, 5)
     out = resize_maps(maps, (3, 5), False, (3 / 4, 5 / 8))
     assert_close(out, maps[:, :3, :5])
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_no_map_at_all(align_corners):
+    """Images without classes go through like all others."""
+    maps = resize_maps(torch.zeros(0, 3, 4), (7, 9), align_corners, (.5, 1.))
+    assert maps.shape == (0, 7, 9)
+    for mode in ('minmax', 'max', 'shifted'):
+        assert normalize_maps(fuse_maps([maps, maps]), mode).shape == (0, 7, 9)

@@ -3,7 +3,6 @@ import functools
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import TRANSFORMS
 from PIL import Image
 
 from mmwsss.datasets.transforms import (
@@ -302,12 +301,3 @@ def test_packing_of_class_maps():
     assert packed.cams.shape == (0, *SIZE)
     # Tensors follow the sample to its device.
     assert packed.to('meta').cams.device.type == 'meta'
-
-
-def test_registered():
-    for name in ('LoadScores', 'LoadPseudoMask', 'AffinityLabel',
-                 'DownscaleLabel', 'RandomRescale', 'ColorJitter'):
-        built = TRANSFORMS.build(dict(type=f'mmwsss.{name}'))
-        assert repr(built).startswith(name)
-    flip = TRANSFORMS.build(dict(type='mmwsss.RandomFlip', prob=0.5))
-    assert isinstance(flip, RandomFlip)
