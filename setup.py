@@ -1,7 +1,8 @@
 """Build and install mmwsss.
 
-Besides the package itself a wheel holds ``configs`` and ``tools``, as
-``mmwsss/.mim``, the place where OpenMMLab's package manager looks for them.
+Besides the package itself a wheel holds ``configs``, ``tools`` and
+``model-index.yml``, as ``mmwsss/.mim``, the place where OpenMMLab's package
+manager looks for them.
 """
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-SHIPPED = ('configs', 'tools')
+SHIPPED = ('configs', 'tools', 'model-index.yml')
 
 
 def version() -> str:
@@ -31,7 +32,7 @@ def readme() -> str:
 
 
 class BuildWithConfigs(build_py):
-    """Adds configs and tools to what is built."""
+    """Adds configs, tools and their index to what is built."""
 
     def run(self) -> None:
         super().run()
@@ -41,6 +42,10 @@ class BuildWithConfigs(build_py):
             target = Path(self.build_lib) / 'mmwsss' / '.mim' / name
             # A previous build may have held files that are gone by now.
             shutil.rmtree(target, ignore_errors=True)
+            if (ROOT / name).is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, target)
+                continue
             shutil.copytree(
                 ROOT / name,
                 target,
@@ -50,14 +55,15 @@ class BuildWithConfigs(build_py):
 setup(
     name='mmwsss',
     version=version(),
-    description='Weakly-supervised semantic segmentation from image tags, '
-    'as an extension of MMSegmentation',
+    description='Weakly-supervised semantic segmentation from image-level '
+    'labels, as an extension of MMSegmentation',
     long_description=readme(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmwsss', 'mmwsss.*']),
     package_data={
+        'mmwsss': ['py.typed'],
         'mmwsss.datasets': ['*.txt'],
         'mmwsss.visualization': ['*.html']
     },

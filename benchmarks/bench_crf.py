@@ -1,4 +1,4 @@
-"""The dense CRF on class maps: present labels and one lattice, or everything.
+"""The dense CRF on CAMs: present labels and one lattice, or everything.
 
 Affinity methods score each image for two background exponents. The procedures
 to compare with build one CRF for each, on the labels present (PSA, SEAM) or
@@ -35,7 +35,7 @@ def smooth(rng, cell, height, width):
 
 
 def generate(height, width, present, seed=0):
-    """A picture uint8 (H, W, 3) and class maps (present, H, W) in [0, 1]."""
+    """A picture uint8 (H, W, 3) and CAMs (present, H, W) in [0, 1]."""
     rng = np.random.default_rng(seed)
     fields = np.stack([smooth(rng, 90, height, width) for _ in range(8)])
     region = fields.argmax(0)

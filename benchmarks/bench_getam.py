@@ -1,4 +1,4 @@
-"""GETAM class maps against one full backward pass per class and flip.
+"""GETAM CAMs against one full backward pass per class and flip.
 
 The reference is the published procedure, written out plainly: for each of the
 two flips a forward pass with every attention matrix in the graph, then for
@@ -50,7 +50,7 @@ def published(model, image, class_ids, start_layer, func):
 @torch.no_grad()
 def ours(model, image, class_ids):
     """The same with one limited graph."""
-    views, _, _ = model.class_maps(image, torch.tensor([class_ids]))
+    views, _, _ = model.compute_cams(image, torch.tensor([class_ids]))
     return views[0][0][0]
 
 

@@ -7,7 +7,7 @@ Two references, written out plainly, score every threshold anew:
 - frugal: per threshold and image an argmax over the present classes only and
   one bincount for the whole confusion matrix.
 
-Both and ours run in turn on the same generated class maps; the curves must
+Both and ours run in turn on the same generated CAMs; the curves must
 agree.
 
     python benchmarks/bench_metric.py
@@ -24,7 +24,7 @@ from mmwsss.evaluation import CAMIoUMetric
 
 
 def make_images(num, size, num_classes):
-    """Smooth class maps with masks that resemble them."""
+    """Smooth CAMs with masks that resemble them."""
     generator = torch.Generator().manual_seed(0)
     images = []
     for i in range(num):

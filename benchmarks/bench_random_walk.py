@@ -1,8 +1,8 @@
-"""Random walk of class maps: sparse Chebyshev sums against dense squaring.
+"""Random walk of CAMs: sparse Chebyshev sums against dense squaring.
 
 The reference is the published procedure, written out plainly: scatter the
 affinities into a dense (pixels x pixels) matrix, raise its entries to beta,
-normalise its columns, square it log_steps times, multiply the class maps by
+normalise its columns, square it log_steps times, multiply the CAMs by
 it. Both start from the same affinities in one process, and the maps must
 agree. Where all squarings would take too long, the first ones are timed and
 the time is scaled; such rows are marked with ~ and compared with a walk of as
@@ -31,7 +31,7 @@ SIZES = ((24, 32), (32, 42), (48, 63), (94, 125), (128, 128), (160, 160))
 
 
 def make_maps(size):
-    """Blurred edges and class maps."""
+    """Blurred edges and CAMs."""
     generator = torch.Generator().manual_seed(0)
     shape = (max(2, size[0] // 4), max(2, size[1] // 4))
     edge = torch.rand((1, 1, *shape), generator=generator)**3

@@ -1,6 +1,6 @@
 """Images per second of the refine pool, by number of workers.
 
-Generated images of VOC's size go through what AffinityNet needs: class maps
+Generated images of VOC's size go through what AffinityNet needs: CAMs
 read, two exponents refined by one dense CRF, scores written. For comparison
 the same pipeline in this process, one image after the other. All results must
 be equal, byte by byte.
@@ -36,7 +36,7 @@ def smooth(rng, size, channels):
 
 
 def make_data(folder, number, size):
-    """Images and class maps of 1 to 3 classes; returns samples."""
+    """Images and CAMs of 1 to 3 classes; returns samples."""
     infos = []
     for i in range(number):
         rng = np.random.default_rng(i)

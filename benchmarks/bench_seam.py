@@ -4,9 +4,9 @@ The reference is written out plainly from the published procedure: 21 raw and
 21 refined maps (background first) at the size of the image, all classes, the
 full correlation matrix. Three parts, each with equality asserted:
 
-- ``losses``: all training losses of given class maps, forward and backward to
+- ``losses``: all training losses of given CAMs, forward and backward to
   the maps.
-- ``read``: the class maps of one image with two tags. Published: a forward
+- ``read``: the CAMs of one image with two tags. Published: a forward
   pass per scale and flip, all maps enlarged to the size of the image, masked
   and added up on the CPU. The backbone is timed apart, since it does the same
   work on both sides. Both sides get the same enlarged pictures.

@@ -62,7 +62,7 @@ END
     fi
     # ftfy and regex: mmsegmentation imports them but does not ask for them.
     pip install mmengine mmsegmentation mmpretrain ftfy regex \
-        scipy opencv-python matplotlib rich filelock \
+        scipy opencv-python matplotlib rich filelock Pillow prettytable \
         pytest pytest-xdist pycocotools
     # requirements.txt names the other distributions.
     pip install --no-build-isolation --no-deps -e .

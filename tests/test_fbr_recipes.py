@@ -190,7 +190,7 @@ def test_there_are_small_configs():
 
 @pytest.mark.parametrize('name', SMALL)
 def test_inference_is_that_of_the_base(name):
-    """Regularizers leave no trace in class maps, not in their last bit."""
+    """Regularizers leave no trace in CAMs, not in their last bit."""
     cfg = load(name)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)

@@ -1,5 +1,6 @@
 """What an installation holds."""
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -90,6 +91,49 @@ def test_build_holds_package_configs_and_tools(built):
         shipped = files(built / '.mim' / name)
         assert shipped == files(ROOT / name) != set()
     assert not list(built.rglob('__pycache__'))
+
+
+def test_build_says_that_it_has_type_hints(built):
+    assert (built / 'py.typed').is_file()
+
+
+def test_sources_hold_what_the_build_needs():
+    given = {
+        name
+        for line in (ROOT / 'MANIFEST.in').read_text().splitlines()
+        if line.startswith('include ') for name in line.split()[1:]
+    }
+    assert {'model-index.yml', 'mmwsss/py.typed',
+            'requirements.txt'} <= given
+    for name in given:
+        assert (ROOT / name).is_file(), name
+
+
+def test_build_trains_a_config_by_name_anywhere(built, tmp_path):
+    """The folder holds nothing of ours, the config is none of its files."""
+    tool = built / '.mim' / 'tools' / 'train.py'
+    small = [
+        f'{loader}.{setting}'
+        for loader in ('train_dataloader', 'val_dataloader',
+                       'test_dataloader')
+        for setting in ('dataset.num_train=4', 'dataset.num_val=2',
+                        'batch_size=2', 'num_workers=0',
+                        'persistent_workers=False')
+    ]
+    done = subprocess.run(
+        [
+            sys.executable, '-W', 'ignore',
+            str(tool), 'cam_r18_shapes', '--cfg-options',
+            'train_cfg.max_epochs=1', *small
+        ],
+        cwd=tmp_path,
+        env=dict(
+            os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(built.parent)),
+        capture_output=True,
+        text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    work_dir = tmp_path / 'work_dirs' / 'cam_r18_shapes'
+    assert (work_dir / 'epoch_1.pth').is_file()
 
 
 def test_every_folder_of_the_package_is_a_package():

@@ -1,6 +1,6 @@
 """SIGKILL at random moments; the same command again gives the same bits.
 
-Training, class maps, the CRF's pool and a pipeline of all three are killed
+Training, CAMs, the CRF's pool and a pipeline of all three are killed
 with everything they started, again and again, until they get through. Most
 moments lie after the first sign of work, because most of these seconds are
 Python's start. ``MMWSSS_KILLS`` sets how many kills there are in all.
@@ -332,7 +332,7 @@ def test_training(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_class_maps(whole, tmp_path):
+def test_cams(whole, tmp_path):
     home, spans = whole
     here = tmp_path / 'killed'
 

@@ -1,6 +1,6 @@
 """Broken and strange input, whatever reads it.
 
-A case breaks one thing in a small world of images, tags, class maps, masks
+A case breaks one thing in a small world of images, tags, CAMs, masks
 and checkpoints, and runs a dataset or a tool. The message must name what is
 broken and what to do, every other file must be what it was before, and no
 half-written one may be there.
@@ -596,7 +596,7 @@ CASES = {
                                pseudo_samples(), ["'b2'", 'mode RGB']),
     'pseudo-mask-is-huge': (lambda: huge('masks/b2.png'), pseudo_samples(),
                             ["'b2'", 'masks/b2.png']),
-    # Class maps
+    # CAMs
     'cams-nan': (with_nan, SCORE_CAMS,
                  ['cams/b2.npz', '[0, 1]', 'nan', 'write it again']),
     'cams-above-1': (
@@ -626,7 +626,7 @@ CASES = {
         lambda: put('file', 'mine'),
         tool('evaluate_cams.py', 'cams', 'model.py', '--out', 'file/c.json'),
         ['file is a file']),
-    # Class maps of others
+    # CAMs of others
     'irn-not-trusted': (lambda: np.save('irn/b2.npy', dict(keys=Evil())),
                         tool('convert_cams.py', 'irn', 'out', *IRN),
                         ['irn/a1.npy', 'pickle', '--trust-pickle']),
@@ -650,7 +650,7 @@ CASES = {
     'refine-cams-missing': (lambda: gone('cams/b2.npz'), POOL,
                             ['1 of 3', 'b2', 'tools/test.py']),
     'refine-no-cams': (lambda: gone('cams'), POOL,
-                       ['no folder of class maps cams']),
+                       ['no folder of CAMs cams']),
     'refine-into-a-file': (lambda: put('out', 'mine'), POOL,
                            ['out is a file', 'Move it away']),
     'refine-settings-damaged': (lambda: put('out/settings.json', '{"pipe'),

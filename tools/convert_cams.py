@@ -1,4 +1,4 @@
-"""Convert class maps from and to the file formats of other code bases."""
+"""Convert CAMs from and to the file formats of other code bases."""
 import argparse
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         'VWL), psa (a map per class; also SEAM, EPS), mmwsss (ours).',
         epilog='example: python tools/convert_cams.py result/cam '
         'work_dirs/cams --from irn --to mmwsss --trust-pickle')
-    parser.add_argument('src', help='folder of class maps')
+    parser.add_argument('src', help='folder of CAMs')
     parser.add_argument('dst', help='folder to write to')
     parser.add_argument(
         '--from', dest='source', choices=FORMATS, required=True)

@@ -1,13 +1,13 @@
-"""Score class maps in files at every background threshold."""
+"""Score CAMs in files at every background threshold."""
 import argparse
 
 from mmwsss.apis.command_line import plain_errors
-from mmwsss.apis.evaluate_cams import evaluate_cams
+from mmwsss.apis.score_cams import evaluate_cams
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Score class maps in files, ours or converted ones, at '
+        description='Score CAMs in files, ours or converted ones, at '
         'every background threshold.',
         epilog='example: python tools/evaluate_cams.py cams '
         'configs/acr/acr_vit_shapes.py --train-images --out cams.json')

@@ -2,7 +2,7 @@
 import argparse
 
 from mmwsss.apis.command_line import add_options_argument, plain_errors
-from mmwsss.apis.evaluate_masks import (evaluate_masks, result_table,
+from mmwsss.apis.score_masks import (evaluate_masks, result_table,
                                         summary)
 
 

@@ -8,7 +8,7 @@ from mmwsss.apis.export import export_model
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Writes a model for other programs: class maps of all '
+        description='Writes a model for other programs: CAMs of all '
         'classes and tag scores of a classifier, logits of a segmentation '
         'model. The file is run once and compared with the model.',
         epilog='example: python tools/export_model.py '

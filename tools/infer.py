@@ -1,4 +1,4 @@
-"""Class maps, masks and pictures of any images, folders or videos."""
+"""CAMs, masks and pictures of any images, folders or videos."""
 import argparse
 from pathlib import Path
 

@@ -3,7 +3,7 @@ import argparse
 
 from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.custom_config import parse_columns
-from mmwsss.apis.masks_from_tags import (DEFAULT_PIPELINE, FEW,
+from mmwsss.apis.photo_masks import (DEFAULT_PIPELINE, FEW,
                                          masks_from_tags)
 from mmwsss.datasets.tags import FORMATS
 
@@ -47,6 +47,30 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar='DIR',
         help='true masks of some photographs, to measure with')
     parser.add_argument(
+        '--mask-suffix',
+        metavar='END',
+        help='what masks are called after the name of their photograph, '
+        'e.g. _mask.png')
+    parser.add_argument(
+        '--mask-values',
+        nargs='+',
+        metavar='VALUE=NAME',
+        help='what values of masks stand for, e.g. 255=defect; see '
+        'docs/data.md')
+    parser.add_argument(
+        '--no-class',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='labels that say that nothing is there, e.g. good')
+    parser.add_argument(
+        '--window',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='which values become black and white in photographs of more '
+        'than 8 bits, e.g. 0 4095')
+    parser.add_argument(
         '--pipeline',
         default=DEFAULT_PIPELINE,
         metavar='CONFIG',
@@ -83,7 +107,11 @@ def main() -> None:
             device=args.device,
             seed=args.seed,
             workers=args.workers,
-            check_images=not args.no_check)
+            check_images=not args.no_check,
+            no_class=args.no_class,
+            mask_values=args.mask_values,
+            mask_suffix=args.mask_suffix,
+            window=args.window)
     print(f'\nmasks of {len(made.data.labels)} photographs: {made.masks}')
     if made.page is not None:
         print(f'page to look at: {made.page}')

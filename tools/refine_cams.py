@@ -1,4 +1,4 @@
-"""Turn class maps into CRF scores, masks or refined class maps."""
+"""Turn CAMs into CRF scores, masks or refined CAMs."""
 import argparse
 
 from mmwsss.apis.command_line import (add_options_argument,
@@ -17,7 +17,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--cams',
         metavar='DIR',
-        help='folder of class maps, as tools/test.py --out writes it '
+        help='folder of CAMs, as tools/test.py --out writes it '
         '(default: what the config says)')
     parser.add_argument(
         '--out',

@@ -7,7 +7,7 @@ from mmwsss.apis.run import leave, test
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Test a checkpoint; write its class maps with --out.',
+        description='Test a checkpoint; write its CAMs with --out.',
         epilog='example: python tools/test.py configs/acr/acr_vit_shapes.py '
         'work_dirs/acr_vit_shapes/epoch_8.pth --out cams')
     parser.add_argument('config', help='path of the config')
@@ -23,7 +23,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--out',
         metavar='DIR',
-        help='write class maps (or what the config has hooks for: masks, '
+        help='write CAMs (or what the config has hooks for: masks, '
         'instances) to DIR')
     parser.add_argument(
         '--train-images',

@@ -26,8 +26,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))
 custom_hooks = [
-    # Pictures of class maps after the last validation or a test.
+    # Pictures of CAMs after the last validation or a test.
     dict(type='mmwsss.GalleryHook'),
-    # Class maps as files, when a folder is given: test.py ... --out FOLDER
+    # CAMs as files, when a folder is given: test.py ... --out FOLDER
     dict(type='mmwsss.SaveCAMsHook', out_dir=None),
 ]

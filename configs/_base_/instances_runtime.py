@@ -1,7 +1,7 @@
 # walk_runtime.py for an IRNet that predicts instances beside masks.
 _base_ = './walk_runtime.py'
 custom_hooks = [
-    # Pictures of class maps and masks after a test.
+    # Pictures of CAMs and masks after a test.
     dict(type='mmwsss.GalleryHook', before_train=False),
     # Masks and instances as files, in two folders below the one that is
     # given: test.py ... --out FOLDER

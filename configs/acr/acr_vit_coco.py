@@ -2,7 +2,7 @@
 # weigh 100 and training takes 5 * floor(82081 / 4) steps; the rest is that of
 # acr_vit_voc.py, the recipe really run included. Images without any class stop
 # the script, so it trains on those with one. It has no inference for COCO:
-# class maps are read as on VOC, and the threshold is VOC's.
+# CAMs are read as on VOC, and the threshold is VOC's.
 _base_ = [
     '../_base_/models/acr_vit.py', '../_base_/datasets/coco_384.py',
     '../_base_/schedules/acr_26k.py', '../_base_/default_runtime.py'

@@ -1,5 +1,5 @@
 # The baseline of seam_mobilenet-v2_voc-mini.py: CAM on a MobileNetV2 whose
-# last stages keep stride 16, 14 x 14 class maps of 224 pixels.
+# last stages keep stride 16, 14 x 14 CAMs of 224 pixels.
 _base_ = [
     '../_base_/models/cam_r50.py', '../_base_/datasets/voc-mini_224.py',
     '../_base_/schedules/adamw_8e.py', '../_base_/epoch_runtime.py'

@@ -1,5 +1,5 @@
 # CAM baseline of SEAM on the generated Shapes images: a narrow ResNet-18 from
-# random weights, 12 x 12 class maps of 96 pixels. GroupNorm, because the two
+# random weights, 12 x 12 CAMs of 96 pixels. GroupNorm, because the two
 # views of SEAM must not mix in running statistics (its own backbone is
 # pretrained and keeps them frozen).
 _base_ = [

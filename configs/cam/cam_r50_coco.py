@@ -1,4 +1,4 @@
-# cam_r50_voc.py on COCO 2014: the classifier whose class maps IRNet and AMN
+# cam_r50_voc.py on COCO 2014: the classifier whose CAMs IRNet and AMN
 # start from there. Five epochs, as on VOC.
 _base_ = [
     '../_base_/models/cam_r50.py', '../_base_/datasets/coco_512.py',

@@ -1,5 +1,5 @@
 # CAM baseline on the generated Shapes images, from random weights. Batch
-# statistics are learnt, strides are small: 12 x 12 class maps of 96 pixels.
+# statistics are learnt, strides are small: 12 x 12 CAMs of 96 pixels.
 _base_ = [
     '../_base_/models/cam_r50.py', '../_base_/datasets/shapes.py',
     '../_base_/schedules/adamw_shapes.py', '../_base_/epoch_runtime.py'

@@ -1,4 +1,4 @@
-# pipeline_voc.py on COCO 2014. Class maps and masks of training images are
+# pipeline_voc.py on COCO 2014. CAMs and masks of training images are
 # scored on all of them.
 _base_ = '../_base_/pipelines/irn.py'
 variables = dict(

@@ -1,5 +1,5 @@
 # FBR on a plain classifier, on the generated Shapes images. There is no head
-# for the background here, so positions are labelled by the class maps
+# for the background here, so positions are labelled by the CAMs
 # against a constant, as in setting I+S.
 _base_ = ['../cam/cam_r18_shapes.py', '../_base_/models/fbr.py']
 model = dict(

@@ -1,6 +1,6 @@
-# From tags to object masks on the generated Shapes images: class maps with
+# From tags to object masks on the generated Shapes images: CAMs with
 # FBR, IRNet's displacements, and one COCO file that a detector can train on.
-_base_ = '../_base_/pipelines/class_maps.py'
+_base_ = '../_base_/pipelines/cams.py'
 variables = dict(
     classifier='configs/fbr/fbr_cam_r18_shapes.py',
     label_config='configs/refine/irn-labels_shapes.py',
@@ -28,7 +28,7 @@ stages = dict(
         '{train_options}',
         outputs=dict(run='{dir}/last_checkpoint')),
     instances=dict(
-        # Its test images are the training images, which have class maps.
+        # Its test images are the training images, which have CAMs.
         command='tools/test.py {irnet} {displacements.run} --out {dir}/out '
         '--work-dir {dir} --cfg-options '
         'test_dataloader.dataset.cam_dir={cams.maps}',

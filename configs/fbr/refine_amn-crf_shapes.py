@@ -1,4 +1,4 @@
-# Masks from AMN's class maps and a dense CRF, with AMN's constant background
+# Masks from AMN's CAMs and a dense CRF, with AMN's constant background
 # score.
 _base_ = '../_base_/refine/shapes.py'
 refine_dataset = dict(pipeline=[

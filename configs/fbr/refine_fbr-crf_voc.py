@@ -1,4 +1,4 @@
-# Masks of setting I+S: class maps and a dense CRF of five steps, nothing else.
+# Masks of setting I+S: CAMs and a dense CRF of five steps, nothing else.
 _base_ = '../_base_/refine/voc.py'
 refine_dataset = dict(pipeline=[
     dict(type='mmwsss.LoadImage'),

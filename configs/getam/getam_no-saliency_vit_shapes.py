@@ -1,5 +1,5 @@
 # getam_vit_shapes.py without saliency maps: labels come from thresholds on
-# the class maps.
+# the CAMs.
 _base_ = './getam_vit_shapes.py'
 train_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),

@@ -1,4 +1,4 @@
-# GETAM on a plain ViT-B, its class maps read from all blocks.
+# GETAM on a plain ViT-B, its CAMs read from all blocks.
 _base_ = './getam_vit-hybrid_voc.py'
 model = dict(
     backbone=dict(

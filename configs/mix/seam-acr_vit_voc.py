@@ -1,5 +1,5 @@
-# seam-acr_vit_shapes.py at the size of ACR's paper: attention (ACR) and class
-# maps (SEAM) of a ViT must follow the mirrored image. Its tokens are ordered
+# seam-acr_vit_shapes.py at the size of ACR's paper: attention (ACR) and CAMs
+# (SEAM) of a ViT must follow the mirrored image. Its tokens are ordered
 # like the first view's, so nothing is permuted for either term.
 _base_ = '../acr/acr_vit_voc.py'
 model = dict(

@@ -1,6 +1,6 @@
 # Hybrid pooling, visual words in a memory bank (both VWL) and FBR at the size
 # of the papers, with the schedule of VWL. FBR as in fbr_cam_r50_voc.py: there
-# is no head for the background, the class maps label the positions.
+# is no head for the background, the CAMs label the positions.
 _base_ = ['../vwl/vwl-m_r101_voc.py', '../_base_/models/fbr.py']
 model = dict(
     regularizers=dict(

@@ -1,4 +1,4 @@
-# GETAM's activation-aware label completion, for class maps of any model: what
+# GETAM's activation-aware label completion, for CAMs of any model: what
 # is salient and activated gets its class, what is neither is background.
 # Saliency maps of any detector: one 8-bit file per image id in data_prefix.
 # saliency_path (saliency_suffix='.jpg' for JPEG). Without any, take

@@ -1,4 +1,4 @@
-# Masks from class maps and a dense CRF: background score (1 - max)^alpha as in
+# Masks from CAMs and a dense CRF: background score (1 - max)^alpha as in
 # PSA and EPS. With a constant score: alpha=None, threshold=0.2; as in VWL also
 # softmax=True.
 _base_ = '../_base_/refine/shapes.py'

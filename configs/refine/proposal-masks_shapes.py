@@ -1,4 +1,4 @@
-# Masks from class maps and mask proposals, on the generated Shapes images. The
+# Masks from CAMs and mask proposals, on the generated Shapes images. The
 # proposals are regions of even colour; write them first:
 #   python tools/make_proposals.py data/shapes/JPEGImages \
 #       work_dirs/proposals/shapes

@@ -1,4 +1,4 @@
-# Masks from class maps and mask proposals of a promptable segmenter: each
+# Masks from CAMs and mask proposals of a promptable segmenter: each
 # proposal belongs to the class whose map is highest in it on average, small
 # ones decide over large ones. The folder holds one {img_id}.json or .png per
 # image, see docs/refine.md; Segment Anything writes them with

@@ -1,4 +1,4 @@
-# Masks from class maps and a constant background score, nothing refined.
+# Masks from CAMs and a constant background score, nothing refined.
 _base_ = '../_base_/refine/voc.py'
 refine_dataset = dict(pipeline=[
     dict(type='mmwsss.LoadImage'),

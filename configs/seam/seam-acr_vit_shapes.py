@@ -1,4 +1,4 @@
-# Two papers in one model: a ViT whose attention (ACR) and class maps (SEAM)
+# Two papers in one model: a ViT whose attention (ACR) and CAMs (SEAM)
 # must follow the mirrored image.
 _base_ = '../cam/cam_vit_shapes.py'
 model = dict(

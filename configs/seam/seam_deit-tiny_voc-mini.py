@@ -1,5 +1,5 @@
 # SEAM's terms and module on a small pretrained ViT: acr_deit-tiny_voc-mini.py
-# with class maps instead of attention that must follow the mirrored image.
+# with CAMs instead of attention that must follow the mirrored image.
 # Read out by GETAM like its neighbours, to compare what training brings; the
 # refined maps: localizer=dict(_delete_=True, type='mmwsss.RefinedCAM').
 _base_ = '../cam/cam_deit-tiny_voc-mini.py'

@@ -1,8 +1,8 @@
-"""A paper in one file: two tags should not claim the same pixels.
+"""A paper in one file: two classes should not claim the same pixels.
 
-An image tagged "dog, sofa" has two class maps. If dogs and sofas are often
-seen together, nothing in a classification loss keeps the map of the sofa off
-the dog. But a pixel shows one thing: where several maps are high, all but the
+An image with the labels dog and sofa has two CAMs. If dogs and sofas often
+occur together, nothing in a classification loss keeps the CAM of the sofa off
+the dog. But a pixel shows one class: where several CAMs are high, all but the
 highest are wrong.
 """
 from typing import Dict
@@ -15,16 +15,16 @@ from mmwsss.structures.view_output import ViewPair
 
 
 def class_overlap(cams: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
-    """How much the tagged classes of an image claim each other's pixels.
+    """How much the labelled classes of an image claim each other's pixels.
 
-    Maps are rectified and divided by their maximum. A pixel's overlap is the
+    CAMs are rectified and divided by their maximum. A pixel's overlap is the
     sum of all its values but the highest: 0 where one class stands alone, at
-    most the number of tags minus 1. The maxima have no gradient, or a single
-    high peak would be a way to make all the rest of a map small.
+    most the number of labelled classes minus 1. The maxima have no gradient,
+    or a single high peak would be a way to make all the rest of a CAM small.
 
     Args:
-        cams (Tensor): Raw class maps (N, K, h, w).
-        labels (Tensor): Multi-hot tags (N, K).
+        cams (Tensor): Raw CAMs (N, K, h, w).
+        labels (Tensor): Multi-hot image-level labels (N, K).
         eps (float): Added to the maxima. Defaults to 1e-5.
 
     Returns:
@@ -37,7 +37,7 @@ def class_overlap(cams: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
 
 @MODELS.register_module()
 class ClassExclusion(Regularizer):
-    """Punish pixels that several tagged classes claim.
+    """Punish pixels that several labelled classes claim.
 
     Args:
         loss_weight (float): Defaults to 0.1.

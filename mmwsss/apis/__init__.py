@@ -2,20 +2,21 @@
 
     from mmwsss.apis import train, extract_cams, refine_cams
 
-Names are imported when they are first used: some need seconds.
+Names are imported when they are first used: some need seconds. So no module
+may have the name of a function here.
 """
 from importlib import import_module
 from typing import Any
 
 _HOMES = dict(
     CAMInferencer='cam_inferencer',
-    evaluate_cams='evaluate_cams',
-    evaluate_masks='evaluate_masks',
+    evaluate_cams='score_cams',
+    evaluate_masks='score_masks',
     export_model='export',
     extract_cams='run',
     infer='cam_inferencer',
     load_config='run',
-    masks_from_tags='masks_from_tags',
+    masks_from_tags='photo_masks',
     refine_cams='refine',
     run_pipeline='pipeline_run',
     test='run',

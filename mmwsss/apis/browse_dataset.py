@@ -75,7 +75,7 @@ def sample_pictures(packed: dict,
 
     Returns:
         list[tuple[ndarray, str]]: Pictures with captions: the network input,
-        then, where present, masks, seeds, saliency, class maps and objects
+        then, where present, masks, seeds, saliency, CAMs and objects
         drawn over it.
     """
     image = input_picture(packed['inputs'])

@@ -1,4 +1,4 @@
-"""Class maps, masks and pictures of any images: the work of tools/infer.py."""
+"""CAMs, masks and pictures of any images: the work of tools/infer.py."""
 import contextlib
 import hashlib
 import json
@@ -33,20 +33,20 @@ from mmwsss.utils.dataset_configs import (MASK_LOADERS, dataset_chains,
                                           step_name, without_steps)
 from mmwsss.utils.io import find_file
 from mmwsss.utils.memory import explain_memory
+from mmwsss.utils.progress import Progress
+from mmwsss.utils.run_folder import RunFolder, sigterm_raises
+from mmwsss.utils.shards import Shard, parse_shard
 from mmwsss.visualization import draw_strip
 
 from .image_sources import (ImageLike, Source, find_images,
                             refuse_double_names)
 from .inference_output import Output, names_in_mask
-from .refine import (Progress, _check_settings, _plain, _remove_temporary,
-                     _sigterm_raises)
 from .run import (ConfigLike, PathLike, check_fit, check_pretrained,
                   last_of_run, load_config, similar_configs)
 from .run_checks import check_classes, file_classes
-from .shards import Shard, exclusive, parse_shard, remove_temporary_of
 
 #: Steps of test pipelines that read what images from anywhere do not have.
-#: What they read takes no part in class maps and masks.
+#: What they read takes no part in CAMs and masks.
 LEFT_OUT = (*MASK_LOADERS, 'LoadSaliency')
 
 
@@ -61,12 +61,12 @@ class _Item:
 
 @INFERENCERS.register_module()
 class CAMInferencer(BaseInferencer):
-    """Class maps, masks and pictures of images from anywhere.
+    """CAMs, masks and pictures of images from anywhere.
 
     What it predicts equals what ``tools/test.py --out`` writes for the same
     images and tags. It runs the models that need nothing but an image:
-    ``CAMSegmentor`` (class maps, and the mask at a threshold),
-    ``EndToEndSegmentor`` (the decoder's mask, and the class maps it trains
+    ``CAMSegmentor`` (CAMs, and the mask at a threshold),
+    ``EndToEndSegmentor`` (the decoder's mask, and the CAMs it trains
     on), ``RefinedSegmentor`` (the mask, of the given classes only where tags
     are given) and mmseg's own (the mask). ::
 
@@ -191,7 +191,7 @@ class CAMInferencer(BaseInferencer):
 
     @property
     def makes_cams(self) -> bool:
-        """Whether the model predicts class maps."""
+        """Whether the model predicts CAMs."""
         return isinstance(self.model, CAMSegmentor)
 
     @property
@@ -274,7 +274,7 @@ class CAMInferencer(BaseInferencer):
                 ``'raise'``, or ``'skip'``, which gives it a result with
                 ``error``. Defaults to 'raise'.
             frame_step (int): Take every n-th frame of videos. Defaults to 1.
-            return_cams (bool): Whether results hold class maps. Defaults to
+            return_cams (bool): Whether results hold CAMs. Defaults to
                 True.
             return_probs (bool): Whether results hold the probability of
                 every label at every pixel, of models that predict one; also
@@ -321,7 +321,7 @@ class CAMInferencer(BaseInferencer):
                 self.model, EndToEndSegmentor):
             raise ValueError(
                 f'{type(self.model).__name__} has CAMs, not probabilities: '
-                'it predicts no probability of pixels, and class maps are '
+                'it predicts no probability of pixels, and CAMs are '
                 "scores, each divided by its own maximum. Read 'cams', and "
                 "the probability of a tag in 'scores'; leave return_probs "
                 '(--probs) out.')
@@ -403,11 +403,10 @@ class CAMInferencer(BaseInferencer):
         with contextlib.ExitStack() as stack:
             done, broken, everything = set(), [], sources
             if output is not None:
-                done = stack.enter_context(
-                    exclusive(
-                        output.folder, shard, lambda: self._continue(
-                            output, sources, labels, settings, overwrite,
-                            shard)))
+                run = self._run_folder(output, sources, labels, settings,
+                                       overwrite, shard)
+                stack.enter_context(run.claimed())
+                done = self._continue(output, sources, labels, run)
                 self._begin_page(output, settings)
             sources, labels = shard.of(sources), shard.of(labels)
             progress = None
@@ -427,12 +426,11 @@ class CAMInferencer(BaseInferencer):
             if output is None:
                 return
             skipped = output.note_skipped(shard, broken)
-            missing = output.missing(
-                [s.img_id for s in everything], skipped)
+            missing = run.missing(skipped)
             if missing:
                 print_log(
-                    f'Shard {shard} is done; {missing} images of the others '
-                    'are not yet.',
+                    f'Shard {shard} is done; {len(missing)} images of the '
+                    'others are not yet.',
                     logger='current')
             else:
                 if shard.count > 1:  # The page has but this one's images.
@@ -443,28 +441,27 @@ class CAMInferencer(BaseInferencer):
                 output.write_manifests(
                     skipped=skipped, **self._facts(settings))
 
+    def _run_folder(self, output: Output, sources: List[Source],
+                    labels: List[Optional[np.ndarray]],
+                    settings: Dict[str, Any], overwrite: bool,
+                    shard: Shard) -> RunFolder:
+        """The folder of a call, and what decides its files."""
+        return RunFolder(
+            output.folder, {s.img_id: output.paths(s.img_id)
+                            for s in sources},
+            dict(
+                model=self.cfg.model,
+                pipeline=self.steps,
+                classes=self.classes,
+                checkpoint_sha256=self._digest(),
+                test_cfg=settings,
+                **self._given_labels(sources, labels)), shard, overwrite)
+
     def _continue(self, output: Output, sources: List[Source],
                   labels: List[Optional[np.ndarray]],
-                  settings: Dict[str, Any], overwrite: bool,
-                  shard: Shard) -> set:
+                  run: RunFolder) -> set:
         """Ids of the images that an earlier call has done."""
-        if shard.count == 1:
-            _remove_temporary([output.folder])
-        else:
-            remove_temporary_of(
-                p for s in shard.of(sources) for p in output.paths(s.img_id))
-        _check_settings(
-            output.folder,
-            _plain(
-                dict(
-                    model=self.cfg.model,
-                    pipeline=self.steps,
-                    classes=self.classes,
-                    checkpoint_sha256=self._digest(),
-                    test_cfg=settings,
-                    **self._given_labels(sources, labels))),
-            {s.img_id: output.paths(s.img_id)
-             for s in sources}, overwrite, shard)
+        shard = run.shard
         sources, labels = shard.of(sources), shard.of(labels)
         output.forget_skipped(shard)
         done = {
@@ -473,7 +470,7 @@ class CAMInferencer(BaseInferencer):
             if output.is_done(source.img_id, label)
         }
         if len(done) < len(sources):
-            output.remove_manifests()
+            run.start()
         if done:
             print_log(
                 f'{len(done)} of {len(sources)} images are done already in '
@@ -498,7 +495,7 @@ class CAMInferencer(BaseInferencer):
         if self.makes_cams and not isinstance(self.model, EndToEndSegmentor):
             threshold = settings['threshold']
             choice = choice_settings(self.cfg)
-        output.begin_page(f'Class maps: {title}' if self.makes_cams else
+        output.begin_page(f'CAMs: {title}' if self.makes_cams else
                           f'Masks: {title}', threshold, choice)
 
     def _digest(self) -> Optional[str]:
@@ -759,7 +756,7 @@ def _refuse_later_stages(model: torch.nn.Module) -> None:
     """Raise ValueError for models that read files of an earlier stage."""
     kind = type(model).__name__
     if isinstance(model, (AMN, CAMRefiner)):
-        what = 'seed masks' if isinstance(model, AMN) else 'class maps'
+        what = 'seed masks' if isinstance(model, AMN) else 'CAMs'
         raise ValueError(
             f'{kind} needs {what} of an earlier stage for every image, so '
             'images alone are not enough. Run it with tools/test.py on a '
@@ -879,7 +876,7 @@ def infer(config: ConfigLike,
         frame_step (int): Takes every so-many-th frame of videos.
             Defaults to 1.
         shard (str, optional): ``'i/n'``, see
-            :func:`~mmwsss.apis.shards.parse_shard`.
+            :func:`~mmwsss.utils.shards.parse_shard`.
         device (str, optional): E.g. 'cpu' or 'cuda:1'. Defaults to a GPU if
             there is one.
         overwrite (bool): Whether to replace results, also those of other
@@ -911,7 +908,7 @@ def infer(config: ConfigLike,
             for img_id, indices in read_image_labels(tags, names).items()
         }
     num_images, num_broken = 0, 0
-    with _sigterm_raises():
+    with sigterm_raises():
         for result in inferencer.stream(
                 images,
                 tags,

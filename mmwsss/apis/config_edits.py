@@ -18,7 +18,7 @@ from .evaluation_data import build_dataset
 def use_train_images(cfg: Config) -> None:
     """Test on the training images, of which no mask is read.
 
-    For what the next stage needs of the images it trains on: class maps or
+    For what the next stage needs of the images it trains on: CAMs or
     masks as files. Nothing is scored; ``tools/evaluate_cams.py`` and
     ``tools/evaluate_masks.py`` score files, where masks exist.
 
@@ -55,7 +55,7 @@ def drop_missing_masks(cfg: Config, *keys: str) -> None:
 
     Concerns data sets with ``with_masks='auto'``. Without masks nothing is
     scored: transforms that load masks go, and so do the metrics. Everything
-    else happens as usual, so that class maps are drawn and written.
+    else happens as usual, so that CAMs are drawn and written.
 
     Args:
         cfg (Config): Changed in place.
@@ -93,7 +93,7 @@ def drop_missing_masks(cfg: Config, *keys: str) -> None:
 
 
 def name_splits(cfg: Config) -> None:
-    """Tell metrics of class maps which list of images they score.
+    """Tell metrics of CAMs which list of images they score.
 
     Args:
         cfg (Config): Changed in place.
@@ -116,7 +116,7 @@ def name_splits(cfg: Config) -> None:
 def set_output(cfg: Config, folder: str) -> None:
     """Have predictions written.
 
-    Class maps are written if the config has a ``mmwsss.SaveCAMsHook``, masks
+    CAMs are written if the config has a ``mmwsss.SaveCAMsHook``, masks
     if it has a ``mmwsss.SaveMasksHook``, instances if it has a
     ``mmwsss.SaveInstancesHook``; with several of them, into the folders
     ``cams``, ``masks`` and ``instances`` below. Without SaveMasksHook,
@@ -153,7 +153,7 @@ def set_output(cfg: Config, folder: str) -> None:
             found = True
     if not found:
         raise ValueError(
-            "--out needs dict(type='mmwsss.SaveCAMsHook') (writes class maps) "
+            "--out needs dict(type='mmwsss.SaveCAMsHook') (writes CAMs) "
             "or dict(type='mmwsss.SaveMasksHook') (writes masks) or "
             "dict(type='mmwsss.SaveInstancesHook') (writes instances) in "
             'custom_hooks, or an IoUMetric as test_evaluator (writes masks); '

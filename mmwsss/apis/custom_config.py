@@ -15,6 +15,13 @@ PathLike = Union[str, Path]
 #: Pixels that a network looks at at once: as many as a picture of 1024 x 1024
 #: has at scale 2. The attention of a transformer grows with their square.
 MAX_PIXELS, MAX_PIXELS_ATTENTION = 2048**2, 1024**2
+#: Where a data set looks for files of earlier stages, in its work_dirs.
+FOLDERS = dict(
+    cam_dir='cams',
+    mask_dir='labels',
+    low_score_dir='scores/alpha4',
+    high_score_dir='scores/alpha24',
+    proposal_dir='proposals')
 HEADER = """# Written by tools/dataset_converters/custom.py; edit it.
 # What stands here replaces settings of this config:
 _base_ = {base!r}
@@ -87,6 +94,10 @@ def custom_config(base: PathLike,
             kwargs['window'] = tuple(window)
         if 'data_prefix' in dataset:
             new['_delete_'] = True
+        kwargs.update({
+            field: f'work_dirs/{name}/{folder}'
+            for field, folder in FOLDERS.items() if dataset.get(field)
+        })
         return dict(
             type='mmwsss.ImageLevelDataset',
             data_root=str(data_root),
@@ -213,8 +224,9 @@ def _method(base: Path) -> str:
 def _num_labels(cfg: Config) -> Optional[int]:
     """Classes of a config's data with background; None if it says nothing."""
     chain = dataset_chains(cfg.train_dataloader.dataset)[0]
-    segments = any('mask_dir' in dataset for dataset in chain)
-    dataset = chain[-1]
+    *wrappers, dataset = chain
+    # A PseudoMaskDataset; seeds of the data set itself are no such masks.
+    segments = any('mask_dir' in wrapper for wrapper in wrappers)
     classes = (dataset.get('metainfo') or {}).get('classes') or \
         DATASETS.get(dataset.type).METAINFO.get('classes')
     if classes:

@@ -95,7 +95,7 @@ STAGES = dict(
         configs=dict(
             voc='configs/acr/acr_vit_voc.py',
             coco='configs/acr/acr_vit_coco.py')),
-    cams=Stage(3.34, 'cams: its class maps'),
+    cams=Stage(3.34, 'cams: its CAMs'),
     crf=Stage(0.67, 'crf: dense CRF', runs_on='cores'),
     affinity=Stage(
         22.40,

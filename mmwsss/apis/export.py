@@ -24,7 +24,7 @@ TOLERANCE = 1e-3
 
 
 class ExportedMaps(nn.Module):
-    """A class-map model from grey levels to maps, without data samples.
+    """A CAM model from grey levels to maps, without data samples.
 
     Scales and flips of ``test_cfg`` are part of it; the threshold and the
     choice of classes are left to whoever runs it.
@@ -39,7 +39,7 @@ class ExportedMaps(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> Tuple[Tensor, Tensor]:
-        """Class maps of all classes.
+        """CAMs of all classes.
 
         Args:
             image (Tensor): float32 (1, 3, H, W), BGR, 0 to 255.
@@ -52,7 +52,7 @@ class ExportedMaps(nn.Module):
         model, size = self.model, tuple(int(s) for s in image.shape[-2:])
         inputs = normalize(model, image)
         ids = torch.arange(model.num_classes, device=image.device)[None]
-        views, _, scores = model.class_maps(inputs, ids)
+        views, _, scores = model.compute_cams(inputs, ids)
         maps = fuse_maps([
             resize_maps(view[0], size, model.align_corners, covered)
             for view, covered in views
@@ -129,7 +129,7 @@ def exportable(model: nn.Module) -> nn.Module:
     if request is not None and request.class_rows_from is not None:
         raise ValueError(
             f'{type(model.localizer).__name__} differentiates the network to '
-            'read class maps, and exported networks have no gradients. '
+            'read CAMs, and exported networks have no gradients. '
             'Export a model whose maps are a forward pass, e.g. '
             "localizer=dict(type='mmwsss.CAM'), or the segmentation model "
             'that was trained on the masks.')

@@ -6,17 +6,17 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from mmwsss.pseudo_labels.cam_file import (MANIFEST, cam_path, read_cam,
-                                           write_cam, write_manifest)
+from mmwsss.pseudo_labels.cam_file import (cam_path, read_cam, write_cam,
+                                           write_manifest)
 from mmwsss.pseudo_labels.mask_file import (mask_path, write_mask,
                                             write_mask_manifest)
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.shards import Shard
 from mmwsss.utils.read_images import read_image, read_mask
 from mmwsss.version import __version__
 from mmwsss.visualization import RunPage
 
 from .image_sources import Source
-from .shards import Shard
 
 #: Images of the page.
 NUM_SHOWN = 300
@@ -28,11 +28,11 @@ class Output:
     ``cams/{img_id}.npz``, ``masks/{img_id}.png`` and
     ``overlays/{img_id}.jpg``, each whole or not at all, and a manifest in
     the first two when all are there. Of the first images, ``index.html``
-    shows the class maps, or else the masks, in a browser.
+    shows the CAMs, or else the masks, in a browser.
 
     Args:
         folder (str | Path): The folder.
-        with_cams (bool): Whether the model makes class maps.
+        with_cams (bool): Whether the model makes CAMs.
         classes (Sequence[str]): Names of all labels, background first.
         palette (Sequence): RGB per label.
         with_probs (bool): Whether probabilities are written as well,
@@ -76,7 +76,7 @@ class Output:
         Args:
             prediction (dict): With ``img_id``, ``mask``, ``cams`` and
                 ``scores``.
-            class_ids (ndarray, optional): (k,), of the class maps.
+            class_ids (ndarray, optional): (k,), of the CAMs.
             image (ndarray): BGR uint8 (h, w, 3).
         """
         self.num_seen += 1
@@ -103,7 +103,7 @@ class Output:
             img_id (str): Its name.
 
         Returns:
-            list[Path]: Class maps and probabilities where they are written,
+            list[Path]: CAMs and probabilities where they are written,
             mask and picture.
         """
         arrays = [
@@ -136,7 +136,7 @@ class Output:
 
         Args:
             prediction (dict): With ``img_id``, ``mask`` and ``cams``.
-            class_ids (ndarray): (k,), of the class maps.
+            class_ids (ndarray): (k,), of the CAMs.
             picture (ndarray): BGR uint8.
         """
         img_id, mask = prediction['img_id'], prediction['mask']
@@ -188,7 +188,7 @@ class Output:
 
         Args:
             source (Source): The image.
-            with_cams (bool): Whether its class maps are wanted.
+            with_cams (bool): Whether its CAMs are wanted.
             with_picture (bool): Whether its picture is wanted.
             with_probs (bool): Whether its probabilities are wanted.
                 Defaults to False.
@@ -256,26 +256,6 @@ class Output:
         # Some may have been mended since.
         return sorted(i for i in found if not all(
             path.is_file() for path in self.paths(i)))
-
-    def missing(self, ids: Sequence[str], skipped: Sequence[str]) -> int:
-        """Number of images whose files are not all there.
-
-        Args:
-            ids (Sequence[str]): All images.
-            skipped (Sequence[str]): Those that have none.
-
-        Returns:
-            int: The number.
-        """
-        skipped = set(skipped)
-        return sum(not all(path.is_file() for path in self.paths(i))
-                   for i in ids if i not in skipped)
-
-    def remove_manifests(self) -> None:
-        """The folder is incomplete from now on."""
-        for folder in (self.cams, self.masks):
-            if folder is not None:
-                (folder / MANIFEST).unlink(missing_ok=True)
 
     def write_manifests(self, **facts: Any) -> None:
         """The folder is complete; write its page.

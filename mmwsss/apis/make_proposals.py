@@ -9,10 +9,9 @@ from scipy.sparse.csgraph import connected_components
 
 from mmwsss.datasets.tags import find_images
 from mmwsss.pseudo_labels.proposal_file import proposal_paths, write_proposals
-from mmwsss.utils.io import make_folder, remove_temporary
+from mmwsss.utils.progress import Progress
 from mmwsss.utils.read_images import read_image
-
-from .refine import Progress
+from mmwsss.utils.run_folder import RunFolder
 
 PathLike = Union[str, Path]
 #: Colour distances that are joined, once for each, in grey levels.
@@ -103,15 +102,16 @@ def make_proposals(images: PathLike,
     found = find_images(images)
     if not found:
         raise FileNotFoundError(f'There are no images in {images}.')
-    make_folder(out)
-    remove_temporary(out)
-    todo = [(img_id, Path(images, path)) for img_id, path in found.items()
-            if not proposal_paths(out, img_id)[0].exists()]
+    run = RunFolder(
+        Path(out), {i: proposal_paths(out, i)[:1] for i in found},
+        dict(distances=list(distances), min_area=min_area))
     counts = []
-    with Progress(len(todo)) as progress:
-        for img_id, path in todo:
+    with run.claimed() as todo, Progress(len(todo)) as progress:
+        for img_id in todo:
             masks = colour_proposals(
-                read_image(path, img_id), distances, min_area=min_area)
+                read_image(Path(images, found[img_id]), img_id),
+                distances,
+                min_area=min_area)
             write_proposals(out, img_id, masks)
             counts.append(len(masks))
             progress.step(img_id)

@@ -25,7 +25,7 @@ def write_pipeline_gallery(pipeline: Pipeline) -> Optional[Path]:
     ``gallery`` maps the titles of its sections to ``dict(config,
     train_images=False, num_images=300, columns)``: the images are those of
     the config's test data (or training data), and ``columns`` maps stages
-    to folders of class maps or masks, e.g. ``{'+ CRF': '{crf.masks}'}``.
+    to folders of CAMs or masks, e.g. ``{'+ CRF': '{crf.masks}'}``.
     Folders that are not there yet are left out.
 
     Args:

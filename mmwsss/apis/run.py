@@ -26,6 +26,7 @@ from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import (compare_state, load_checkpoint_file,
                                      use_safe_loading)
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.model_index import find_config
 from mmwsss.utils.weight_sources import command_for
 
 from .config_edits import (drop_missing_masks, drop_sync_bn, enable_amp,
@@ -50,8 +51,8 @@ def load_config(config: ConfigLike,
     """Read a config and apply options to it.
 
     Args:
-        config (str | Path | Config): A file, or a config in memory, which is
-            copied.
+        config (str | Path | Config): A file, the name of one of our configs,
+            or a config in memory, which is copied.
         cfg_options (Mapping[str, Any], optional): Dotted key -> value.
         work_dir (str | Path, optional): Folder for results. Defaults to the
             config's, else ``work_dirs/<config name>``.
@@ -70,7 +71,7 @@ def load_config(config: ConfigLike,
     if isinstance(config, Config):
         cfg = config.copy()
     else:
-        path = Path(config)
+        path = find_config(config)
         if not path.is_file():
             raise FileNotFoundError(f'There is no config {path}.' +
                                     similar_configs(path))

@@ -16,12 +16,13 @@ from PIL import Image, UnidentifiedImageError
 from mmwsss.pseudo_labels.mask_file import write_mask
 from mmwsss.utils.image_formats import unread_kinds
 from mmwsss.utils.io import atomic_write, open_picture
-from mmwsss.utils.read_images import decode_image, read_any_mask, to_8bit
+from mmwsss.utils.read_images import (decode_image, read_any_mask,
+                                      suits_window, to_8bit)
 
 from .image_labels import (Labels, select_labels, tags_to_indices,
                            write_image_labels)
 from .image_level import _some
-from .mask_values import (IGNORE, check_tags_shown, parse_mask_values,
+from .mask_values import (IGNORE, Value, check_tags_shown, parse_mask_values,
                           translate_mask)
 from .tags import (TagFile, find_images, find_unread, is_image,
                    missing_images, nfc, read_tags)
@@ -35,6 +36,9 @@ MASK_FOLDER = 'SegmentationClass'
 NO_CLASS = ('good', 'ok', 'okay', 'normal', 'nofinding', 'nofindings', 'none',
             'nothing', 'healthy', 'negative', 'clean', 'nodefect',
             'defectfree', 'noobject', 'empty', 'na', 'background')
+#: Tags that usually say that nobody looked, or does not know.
+NO_TAG = ('nan', 'null', 'unknown', 'uncertain', 'unlabeled', 'unlabelled',
+          '-1')
 
 
 @dataclass
@@ -53,7 +57,8 @@ class CustomData:
             values, image id -> file, None for images of background alone.
             Empty if ``masks`` can be read as it is.
         files (dict[str, str]): Image id -> path below ``images``.
-        mask_values (dict[int, int], optional): What their values stand for.
+        mask_values (dict, optional): What their values stand for, see
+            :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
         window (tuple[float, float], optional): Values that become black and
             white in images of more than 8 bits.
     """
@@ -66,7 +71,7 @@ class CustomData:
     notes: List[str] = field(default_factory=list)
     translated: Dict[str, Optional[Path]] = field(default_factory=dict)
     files: Dict[str, str] = field(default_factory=dict)
-    mask_values: Optional[Dict[int, int]] = None
+    mask_values: Optional[Dict[Value, int]] = None
     window: Optional[Tuple[float, float]] = None
 
     def count(self, name: str) -> List[int]:
@@ -151,11 +156,13 @@ def read_custom(tags: PathLike,
     _check_ids(labels)
 
     untagged = [i for i in found if i not in labels]
-    labels = _unite_doubles(labels, {i: root / found[i] for i in labels},
-                            names, notes)
+    paths = {i: root / found[i] for i in labels}
+    window = None if window is None else tuple(window)
+    digests = _check_images(paths, notes, window) if check_images else {}
+    labels = _unite_doubles(labels, paths, digests, names, notes)
     data = CustomData(root.resolve(), None, file.format, names, labels,
-                      notes=notes, window=None if window is None else
-                      tuple(window), files={i: found[i] for i in labels})
+                      notes=notes, window=window,
+                      files={i: found[i] for i in labels})
     if labels.unknown:
         data.notes.append(
             f'{len(labels.unknown)} image(s) have classes that nobody knows '
@@ -166,9 +173,6 @@ def read_custom(tags: PathLike,
         data.notes.append(
             f'{len(untagged)} image(s) in {root} have no tags in {tags} and '
             f'are left out: {_some(untagged)}.')
-    if check_images:
-        _check_images({i: root / found[i] for i in labels}, data.notes,
-                      data.window)
     masked = None
     if masks is not None:
         data.masks = Path(masks).resolve()
@@ -205,14 +209,23 @@ def write_custom(data: CustomData, out: PathLike) -> None:
             with open_picture(data.images / data.files[img_id]) as picture:
                 mask = np.zeros(picture.size[::-1], np.uint8)
         else:
-            mask = read_any_mask(path, img_id)
-            if data.mask_values is not None:
-                mask = translate_mask(mask, data.mask_values, img_id)
+            mask = _own_mask(data, img_id, path)
         write_mask(out / MASK_FOLDER, img_id, mask)
     write_image_labels(out / 'image_labels.json', data.classes, data.labels)
     for name, ids in data.lists.items():
         with atomic_write(out / f'{name}.txt') as temp:
             temp.write_text(''.join(f'{i}\n' for i in ids), encoding='utf-8')
+
+
+def _own_mask(data: CustomData, img_id: str, path: Path) -> np.ndarray:
+    """A mask file in the values that are used here."""
+    values = data.mask_values
+    if values is None:
+        return read_any_mask(path, img_id)
+    colors = any(isinstance(value, tuple) for value in values)
+    return translate_mask(
+        read_any_mask(path, img_id, colors), values, img_id,
+        data.labels[img_id])
 
 
 def _image_folder(tags: Path) -> Path:
@@ -281,6 +294,12 @@ def _note_background_names(file: TagFile, notes: List[str]) -> None:
                 f'{name!r} ({count} image(s)) is a class here like any '
                 'other. If it says that none of the others is there, count '
                 f'these images as background: --no-class {shlex.quote(name)}')
+        elif name.lower() in NO_TAG:
+            count = sum(name in tags for tags in file.tags.values())
+            notes.append(
+                f'{name!r} ({count} image(s)) is a class here like any '
+                'other. If it says that nobody knows what these images show, '
+                'take them off the list.')
 
 
 def _leave_out_unread(labels: Labels, found: Mapping[str, str], root: Path,
@@ -304,13 +323,19 @@ def _leave_out_unread(labels: Labels, found: Mapping[str, str], root: Path,
 
 
 def _unite_doubles(labels: Labels, paths: Mapping[str, Path],
-                   names: Sequence[str], notes: List[str]) -> Labels:
-    """Take files of equal content once, with the tags of all of them."""
+                   digests: Mapping[str, str], names: Sequence[str],
+                   notes: List[str]) -> Labels:
+    """Take pictures of equal content once, with the tags of all of them.
+
+    Of pixels where digests of them are at hand, else of files.
+    """
     sizes: Dict[int, List[str]] = {}
-    for img_id, path in paths.items():
+    for img_id, path in () if digests else paths.items():
         with contextlib.suppress(OSError):  # Whoever reads it will tell.
             sizes.setdefault(path.stat().st_size, []).append(img_id)
     groups: Dict[str, List[str]] = {}
+    for img_id, digest in digests.items():
+        groups.setdefault(digest, []).append(img_id)
     for ids in sizes.values():
         for img_id in ids if len(ids) > 1 else ():
             with contextlib.suppress(OSError):
@@ -334,22 +359,29 @@ def _unite_doubles(labels: Labels, paths: Mapping[str, Path],
             f'{" = ".join(ids[:3])}{" = .." if len(ids) > 3 else ""} '
             f'({", ".join(names[c] for c in tags) or "no tag"})')
     notes.append(
-        f'{len(doubles)} picture(s) are there more than once, byte for byte; '
-        'each is taken once, under its first name, with the tags of all: '
+        f'{len(doubles)} picture(s) are there more than once, '
+        f'{"pixel" if digests else "byte"} for '
+        f'{"pixel" if digests else "byte"}; each is taken once, under its '
+        'first name, with the tags of all: '
         f'{_some(examples)}.')
     return united
 
 
 def _check_images(paths: Mapping[str, Path], notes: List[str],
-                  window: Optional[Sequence[float]] = None) -> None:
-    """Read all images, and name all that cannot be."""
+                  window: Optional[Sequence[float]] = None) -> Dict[str, str]:
+    """Read all images, and name all that cannot be; digests of pixels."""
     broken, rotated, pages, clear, fourth = [], [], [], [], []
+    digests: Dict[str, str] = {}
+    plain: List[str] = []
     deep: Dict[str, int] = {}
     for img_id, path in track_iter_progress(list(paths.items())):
         try:
             image = decode_image(path, img_id)
+            digests[img_id] = _digest(image)
             if window is not None or image.dtype != np.uint16:
-                to_8bit(image, path, img_id, window)
+                grey = to_8bit(image, path, img_id, window)
+                if image.dtype != np.uint8 and not suits_window(image, grey):
+                    plain.append(img_id)
             if image.dtype != np.uint8:
                 deep[img_id] = int(np.nan_to_num(image).max(initial=0))
             with contextlib.suppress(UnidentifiedImageError), \
@@ -380,6 +412,15 @@ def _check_images(paths: Mapping[str, Path], notes: List[str],
              f'{2 ** bits - 1}.' if bits < 16 else
              '; of each the upper byte is taken. For another range of '
              'values: --window LOW HIGH.'))
+    if window is not None and not deep:
+        notes.append(f'No image has more than 8 bits, so the window '
+                     f'{window[0]:g} to {window[1]:g} changes nothing.')
+    if plain:
+        notes.append(
+            f'The window {window[0]:g} to {window[1]:g} leaves nearly nothing '
+            f'of {len(plain)} image(s), which become black, white or grey '
+            f'throughout: {_some(plain)}. Are their values of another range? '
+            'Convert them to that of the others, or choose another window.')
     if pages:
         notes.append(
             f'{len(pages)} file(s) hold several pages or frames, of which '
@@ -401,6 +442,14 @@ def _check_images(paths: Mapping[str, Path], notes: List[str],
             'head, with a note (EXIF) to turn them, which is not followed: '
             f'{_some(rotated)}. Store them upright, e.g. with `exiftran -ai` '
             'or ImageMagick\'s `mogrify -auto-orient`.')
+    return digests
+
+
+def _digest(image: np.ndarray) -> str:
+    """Of the pixels, whatever file they come from."""
+    digest = hashlib.sha256(f'{image.dtype} {image.shape}'.encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 def _is_transparent(picture: Image.Image) -> bool:
@@ -425,7 +474,7 @@ def _check_masks(data: CustomData, paths: Mapping[str, Path],
             f'taken to be background: {_some(bare)}.')
         files.update(dict.fromkeys(bare))
     if mask_values is not None:
-        data.mask_values = parse_mask_values(mask_values, data.classes)
+        data.mask_values = parse_mask_values(mask_values, data.classes, True)
     values: Dict[str, List[int]] = {}
     shown: Dict[str, Set[int]] = {}
     plain = mask_values is None
@@ -433,14 +482,18 @@ def _check_masks(data: CustomData, paths: Mapping[str, Path],
         if path is None:
             plain = False
             continue
-        mask = read_any_mask(path, img_id)
+        mask = _own_mask(data, img_id, path)
         with open_picture(paths[img_id]) as picture:
             size = picture.size[::-1]
         if mask.shape != size:
-            raise ValueError(f'Image {img_id!r} is {size} (height, width) '
-                             f'but its mask {path} is {mask.shape}.')
-        if data.mask_values is not None:
-            mask = translate_mask(mask, data.mask_values, img_id)
+            raise ValueError(
+                f'Image {img_id!r} is {size} (height, width) but its mask '
+                f'{path} is {mask.shape}. ' +
+                ('The sides are exchanged: was one of them turned, e.g. as a '
+                 'note in the photo says (EXIF)? Turn both alike.'
+                 if mask.shape == size[::-1] else
+                 'Masks must fit pixel by pixel: bring both to one size, '
+                 'masks with the nearest value.'))
         values[img_id] = np.flatnonzero(np.bincount(mask.ravel())).tolist()
         shown[img_id] = {v - 1 for v in values[img_id]} - {-1, 254}
         plain = plain and path == folder / f'{img_id}.png' and \
@@ -570,5 +623,5 @@ def _note_gaps(data: CustomData) -> None:
             f'Every training image shows {_some(everywhere)}. A classifier '
             'learns what a class is from images without it: add some.')
     if not data.lists['val']:
-        data.notes.append('There are no validation images; the class maps '
+        data.notes.append('There are no validation images; the CAMs '
                           'of training images will be shown instead.')

@@ -1,11 +1,11 @@
 """Shapes: a generated data set with the failure modes of WSSS.
 
-Every object is a plain grey figure with one coloured *telling part*. Body and
-limbs look the same for all classes, so a classifier needs, and finds, only
-the telling part: partial activation. Some classes usually stand on a
-background of their own, as trains do on rails, so a classifier also finds
-that background: co-occurrence. Both errors can be measured, because the parts
-are saved as masks too.
+Every object is a plain grey figure with one coloured part, the *most
+discriminative part*. Body and limbs look the same for all classes, so a
+classifier needs, and finds, only that part: partial activation. Some classes
+usually stand on a background of their own, as trains do on rails, so a
+classifier also finds that background: co-occurrence. Both errors can be
+measured, because the parts are saved as masks too.
 
 Saliency maps come with it, as a class-agnostic detector with typical failures
 would make them: see :func:`draw_saliency`.
@@ -40,7 +40,7 @@ CORRELATION = 0.85
 _VERSION = 3  # Raise it whenever the drawing changes.
 _STRAY = 0.03  # Share of other images that show rails or dots.
 _CLASS_LESS = 0.04
-_PLAIN, _TELLING = 1, 2
+_PLAIN, _DISCRIMINATIVE = 1, 2
 _SHIFT = 4  # Fractional bits of polygon corners.
 
 
@@ -51,7 +51,7 @@ class ShapesImage(NamedTuple):
         image: uint8 (s, s, 3), BGR.
         mask: uint8 (s, s), 0 = background, c + 1 = class c.
         instances: uint8 (s, s), 0 = background, i = i-th object.
-        parts: uint8 (s, s), 1 = plain part, 2 = telling part.
+        parts: uint8 (s, s), 1 = plain part, 2 = discriminative part.
         background: Its kind, e.g. 'rails'.
     """
     image: np.ndarray
@@ -78,7 +78,7 @@ def _grey(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
 
 
 def _hue(rng: np.random.Generator, class_id: int) -> np.ndarray:
-    """The colour of a class's telling part, float32 BGR (3,)."""
+    """The colour of a class's discriminative part, float32 BGR (3,)."""
     step = 180 // len(CLASSES)
     # Paler where the background helps, or nobody would look at it.
     pale = CLASSES[class_id] in COMPANIONS
@@ -234,7 +234,7 @@ def _draw_object(rng: np.random.Generator, class_id: int, number: int,
                      [-np.sin(turn), np.cos(turn)]])
     radius = rng.uniform(.37, .45)
     for polygon, colour in _telling_part(class_id):
-        paint(radius * polygon @ spin + head, colours[colour], _TELLING)
+        paint(radius * polygon @ spin + head, colours[colour], _DISCRIMINATIVE)
 
 
 def _draw_clutter(rng: np.random.Generator, canvas: np.ndarray) -> None:
@@ -340,7 +340,7 @@ def draw_saliency(rng: np.random.Generator, instances: np.ndarray,
             y, x = np.mgrid[:size, :size]
             along = (np.cos(angle) * (x - x[own].mean()) + np.sin(angle) *
                      (y - y[own].mean())) / np.sqrt(own.sum())
-            own &= (parts == _TELLING) | (along < border)
+            own &= (parts == _DISCRIMINATIVE) | (along < border)
         found |= own
     # The outline is moved in and out by a pixel or two.
     inside, outside = (
@@ -490,8 +490,9 @@ def generate_shapes(root: Union[str, Path],
     ask for the same folder wait for each other.
 
     The layout is VOC's. ``SegmentationObject`` holds instance numbers,
-    ``SegmentationPart`` 1 for plain and 2 for telling parts, ``Saliency``
-    what :func:`draw_saliency` finds (255), ``labels.json`` the tags,
+    ``SegmentationPart`` 1 for plain and 2 for discriminative parts,
+    ``Saliency`` what :func:`draw_saliency` finds (255), ``labels.json`` the
+    tags,
     ``backgrounds.json`` the kind of each background and ``shapes.json`` the
     arguments.
 

@@ -1,4 +1,4 @@
-"""How good class maps and masks are."""
+"""How good CAMs and masks are."""
 from .functional import (ScoreBins, ThresholdCurve, best_class,
                          curve_from_confusion, curve_from_histogram,
                          score_histogram)

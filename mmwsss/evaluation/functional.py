@@ -1,7 +1,7 @@
-"""Scores of class maps for all background thresholds in one pass.
+"""Scores of CAMs for all background thresholds in one pass.
 
 The protocol of the field (PSA, IRN, SEAM, ACR, ..) gives the background a
-constant score t, takes the best of background and class maps per pixel, and
+constant score t, takes the best of background and CAMs per pixel, and
 repeats this for many t. A pixel's class is the one with the highest map
 whatever t is, and it is foreground exactly for the thresholds below that
 maximum. So one histogram over (label, best class, number of thresholds below
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# The class maps' floats are cut into cells by their leading bits; finer
+# The CAMs' floats are cut into cells by their leading bits; finer
 # than this, the table of cells would not fit the processor's cache.
 MIN_SHIFT = 12
 
@@ -30,7 +30,7 @@ class ScoreBins:
 
     Args:
         thresholds (Sequence[float]): Increasing, in [0, 1]. Compared as
-            float32, the type of the class maps.
+            float32, the type of the CAMs.
 
     Raises:
         ValueError: If there are none, they do not increase or leave [0, 1].
@@ -83,7 +83,7 @@ class ScoreBins:
 
 
 def best_class(cams: Tensor) -> Tuple[Tensor, Tensor]:
-    """The highest class map per pixel.
+    """The highest CAM per pixel.
 
     Args:
         cams (Tensor): float32 (K', h, w) with values in [0, 1].
@@ -112,7 +112,7 @@ def best_class(cams: Tensor) -> Tuple[Tensor, Tensor]:
         low, high = (float(x) for x in torch.aminmax(score))
         if not (low >= 0 and high <= 1 + 1e-4):
             raise ValueError(
-                f'class maps have maxima {low:.4g}..{high:.4g}, but must lie '
+                f'CAMs have maxima {low:.4g}..{high:.4g}, but must lie '
                 'in [0, 1]; keep model.test_cfg.normalize at minmax, max or '
                 'shifted and check the model for NaN')
     return score.abs(), best  # abs: -0.0 has the bits of a negative number

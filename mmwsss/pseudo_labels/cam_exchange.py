@@ -1,4 +1,4 @@
-"""Class maps in the file formats of other code bases.
+"""CAMs in the file formats of other code bases.
 
 Formats, all of which but ours are pickles in ``{img_id}.npy``:
 
@@ -54,7 +54,7 @@ def find_files(folder: Union[str, Path], form: str) -> List[Tuple[str, Path]]:
 def _load_pickle(path: Path, img_id: str, trust_pickle: bool) -> dict:
     if not trust_pickle:
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) are a pickle, and loading '
+            f'CAMs of image {img_id} ({path}) are a pickle, and loading '
             'a pickle runs whatever code its author put in. If you trust '
             'where the files come from, repeat the command with '
             '--trust-pickle.')
@@ -63,10 +63,10 @@ def _load_pickle(path: Path, img_id: str, trust_pickle: bool) -> dict:
         content = content.item() if content.shape == () else None
     except (ValueError, EOFError, OSError, AttributeError, ImportError,
             pickle.UnpicklingError) as error:
-        raise ValueError(f'Class maps of image {img_id} ({path}) cannot be '
+        raise ValueError(f'CAMs of image {img_id} ({path}) cannot be '
                          f'read: {error}') from error
     if not isinstance(content, dict):
-        raise ValueError(f'Class maps of image {img_id} ({path}) are no '
+        raise ValueError(f'CAMs of image {img_id} ({path}) are no '
                          'dictionary; is --from right?')
     return content
 
@@ -87,7 +87,7 @@ def _clean(cam: np.ndarray, img_id: str, path: Path) -> np.ndarray:
     if cam.size and not (cam.min() >= -1 - 1e-3 and cam.max() <= 1 + 1e-3):
         # NaN fails both comparisons.
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) lie in {cam.min():.4g}..'
+            f'CAMs of image {img_id} ({path}) lie in {cam.min():.4g}..'
             f'{cam.max():.4g}, not in [0, 1]: they are not normalised.')
     return cam.clip(0, 1)
 
@@ -98,20 +98,20 @@ def _class_ids(keys: Any, img_id: str, path: Path) -> np.ndarray:
         return np.zeros(0, np.int64)
     if ids.ndim != 1 or ids.dtype.kind not in 'iu':
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) have the classes '
+            f'CAMs of image {img_id} ({path}) have the classes '
             f'{list(keys)[:5]}, which are no integers; is --from right?')
     return ids.astype(np.int64)
 
 
 def _image_size(img_id: str, path: Path,
                 images: Optional[Union[str, Path]]) -> Tuple[int, int]:
-    """Size of an image whose class maps do not tell it."""
+    """Size of an image whose CAMs do not tell it."""
     found = None if images is None else next(
         (p for suffix in ('.jpg', '.png', '.jpeg')
          if (p := Path(images) / f'{img_id}{suffix}').is_file()), None)
     if found is None:
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) do not tell the size of '
+            f'CAMs of image {img_id} ({path}) do not tell the size of '
             'the image, because they are of no class or not of full size. '
             'Give the folder of images with --images' +
             ('.' if images is None else f'; {images} has none of this name.'))
@@ -124,7 +124,7 @@ def read_foreign(path: Union[str, Path],
                  img_id: str,
                  trust_pickle: bool = False,
                  images: Optional[Union[str, Path]] = None) -> CAMFile:
-    """Read class maps of another code base.
+    """Read CAMs of another code base.
 
     Args:
         path (str | Path): The file.
@@ -147,7 +147,7 @@ def read_foreign(path: Union[str, Path],
     if form == 'irn':
         if 'keys' not in content or not {'cam', 'high_res'} & set(content):
             raise ValueError(
-                f'Class maps of image {img_id} ({path}) have the entries '
+                f'CAMs of image {img_id} ({path}) have the entries '
                 f'{list(content)[:5]} instead of keys, cam and high_res; is '
                 '--from right?')
         ids = _class_ids(content['keys'], img_id, path)
@@ -157,7 +157,7 @@ def read_foreign(path: Union[str, Path],
         ids = _class_ids(list(content), img_id, path)
         maps = [_array(m) for m in content.values()]
         if len({m.shape for m in maps}) > 1:
-            raise ValueError(f'Class maps of image {img_id} ({path}) differ '
+            raise ValueError(f'CAMs of image {img_id} ({path}) differ '
                              f'in size: {[m.shape for m in maps][:5]}.')
         full = bool(maps)
         cam = np.stack(maps) if maps else np.zeros((0, 1, 1), np.float32)
@@ -165,7 +165,7 @@ def read_foreign(path: Union[str, Path],
         full, cam = False, np.zeros((0, 1, 1), np.float32)
     if cam.ndim != 3 or len(cam) != len(ids) or cam.dtype.kind not in 'fiu':
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) have shape {cam.shape} '
+            f'CAMs of image {img_id} ({path}) have shape {cam.shape} '
             f'and type {cam.dtype} for {len(ids)} class(es), expected '
             '(classes, height, width).')
     size = cam.shape[1:] if full else _image_size(img_id, path, images)
@@ -177,7 +177,7 @@ def read_foreign(path: Union[str, Path],
 
 
 def write_foreign(folder: Union[str, Path], form: str, cams: CAMFile) -> Path:
-    """Write class maps for another code base.
+    """Write CAMs for another code base.
 
     Args:
         folder (str | Path): The folder.
@@ -212,7 +212,7 @@ def convert_file(path: Union[str, Path],
                  target: str,
                  trust_pickle: bool = False,
                  images: Optional[Union[str, Path]] = None) -> Path:
-    """Convert the class maps of one image.
+    """Convert the CAMs of one image.
 
     Args:
         path (str | Path): The file.

@@ -1,4 +1,4 @@
-"""Class maps on disk: what stage 1 hands to all later stages."""
+"""CAMs on disk: what stage 1 hands to all later stages."""
 import json
 import zipfile
 import zlib
@@ -18,7 +18,7 @@ VERSION = 1
 
 @dataclass
 class CAMFile:
-    """The class maps of one image.
+    """The CAMs of one image.
 
     Attributes:
         img_id (str): Name of the image.
@@ -34,7 +34,7 @@ class CAMFile:
 
 
 def cam_path(folder: Union[str, Path], img_id: str) -> Path:
-    """Where the class maps of an image lie.
+    """Where the CAMs of an image lie.
 
     Args:
         folder (str | Path): Folder of CAM files.
@@ -87,13 +87,13 @@ def _check(img_id: str,
     elif len(cam) and not cam[0].size:
         problem = f'cam has no pixel: {cam.shape}'
     if problem:
-        raise ValueError(f'Class maps of image {img_id}: {problem}.')
+        raise ValueError(f'CAMs of image {img_id}: {problem}.')
 
 
 def write_cam(folder: Union[str, Path], img_id: str,
               class_ids: Sequence[int], cam: np.ndarray,
               image_size: Tuple[int, int]) -> Path:
-    """Write the class maps of one image, whole or not at all.
+    """Write the CAMs of one image, whole or not at all.
 
     Args:
         folder (str | Path): Folder of CAM files.
@@ -128,7 +128,7 @@ def write_cam(folder: Union[str, Path], img_id: str,
 def read_cam(path: Union[str, Path],
              num_classes: Optional[int] = None,
              image_size: Optional[Tuple[int, int]] = None) -> CAMFile:
-    """Read and check the class maps of one image.
+    """Read and check the CAMs of one image.
 
     Args:
         path (str | Path): A file of :func:`write_cam`.
@@ -147,7 +147,7 @@ def read_cam(path: Union[str, Path],
     img_id = path.name[:-4] if path.suffix == '.npz' else path.name
     if not path.is_file():
         raise FileNotFoundError(
-            f'There are no class maps of image {img_id} ({path}). Write them '
+            f'There are no CAMs of image {img_id} ({path}). Write them '
             'with: python tools/test.py CONFIG CHECKPOINT --out FOLDER')
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -156,15 +156,15 @@ def read_cam(path: Union[str, Path],
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError,
             NotImplementedError) as error:
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) are damaged: {error}. '
+            f'CAMs of image {img_id} ({path}) are damaged: {error}. '
             'Delete the file and write it again.') from error
     except (ValueError, AttributeError) as error:
         # Plain arrays or a pickle instead of a zip of arrays.
-        raise ValueError(f'Class maps of image {img_id} ({path}) are no '
+        raise ValueError(f'CAMs of image {img_id} ({path}) are no '
                          f'CAM file: {error}.') from error
     missing = [key for key in KEYS if key not in names]
     if missing:
-        raise ValueError(f'Class maps of image {img_id} ({path}) lack '
+        raise ValueError(f'CAMs of image {img_id} ({path}) lack '
                          f'{missing}; the file holds {names}.')
     class_ids, cam, size = values
     try:
@@ -175,7 +175,7 @@ def read_cam(path: Union[str, Path],
     size = (int(size[0]), int(size[1]))
     if image_size is not None and size != tuple(image_size):
         raise ValueError(
-            f'Class maps of image {img_id} ({path}) were made for an image '
+            f'CAMs of image {img_id} ({path}) were made for an image '
             f'of {size[0]} x {size[1]} (height x width), this one has '
             f'{image_size[0]} x {image_size[1]}.')
     return CAMFile(img_id, class_ids.astype(np.int64),
@@ -216,7 +216,7 @@ def read_manifest(folder: Union[str, Path]) -> Dict[str, Any]:
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(
-            f'{folder} has no {MANIFEST}: either it holds no class maps or '
+            f'{folder} has no {MANIFEST}: either it holds no CAMs or '
             'the run that wrote them did not end. Run it again.')
     try:
         content = json.loads(path.read_text())

@@ -68,7 +68,7 @@ def describe_difference(first: Sequence[str], second: Sequence[str],
 
 
 def noted_classes(folder: Union[str, Path]) -> Optional[List[str]]:
-    """For which classes a folder of class maps or masks was made.
+    """For which classes a folder of CAMs or masks was made.
 
     Args:
         folder (str | Path): The folder.
@@ -89,7 +89,7 @@ def check_stage_classes(folder: Union[str, Path],
     """Make sure that files of an earlier stage mean the same classes.
 
     Args:
-        folder (str | Path): Of class maps or masks.
+        folder (str | Path): Of CAMs or masks.
         classes (Sequence[str]): Of the data.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Dense CRF: class maps sharpened at the edges of the image.
+"""Dense CRF: CAMs sharpened at the edges of the image.
 
 Fully connected CRF with Gaussian edge potentials (Kraehenbuehl and Koltun,
 "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials",
@@ -192,7 +192,7 @@ class DenseCRF:
         bilateral_srgb (float): Its standard deviation in grey levels.
             Defaults to 13.
         bilateral_compat (float): Its Potts weight. Defaults to 10. (The
-            defaults are those PSA, SEAM and ACR use for class maps.)
+            defaults are those PSA, SEAM and ACR use for CAMs.)
         backend (str): ``'pydensecrf'``, ``'torch'``, or ``'auto'``, the first
             that is installed. Both compute the same (on photographs we found
             equal labels and probabilities within 0.003). Defaults to

@@ -1,8 +1,8 @@
-"""Instances from class maps, boundaries and a displacement field (IRNet).
+"""Instances from CAMs, boundaries and a displacement field (IRNet).
 
 IRNet (https://arxiv.org/abs/1904.05044, Sec. 4.2, 5 and the supplement) tells
 the objects of a class apart by where displacements lead: cells of one object
-lead to one place. The class maps are split by these places, and each part
+lead to one place. The CAMs are split by these places, and each part
 walks on its own up to the boundaries.
 """
 from typing import Any, Tuple
@@ -77,7 +77,7 @@ def cluster_cells(field: Tensor,
 
 
 def split_planes(cams: Tensor, clusters: Tensor) -> Tuple[Tensor, Tensor]:
-    """Class maps of each object.
+    """CAMs of each object.
 
     Cells that belong to no object are kept together, like one.
 
@@ -146,7 +146,7 @@ def instances_irn(cams: Tensor,
     """Instances of one image (IRNet, Sec. 5).
 
     Args:
-        cams (Tensor): (k, h, w) class maps of the present classes, k may be 0.
+        cams (Tensor): (k, h, w) CAMs of the present classes, k may be 0.
         edge (Tensor): (h, w) edge probabilities.
         field (Tensor): (2, h, w) displacements in cells.
         size (tuple[int, int]): Height and width of the image in pixels.

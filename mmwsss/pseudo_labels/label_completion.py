@@ -1,4 +1,4 @@
-"""Labels from class maps and a saliency map: activation-aware completion."""
+"""Labels from CAMs and a saliency map: activation-aware completion."""
 from typing import Optional, Tuple
 
 import torch
@@ -154,7 +154,7 @@ def threshold_labels(cams: Tensor, class_ids: Tensor, fg_threshold: float,
 
 @MODELS.register_module()
 class LabelCompletion(nn.Module):
-    """Labels to train on, from normalised class maps.
+    """Labels to train on, from normalised CAMs.
 
     With saliency maps the labels are those of GETAM
     (https://arxiv.org/abs/2112.02841), see

@@ -1,7 +1,7 @@
-"""Class maps and labels that follow the outlines of mask proposals.
+"""CAMs and labels that follow the outlines of mask proposals.
 
 A segmenter that knows no classes, such as Segment Anything, proposes masks;
-class maps say what they show. The idea of SEPL (Chen et al. 2023,
+CAMs say what they show. The idea of SEPL (Chen et al. 2023,
 https://arxiv.org/abs/2305.05803): every proposal belongs to the class that it
 overlaps most, if enough of it is covered. The rule here is that idea in its
 simplest form, not SEPL's selection.
@@ -97,7 +97,7 @@ def refine_maps(cams: np.ndarray,
                 threshold: float = 0.4,
                 unassigned: str = 'background',
                 min_area: int = 0) -> np.ndarray:
-    """Class maps that are constant within proposals.
+    """CAMs that are constant within proposals.
 
     A pixel in proposals with a class gets that of the smallest of them, at
     the mean of the class's map there, and nothing of others. A pixel in

@@ -1,7 +1,7 @@
-"""Random walk of class maps over learned affinities, in linear memory.
+"""Random walk of CAMs over learned affinities, in linear memory.
 
 AffinityNet (https://arxiv.org/abs/1803.10464, Sec. 3.3, Eqs. 9-12) and IRNet
-(https://arxiv.org/abs/1904.05044, Sec. 4.4, Eqs. 7-9) diffuse class maps by a
+(https://arxiv.org/abs/1904.05044, Sec. 4.4, Eqs. 7-9) diffuse CAMs by a
 power of a transition matrix. Their codes build this matrix densely, (pixels x
 pixels), and square it. Only the diffused maps are of interest, however, and
 the matrix has at most 2 P + 1 entries per row, so here it is applied to them.
@@ -111,7 +111,7 @@ def _transition_matrix(affinity: Tensor, offsets: np.ndarray,
 @torch.no_grad()
 def random_walk(planes: Tensor, affinity: Tensor, offsets: np.ndarray,
                 beta: float, num_steps: int) -> Tensor:
-    """Diffuse class maps: ``v * M^t``, M the column-normalised affinities.
+    """Diffuse CAMs: ``v * M^t``, M the column-normalised affinities.
 
     AffinityNet, Eqs. 10-12. One step replaces every pixel by the mean of
     itself (weight 1) and its neighbours (weight affinity^beta). Memory is
@@ -196,7 +196,7 @@ def walk_scores_psa(cams: Tensor,
     Absent classes would be planes of zeros and stay so; they are left out.
 
     Args:
-        cams (Tensor): (k, H, W) class maps of the present classes in [0, 1].
+        cams (Tensor): (k, H, W) CAMs of the present classes in [0, 1].
         affinity (Tensor): (P, h, w) with h = ceil(H / stride), w likewise;
             see :func:`random_walk`.
         offsets (np.ndarray): (P, 2) of (dy, dx).
@@ -230,7 +230,7 @@ def walk_scores_irn(cams: Tensor,
     """Class scores of one image after IRNet's random walk (Sec. 4.4).
 
     Args:
-        cams (Tensor): (k, h, w) class maps of the present classes, k may be 0.
+        cams (Tensor): (k, h, w) CAMs of the present classes, k may be 0.
         edge (Tensor): (h, w) edge probabilities.
         size (tuple[int, int]): Height and width of the image in pixels.
         radius (int): Radius of the pairs in cells, exclusive. Defaults to 5.

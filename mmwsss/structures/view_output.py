@@ -97,7 +97,7 @@ class ViewOutput:
     - ``class_rows``: list of (N, heads, 1, T) from ``first_row_layer`` on.
     - ``affinity``: (N, P, P).
     - ``logits``: (N, K).
-    - ``cams``: raw class maps (N, K, h, w).
+    - ``cams``: raw CAMs (N, K, h, w).
     - ``pixel_logits``: class scores of every position before the softmax
       (N, K + 1, h, w), the background first; only of heads that score it.
       ``cams`` are then its other planes.

@@ -21,9 +21,14 @@ _TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 FEW_BITS = 1 << 14
 #: What a message says where numbers are no grey levels.
 WINDOW = ('Say which values are black and white: window=(LOW, HIGH) of the '
-          'dataset, --window LOW HIGH of tools/dataset_converters/custom.py.')
+          'dataset, --window LOW HIGH of tools/dataset_converters/custom.py '
+          'and tools/masks_from_tags.py.')
 #: Folders with such images that somebody was told of.
 _SAID: set = set()
+#: Grey levels that an image must have, if a window suits it.
+FEW_LEVELS = 8
+#: Share of a picture that may become one grey level.
+MUCH = 0.98
 
 
 def read_image(path: Union[str, Path],
@@ -185,7 +190,10 @@ def to_8bit(image: np.ndarray,
         scaled = (image.astype(np.float64) - low) * (255 / (high - low))
         # Missing values (NaN) are black.
         scaled = np.nan_to_num(scaled, nan=0., posinf=255., neginf=0.)
-        return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        result = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        if not suits_window(image, result):
+            _note_window(image, path, (low, high))
+        return result
     if image.dtype != np.uint16:
         finite = image[np.isfinite(image)]
         span = f'{finite.min():g} to {finite.max():g}' if finite.size else \
@@ -195,6 +203,44 @@ def to_8bit(image: np.ndarray,
             f'{span}, which are no grey levels. {WINDOW}')
     _note_few_bits(image, path)
     return (image >> 8).astype(np.uint8)
+
+
+def suits_window(image: np.ndarray, result: np.ndarray) -> bool:
+    """Whether a window leaves of an image more than a plain surface.
+
+    Args:
+        image (np.ndarray): As stored, see :func:`decode_image`.
+        result (np.ndarray): uint8, what the window made of it.
+
+    Returns:
+        bool: False where a picture has become (nearly) black, white or of
+        one grey that is not so by itself.
+    """
+    counts = np.bincount(result.ravel(), minlength=256)
+    levels = np.flatnonzero(counts)
+    if not levels.size or (levels[-1] - levels[0] >= FEW_LEVELS
+                           and counts.max() <= MUCH * result.size):
+        return True
+    numbers = image[np.isfinite(image)]
+    # Perhaps the picture is as plain as that.
+    return not numbers.size or bool(
+        np.unique(numbers, return_counts=True)[1].max() > MUCH * numbers.size)
+
+
+def _note_window(image: np.ndarray, path: Union[str, Path],
+                 window: Sequence[float]) -> None:
+    """Say once per folder that a window is not that of its images."""
+    folder = str(Path(path).parent)
+    if folder in _SAID:
+        return
+    _SAID.add(folder)
+    print_log(
+        f'{path} holds {image.dtype} values from {np.nanmin(image):g} to '
+        f'{np.nanmax(image):g}, of which the window {window[0]:g} to '
+        f'{window[1]:g} leaves nearly nothing; others of its folder may be '
+        'alike. Check the window.',
+        logger='current',
+        level=logging.WARNING)
 
 
 def _note_few_bits(image: np.ndarray, path: Union[str, Path]) -> None:
@@ -284,20 +330,24 @@ def read_mask(path: Union[str, Path], img_id: str) -> np.ndarray:
     if mode not in ('P', 'L') or mask.ndim != 2:
         raise ValueError(
             f'Image {img_id!r}: the mask {path} has mode {mode}; masks are '
-            '8-bit palette or grey images of class indices, not colours.')
+            '8-bit palette or grey images of class indices, not colours. '
+            'tools/dataset_converters/custom.py --masks translates others.')
     return mask
 
 
-def read_any_mask(path: Union[str, Path], img_id: str) -> np.ndarray:
+def read_any_mask(path: Union[str, Path],
+                  img_id: str,
+                  colors: bool = False) -> np.ndarray:
     """Read a mask of values that still have to be translated.
 
     Args:
         path (str | Path): Image of one channel, or of equal colours: 8-bit,
             1-bit (0 and 255), or of more bits if no value needs them.
         img_id (str): Named in errors.
+        colors (bool): Whether the values are colours. Defaults to False.
 
     Returns:
-        np.ndarray: uint8 (h, w).
+        np.ndarray: uint8 (h, w); RGB (h, w, 3) if ``colors``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -309,19 +359,27 @@ def read_any_mask(path: Union[str, Path], img_id: str) -> np.ndarray:
     try:
         with open_picture(path) as picture:
             mode = picture.mode
+            if colors:
+                return np.array(picture.convert('RGB'))
             mask = np.array(picture.convert('L') if mode == '1' else picture)
     except _BROKEN as error:
         raise ValueError(f'Image {img_id!r}: the mask {path} is corrupt '
                          f'({error}).') from error
     if mask.ndim == 3:
-        colors = mask[..., :1 if mode == 'LA' else 3]
+        bands = mask[..., :1 if mode == 'LA' else 3]
         if mode not in ('LA', 'RGB', 'RGBA') or \
-                (colors != colors[..., :1]).any():
+                (bands != bands[..., :1]).any():
+            found, counts = np.unique(bands.reshape(-1, bands.shape[-1]),
+                                      axis=0, return_counts=True)
+            some = [','.join(map(str, found[i].tolist()))
+                    for i in np.argsort(-counts, kind='stable')[:5]]
             raise ValueError(
                 f'Image {img_id!r}: the mask {path} has colours (mode '
-                f'{mode}); masks are 8-bit palette or grey images, a value '
-                'per class.')
-        mask = colors[..., 0]
+                f'{mode}), most pixels: {"; ".join(some)}. Say what they '
+                'stand for: --mask-values R,G,B=CLASS .. of '
+                'tools/dataset_converters/custom.py; or save masks as 8-bit '
+                'palette or grey images, a value per class.')
+        mask = bands[..., 0]
     if mask.min(initial=0) < 0 or mask.max(initial=0) > 255 or \
             (mask % 1).any():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Pictures of class maps."""
+"""Pictures of CAMs."""
 from .curve import plot_curve
 from .gallery import Gallery
 from .history import plot_history

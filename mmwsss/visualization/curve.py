@@ -27,7 +27,7 @@ def plot_curve(path: Union[str, Path],
         curve['miou_curve'],
         color='tab:blue',
         lw=2,
-        label='class maps')
+        label='CAMs')
     for i, (name, other) in enumerate((references or {}).items()):
         axes.plot(
             other['thresholds'],

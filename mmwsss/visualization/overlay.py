@@ -1,4 +1,4 @@
-"""Class maps and masks as pictures."""
+"""CAMs and masks as pictures."""
 from typing import Optional, Sequence, Tuple
 
 import cv2
@@ -25,7 +25,7 @@ def overlay_cam(image: np.ndarray,
                 cam: np.ndarray,
                 alpha: float = 0.5,
                 colormap: str = 'turbo') -> np.ndarray:
-    """Draw one class map over its image as a heat map.
+    """Draw one CAM over its image as a heat map.
 
     Args:
         image (ndarray): BGR uint8 (h, w, 3).
@@ -43,7 +43,7 @@ def overlay_cam(image: np.ndarray,
         raise ValueError(f'colormap is {colormap!r}, must be one of '
                          f'{sorted(COLORMAPS)}.')
     cam = np.asarray(cam, dtype=np.float32)
-    _check_size(image, cam, 'class map')
+    _check_size(image, cam, 'CAM')
     level = np.nan_to_num(cam).clip(0, 1)
     heat = cv2.applyColorMap(
         np.round(255 * level).astype(np.uint8), COLORMAPS[colormap])

@@ -1,4 +1,4 @@
-"""The page of a run: class maps and masks, to be judged in a browser."""
+"""The page of a run: CAMs and masks, to be judged in a browser."""
 import base64
 import hashlib
 import html
@@ -41,7 +41,7 @@ def threshold_steps(threshold: Optional[float] = None) -> np.ndarray:
 
 
 def map_levels(cams: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Class maps in 8 bits from which every mask follows exactly.
+    """CAMs in 8 bits from which every mask follows exactly.
 
     A level says how many of the thresholds a score exceeds, so ``score >
     steps[k]`` is ``level > k``, ties included. Of the classes, the first one
@@ -151,7 +151,7 @@ def _template() -> str:
 class RunPage:
     """One HTML file on which a person chooses a background threshold.
 
-    It holds everything, opens from disk and needs no network. Class maps are
+    It holds everything, opens from disk and needs no network. CAMs are
     thresholded in the browser like :class:`~mmwsss.datasets.ThresholdMask`
     and ``CAMSegmentor`` do: of the pixels that are shown, each has the label
     that it would get in the mask of the image.
@@ -160,7 +160,7 @@ class RunPage:
         folder (str | Path): Where ``index.html`` goes.
         classes (Sequence[str]): K + 1 names, background first.
         palette (Sequence[Sequence[int]]): RGB colours, K + 1.
-        title (str): Defaults to 'Class maps'.
+        title (str): Defaults to 'CAMs'.
         threshold (float, optional): Where the page starts, what the run is
             configured with. None starts at 0.3. Defaults to None.
         settings (str): What a choice changes, as Python of a config; the
@@ -174,7 +174,7 @@ class RunPage:
                  folder: Union[str, Path],
                  classes: Sequence[str],
                  palette: Sequence[Sequence[int]],
-                 title: str = 'Class maps',
+                 title: str = 'CAMs',
                  threshold: Optional[float] = None,
                  settings: str = '',
                  longest: int = 320) -> None:

@@ -1,4 +1,4 @@
-"""An image, its mask and its class maps side by side."""
+"""An image, its mask and its CAMs side by side."""
 from typing import Optional, Sequence
 
 import cv2
@@ -47,12 +47,12 @@ def draw_strip(image: np.ndarray,
         image (ndarray): BGR uint8 (h, w, 3).
         mask (ndarray): Integers (h, w), 0 is background.
         palette (Sequence[Sequence[int]]): RGB per label of the mask.
-        captions (Sequence[str]): A line per class map.
+        captions (Sequence[str]): A line per CAM.
         cams (ndarray, optional): Floats (k, h, w) in [0, 1].
 
     Returns:
         ndarray: BGR uint8, ``h`` high: the image, the image under its mask,
-        and the image under each of its class maps.
+        and the image under each of its CAMs.
 
     Raises:
         ValueError: If sizes differ or a label has no colour.

@@ -24,6 +24,13 @@ def weights_of(vector) -> Dict[str, torch.Tensor]:
     return {**{f'backbone.{k}': v for k, v in backbone.items()}, **head}
 
 
+def norm_of(vector) -> dict:
+    """The backbone's layer norm, where the vector names its epsilon."""
+    if 'ln_eps' not in vector:
+        return {}
+    return dict(norm_cfg=dict(type='LN', eps=float(vector['ln_eps'])))
+
+
 def build_tiny(vector, localizer: Optional[dict] = None, **model):
     """A CAMSegmentor with the vector's architecture and weights."""
     weights = weights_of(vector)
@@ -43,7 +50,8 @@ def build_tiny(vector, localizer: Optional[dict] = None, **model):
                     feedforward_channels=hidden),
                 img_size=tuple(g * patch for g in grid),
                 patch_size=patch,
-                distilled='backbone.dist_token' in weights),
+                distilled='backbone.dist_token' in weights,
+                **norm_of(vector)),
             cls_head=dict(
                 type='mmwsss.ClassTokenHead',
                 num_classes=len(weights['cls_head.fc.bias']),

@@ -15,6 +15,20 @@ def background_last(vector) -> bool:
     return meta(vector)['mode'] == 'is'
 
 
+def recipe(vector) -> dict:
+    """Settings of AMN's or I+S's branch, the vector's own where it has any.
+
+    The quantile of the entropy, the share r of sure pixels and the divisor of
+    the number of pixels that a prototype is the mean of.
+    """
+    last = background_last(vector)
+    named = dict(
+        r=0.6 if last else 0.4,
+        quantile=0.1 if last else 0.25,
+        div=16 if last else 32)
+    return {**named, **meta(vector)}
+
+
 def tensor(array, dtype=torch.float32) -> torch.Tensor:
     return torch.from_numpy(np.asarray(array)).to(dtype)
 

@@ -6,7 +6,7 @@ import torch
 from mmwsss.models.converters.getam import convert_getam
 from mmwsss.registry import MODELS
 
-from .acr_helpers import tensor
+from .acr_helpers import norm_of, tensor
 
 
 def weights_of(vector) -> Dict[str, torch.Tensor]:
@@ -42,7 +42,8 @@ def build_tiny(vector, start_layer: int = 0, **model):
                 img_size=tuple(g * patch for g in grid),
                 patch_size=patch,
                 distilled=distilled,
-                out_indices=[int(i) for i in vector['hooks']]),
+                out_indices=[int(i) for i in vector['hooks']],
+                **norm_of(vector)),
             neck=dict(
                 type='mmwsss.DPTReassemble',
                 in_channels=width,

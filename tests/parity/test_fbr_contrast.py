@@ -11,7 +11,8 @@ from mmwsss.models.utils.pixel_selection import select_queries
 from mmwsss.models.utils.prototypes import semantic_graph
 from mmwsss.registry import MODELS
 
-from .fbr_helpers import background_last, check, ids, meta, planes, tensor
+from .fbr_helpers import (background_last, check, ids, meta, planes, recipe,
+                          tensor)
 
 FAMILIES = ('fbr_contrast_amn', 'fbr_contrast_is', 'fbr_chain_amn',
             'fbr_chain_is')
@@ -52,13 +53,15 @@ def check_contrast(vector):
     check(graph, vector['sampler_prob'])
     check_term(vector, tensor(vector['bank']),
                tensor(vector['neg_bg_index'], torch.int64), 'bg')
-    if len(classes) > 1:
+    if len(classes) < 2:
+        assert not vector['L_fg'] and not vector['grad_fg'].any()
+    else:
         check_term(vector, tensor(vector['features']),
                    tensor(vector['neg_fg_index'], torch.int64), 'fg')
 
 
 def check_chain(vector, monkeypatch):
-    facts = meta(vector)
+    facts = recipe(vector)
     last = background_last(vector)
     maps = planes(vector, 'cam' if last else 'logits')
     tags = tensor(vector['label'])
@@ -72,13 +75,13 @@ def check_chain(vector, monkeypatch):
             num_classes=tags.shape[1],
             embed_dims=z_fg.shape[1],
             scores='refined_cams' if last else 'pixel_logits',
-            unsure_ratio=0.6 if last else 0.4,
-            entropy_quantile=0.1 if last else 0.25,
-            top_share=1 / 16 if last else 1 / 32,
+            unsure_ratio=facts['r'],
+            entropy_quantile=facts['quantile'],
+            top_share=1 / facts['div'],
             temperature=facts['tau'],
             num_negatives=facts['M'],
             num_clusters=facts['K'],
-            bank_size=1000,
+            bank_size=max(1000, n * facts['K']),
             max_queries=None,
             bg_weight=1.,
             fg_weight=1.))

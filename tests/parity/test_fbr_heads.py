@@ -21,7 +21,7 @@ def build(vector, **kwargs):
         dict(
             type='mmwsss.FineGrainedBackgroundContrast',
             in_channels=channels,
-            num_classes=20,
+            num_classes=vector['label'].shape[1] if 'label' in vector else 1,
             embed_dims=dims,
             bg_weight=0,
             fg_weight=0,
@@ -36,7 +36,7 @@ def check_similarity(vector):
     x = tensor(vector['x']).requires_grad_()
     view = ViewOutput(
         torch.zeros(len(x), 3, 8, 8),
-        torch.zeros(len(x), 20),
+        torch.zeros(len(x), 1),
         fields=dict(feats=(x, )))
     losses = regularizer(ViewPair(view))
     assert list(losses) == ['loss_similarity']

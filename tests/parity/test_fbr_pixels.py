@@ -6,12 +6,11 @@ from mmwsss.models.utils.pixel_selection import (
     scores_from_maps, sure_pixels)
 from mmwsss.models.utils.prototypes import class_prototypes
 
-from .fbr_helpers import background_last, check, ids, meta, planes, tensor
+from .fbr_helpers import (background_last, check, ids, meta, planes, recipe,
+                          tensor)
 
 FAMILIES = ('fbr_select_amn', 'fbr_select_is', 'fbr_prototype_amn',
             'fbr_prototype_is')
-RATIO = dict(amn=0.4, **{'is': 0.6})
-QUANTILE = dict(amn=0.25, **{'is': 0.1})
 
 
 def masked(scores, labels):
@@ -27,7 +26,8 @@ def check_scores(vector):
         maps = planes(vector, 'cam')[:, 1:]
         found = scores_from_maps(maps, tensor(vector['label']))
     elif 'logits' in vector:
-        tags = tensor(vector['label']) if 'masked' in vector.name else None
+        by_tags = meta(vector).get('masked', 'masked' in vector.name)
+        tags = tensor(vector['label']) if by_tags else None
         found = scores_from_logits(planes(vector, 'logits'), tags)
     else:
         return  # An edge case of what follows.
@@ -40,10 +40,10 @@ def check_scores(vector):
 
 def check_selection(vector):
     check_scores(vector)
-    mode = meta(vector)['mode']
+    facts = recipe(vector)
     prob, scores = planes(vector, 'prob'), planes(vector, 'norm_scores')
     labels = ids(vector, 'pseudo_label', prob.shape[1])
-    sure, thresholds = sure_pixels(scores, labels, RATIO[mode])
+    sure, thresholds = sure_pixels(scores, labels, facts['r'])
     assert torch.equal(sure, tensor(vector['sure'], torch.bool))
     expected = planes(vector, 'score_threshold')
     listed = expected[:, 1:] >= 0
@@ -53,7 +53,7 @@ def check_selection(vector):
     if background_last(vector):
         entropy = entropy.masked_fill(labels == 0, 0)
     check(entropy, vector['entropy'])
-    hard, bounds = hard_pixels(entropy, sure, QUANTILE[mode])
+    hard, bounds = hard_pixels(entropy, sure, facts['quantile'])
     check(bounds, vector['entropy_threshold'])
     assert torch.equal(hard, tensor(vector['hard'], torch.bool))
     assert torch.equal(hard & (labels > 0),

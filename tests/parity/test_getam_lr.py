@@ -17,7 +17,11 @@ def test_learning_rate_and_phase(vector):
                                 lr=float(vector['lr']))
     # A step past the last one the rate would be zero. In the vectors the step
     # before the first is step 0, where (1 - t / T) is one.
-    schedulers = [PolyLR(optimizer, power=0.9, end=total + 1, by_epoch=False)]
+    schedulers = [
+        PolyLR(optimizer, power=float(vector.get('power', 0.9)),
+               end=total + 1,
+               by_epoch=False)
+    ]
     if any(phases):
         schedulers.append(
             MultiStepLR(

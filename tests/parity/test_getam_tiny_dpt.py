@@ -1,4 +1,4 @@
-"""GETAM's network: pyramid, class scores, masks, class maps, inference."""
+"""GETAM's network: pyramid, class scores, masks, CAMs, inference."""
 import cv2
 import numpy as np
 import pytest
@@ -30,11 +30,11 @@ def test_forward(vector):
         model.decode_head(view.feats), tensor(vector['seg_logits']), **NET)
     # Classifying and localising need only the last map.
     last, = model.forward_view(image, last_only=True).feats
-    assert_close(last, tensor(vector['reassemble4']), **NET)
+    assert_close(last, tensor(vector[f'reassemble{len(view.feats)}']), **NET)
 
 
 @torch.no_grad()
-def test_class_maps(vector):
+def test_cams(vector):
     image = tensor(vector['image'])
     n, num_classes = vector['cls_logits'].shape
     class_ids = torch.arange(num_classes).repeat(n, 1)
@@ -55,7 +55,7 @@ def test_class_maps(vector):
                 top = ref.max() + 1e-12
                 assert_close(ours / top, ref / top, rtol=1e-3, atol=1e-3)
                 compared += 1
-    assert compared == sum(k.startswith('getam_') for k in vector)
+    assert 0 < compared == sum(k.startswith('getam_') for k in vector)
 
 
 @torch.no_grad()
@@ -66,7 +66,7 @@ def test_inference(vector):
     model = build_tiny(vector).eval()
     image = vector['test_image_bgr']
     looks = []
-    for size in (256, 320, 480):
+    for size in map(int, vector.get('test_sizes', (256, 320, 480))):
         rgb = cv2.resize(image, (size, size))[..., ::-1] / 255.
         inputs = tensor(((rgb - MEAN) / STD).transpose(2, 0, 1)[None])
         logits = F.interpolate(

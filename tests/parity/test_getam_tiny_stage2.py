@@ -44,9 +44,24 @@ def load(vector, **kwargs):
         vector,
         start_layer=int(vector['start_layer']),
         data_preprocessor=PREPROCESSOR,
-        label_refiner=dict(type='mmwsss.PAMR'),
+        label_refiner=dict(
+            type='mmwsss.PAMR',
+            **{
+                ours: vector[name].tolist()
+                for ours, name in (('num_iters', 'num_iter'),
+                                   ('dilations', 'dilations'))
+                if name in vector
+            }),
         # The vector follows the published code.
-        label_maker=dict(type='mmwsss.LabelCompletion', conflict='first'),
+        label_maker=dict(
+            type='mmwsss.LabelCompletion',
+            conflict='first',
+            **{
+                ours: float(vector[name])
+                for ours, name in (('cut', 'cut_threshold'),
+                                   ('bg_power', 'bg_power'))
+                if name in vector
+            }),
         **kwargs).eval()
     mean, std = (
         torch.tensor(PREPROCESSOR[name]).view(3, 1, 1) / 255
@@ -80,8 +95,10 @@ def test_maps(vector):
     # They are small: compared on the scale of the vector's own maximum.
     for ours, name in ((maps, 'getam_up'), (model.refine(maps, inputs),
                                             'pamr_out')):
+        if name not in vector:
+            continue
         theirs = tensor(vector[name])
-        top = float(theirs.max())
+        top = float(theirs.max()) or 1.  # Without classes all are zero.
         assert_close(
             ours * present / top, theirs * present / top, rtol=1e-3,
             atol=1e-3)
@@ -98,12 +115,15 @@ def test_labels(vector):
 
 @pytest.mark.parametrize('official', [False, True])
 def test_losses_and_gradients(vector, official, monkeypatch):
-    model, inputs, samples = load(
-        vector,
-        seg_losses=dict(
-            ce=dict(type='mmwsss.BalancedCrossEntropy'),
-            saliency=dict(type='mmwsss.SaliencyLoss', official_bug=official),
-            energy=dict(type='mmwsss.DenseEnergyLoss')))
+    seg_losses = dict(
+        ce=dict(type='mmwsss.BalancedCrossEntropy'),
+        saliency=dict(type='mmwsss.SaliencyLoss', official_bug=official),
+        energy=dict(type='mmwsss.DenseEnergyLoss'))
+    if np.isnan(vector['ce']):
+        # Theirs has no such loss where one of its two sets is empty; ours
+        # has that of the other set.
+        seg_losses.pop('ce')
+    model, inputs, samples = load(vector, seg_losses=seg_losses)
     # Of the labels given, because a pixel that differs changes the losses.
     monkeypatch.setattr(
         model, 'make_labels', lambda *args:
@@ -117,22 +137,34 @@ def test_losses_and_gradients(vector, official, monkeypatch):
     for ours, name in (('loss_cls', 'cls_loss'), ('ce.loss', 'ce'),
                        ('energy.loss', 'dense'),
                        ('saliency.loss', f'{kind}_sal')):
-        theirs = tensor(np.nan_to_num(vector[name])).reshape(())
-        assert_close(losses[ours], theirs, msg=name, **LOSS)
+        if ours in losses and name in vector:
+            theirs = tensor(vector[name]).reshape(())
+            assert_close(losses[ours], theirs, msg=name, **LOSS)
     for b, logits in enumerate(seen[0]):
-        assert_close(
-            logits, tensor(vector[f'seg_logits_b{b}']), rtol=1e-4, atol=1e-5)
+        if f'seg_logits_b{b}' in vector:
+            assert_close(
+                logits,
+                tensor(vector[f'seg_logits_b{b}']),
+                rtol=1e-4,
+                atol=1e-5)
     total = sum(v for k, v in losses.items() if 'loss' in k)
-    assert_close(total, tensor(vector[f'{kind}_total']).reshape(()), **LOSS)
-    if official:
+    theirs = tensor(vector[f'{kind}_total']).reshape(())
+    if theirs.isfinite():
+        assert_close(total, theirs, **LOSS)
+    norms = [k for k in vector if k.startswith('ref_gradnorm:')]
+    if official or not norms:
         return
     total.backward()
     params = dict(model.named_parameters())
     norms = {
         our_name(k.split(':', 1)[1]): float(vector[k])
-        for k in vector if k.startswith('ref_gradnorm:')
+        for k in norms
     }
-    assert set(norms) == set(params)
+    # A file may name parameters without a gradient or not.
+    assert set(norms) <= set(params)
+    for name in set(params) - set(norms):
+        grad = params[name].grad
+        assert grad is None or not grad.any(), name
     for name, theirs in norms.items():
         assert float(params[name].grad.norm()) == pytest.approx(
             theirs, rel=1e-2, abs=1e-6), name

@@ -82,14 +82,16 @@ def fill(model):
 
 
 def check_losses(vector):
-    radius = json.loads(str(vector['meta']))['radius']
+    meta = json.loads(str(vector['meta']))
+    radius = meta['radius']
     logit, field = (
         tensor(vector[key]).requires_grad_()
         for key in ('edge_logit', 'displacement'))
     offsets = path_offsets(radius)
     assert np.array_equal(offsets, vector['search_dst_dy_dx'])
     label = torch.from_numpy(vector['label_map'].astype(np.int16))
-    labels = pair_labels(label, radius, offsets, 21)
+    labels = pair_labels(label, radius, offsets,
+                         meta.get('num_classes', 21))
     for group, name in zip(labels, ('bg_pos', 'fg_pos', 'neg')):
         assert np.array_equal(group.numpy(), vector[name] > 0)
     affinity = path_affinity(logit.sigmoid(), radius)
@@ -142,13 +144,16 @@ def check_net_forward(vector):
 
 def check_param_groups(vector):
     model = build_irn()
+    factors = json.loads(str(vector['meta']))['lr_mult']
     wrapper = build_optim_wrapper(
         model,
         dict(
             type='OptimWrapper',
             optimizer=dict(type='SGD', lr=0.1, weight_decay=1e-4),
             paramwise_cfg=dict(
-                custom_keys=dict(displacement_head=dict(lr_mult=10)))))
+                custom_keys=dict(
+                    edge_head=dict(lr_mult=factors[0]),
+                    displacement_head=dict(lr_mult=factors[1])))))
     names = {id(p): n for n, p in model.named_parameters()}
     found = {}
     for group in wrapper.optimizer.param_groups:
@@ -158,7 +163,8 @@ def check_param_groups(vector):
                                  set()).add(names[id(param)])
     assert found == {
         lr: {our_name(n) for n in vector[key].tolist()}
-        for lr, key in ((0.1, 'group0_edge'), (1.0, 'group1_dp'))
+        for lr, key in zip((round(0.1 * f, 6) for f in factors),
+                           ('group0_edge', 'group1_dp'))
     }
 
 

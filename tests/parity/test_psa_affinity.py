@@ -27,11 +27,14 @@ def close(result, target):
 def check_label(vector):
     low, high = (
         vector[name].astype(np.float32) / 255 for name in ('la_u8', 'ha_u8'))
-    label = confident_planes(low, high, stride=8)
+    meta = json.loads(str(vector['meta']))
+    stride = meta['crop'] // vector['label_map'].shape[0]
+    radius = meta.get('radius', 5)
+    label = confident_planes(low, high, stride=stride)
     assert np.array_equal(label, vector['label_map'])
-    offsets = pair_offsets(5)
+    offsets = pair_offsets(radius)
     assert np.array_equal(offsets, vector['offsets_dy_dx'])
-    groups = pair_labels(torch.from_numpy(label)[None], 5, offsets)
+    groups = pair_labels(torch.from_numpy(label)[None], radius, offsets)
     for group, name in zip(groups, ('bg_pos', 'fg_pos', 'neg')):
         assert np.array_equal(group[0].numpy(), vector[name] > 0)
 
@@ -55,10 +58,11 @@ def check_head(vector):
     ]
     weights = [tensor(vector[f'w_{n}'])
                for n in ('f8_3', 'f8_4', 'f8_5', 'f9')]
+    meta = json.loads(str(vector['meta']))
     head = AffinityHead([x.shape[1] for x in taps],
                         [w.shape[0] for w in weights[:3]],
-                        shrink_radius=json.loads(str(
-                            vector['meta']))['repo'] == 'seam')
+                        radius=meta.get('radius', 5),
+                        shrink_radius=meta['repo'] == 'seam')
     params = [*(conv.weight for conv in head.reduce), head.mix.weight]
     for param, weight in zip(params, weights):
         param.data.copy_(weight)

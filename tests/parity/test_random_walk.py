@@ -69,8 +69,10 @@ def check_psa(vector, meta):
     size = tuple(low.shape[1:])
     dense = torch.from_numpy(vector['affinity_dense'])
     # SEAM's copy shrinks the radius on small maps.
-    small = meta['repo'] == 'seam' and min(size) < 11
-    offsets = pair_offsets((min(size) - 1) // 2 if small else 5)
+    radius = meta.get('radius', 5)
+    if meta['repo'] == 'seam' and min(size) <= 2 * radius:
+        radius = (min(size) - 1) // 2
+    offsets = pair_offsets(radius)
     affinity = pairs_of(dense, size, offsets)
     np.testing.assert_array_equal(dense_of(affinity, offsets), dense)
 

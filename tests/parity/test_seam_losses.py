@@ -77,7 +77,11 @@ def check_losses(vector):
                 cams=maps[f'cam{i + 1}'][:, 1:],
                 refined_cams=maps[f'cam_rv{i + 1}'])) for i in (0, 1)
     ]
-    regularizer = EquivariantRegularization()
+    regularizer = EquivariantRegularization(
+        topk_ratio=meta.get('topk_ratio', 0.2))
+    if 'topk' in meta:
+        share = regularizer.topk_ratio * maps['cam2'][0].numel()
+        assert meta['topk'] == int(share)
     losses = regularizer(ViewPair(*views, transform=rescale.apply))
     for name in ('er', 'ecr'):
         check(losses[f'loss_{name}'], vector[f'loss_{name}'])

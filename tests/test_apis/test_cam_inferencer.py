@@ -12,11 +12,11 @@ from mmengine.registry import init_default_scope
 
 from mmwsss.apis import inference_output, run
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.refine import SETTINGS
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
 from mmwsss.pseudo_labels import mask_path, read_cam, read_manifest
 from mmwsss.registry import MODELS
 from mmwsss.utils.read_images import read_mask
+from mmwsss.utils.run_folder import SETTINGS
 from mmwsss.visualization.run_page import levels_to_mask
 
 from ..test_datasets.builders import make_voc
@@ -600,7 +600,7 @@ def test_refined_models_with_other_tags(home, refined, tmp_path):
         cls_head=dict(
             type='mmwsss.LabelConditionedHead', num_classes=2,
             in_channels=128, dilations=(1, 2))), 'seed masks'),
-    ('configs/affinity/affinitynet_small_shapes.py', 'class maps'),
+    ('configs/affinity/affinitynet_small_shapes.py', 'CAMs'),
 ])
 def test_later_stages_are_refused(model, what, home, tmp_path):
     cfg = Config.fromfile(home[2])

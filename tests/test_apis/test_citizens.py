@@ -11,7 +11,7 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 from mmwsss.apis import run
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.evaluate_cams import score_cams
+from mmwsss.apis.score_cams import score_cams
 from mmwsss.apis.config_edits import drop_missing_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.datasets.samplers import Draw

@@ -16,6 +16,7 @@ from mmwsss.apis.custom_config import (check_config, config_path,
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import read_custom, write_custom
+from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
 from ..test_tools import ROOT, environment
 
@@ -87,13 +88,16 @@ def test_data_and_class_numbers(base, data, tmp_path):
         # Pipelines and samplers are those of the base.
         assert dataset.pipeline == before.pipeline
         assert cfg[key].get('sampler') == old[key].get('sampler')
-        if 'mask_dir' in dataset:
+        if 'dataset' in dataset:
             assert dataset.mask_dir == 'work_dirs/mine/masks'
         dataset = dataset.get('dataset', dataset)
+        for field in STAGE_FOLDERS:  # Nothing of the base's images.
+            assert (dataset.get(field) or 'work_dirs/mine/').startswith(
+                'work_dirs/mine/')
         built = DATASETS.build(dict(dataset, pipeline=[]))
         assert built.classes == ('cat', 'cow', 'dog')
         training = key in ('refine_dataset', 'train_dataloader')
-        # Seeds and class maps are made of training images only.
+        # Seeds and CAMs are made of training images only.
         continues = base.startswith(('affinity/', 'fbr/amn'))
         assert len(built) == (4 if training or continues else 1)
         assert built.with_masks is False

@@ -79,4 +79,5 @@ def test_tool_errors(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'broken')
     with pytest.raises(ValueError, match="'a'.*corrupt"):
         make_proposals(**args)
-    assert not list((tmp_path / 'out').rglob('*.json'))
+    assert [p.name for p in (tmp_path / 'out').rglob('*.json')] == [
+        'settings.json']

@@ -17,7 +17,7 @@ LABELS = {'a1': [0], 'b2': [0, 1], 'c3': []}
 
 @pytest.fixture
 def pipeline(tmp_path):
-    """Two stages of class maps and one of masks, as files."""
+    """Two stages of CAMs and one of masks, as files."""
     cfg = make_cfg(
         make_voc(tmp_path / 'data', LABELS), tmp_path / 'run', [])
     config = tmp_path / 'model.py'
@@ -54,7 +54,7 @@ def test_page(pipeline, tmp_path):
     assert [(row['group'], row['id']) for row in data['rows']] == [
         (group, img_id) for group in ('train', 'val') for img_id in LABELS]
     first, second, third = data['rows'][:3]
-    # Every folder of class maps is a stage of its own.
+    # Every folder of CAMs is a stage of its own.
     assert list(first['stages']) == ['CAM', 'refined']
     assert list(second['stages']) == ['CAM', 'refined', '+ CRF']
     assert second['stages']['CAM']['classes'] == [0, 1]

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.apis.refine import Progress, refine_cams
+from mmwsss.apis.refine import refine_cams
 from mmwsss.datasets import ShapesDataset
 from mmwsss.pseudo_labels import read_cam, read_manifest, write_cam
 from mmwsss.pseudo_labels.pool import RefineError
+from mmwsss.utils.progress import Progress
 
 from ..toy import ROOT
 
@@ -44,7 +45,7 @@ ALL = ("dict(type='mmwsss.CRFScores', alphas=(4, 24)),"
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """A data set with class maps of all images."""
+    """A data set with CAMs of all images."""
     home = tmp_path_factory.mktemp('world')
     dataset = ShapesDataset(
         data_root=str(home / 'shapes'),
@@ -295,7 +296,7 @@ def test_bad_class_maps(setup, tmp_path):
             FileNotFoundError,
             match=r'1 of \d image.* train_00001\..*tools/test.py'):
         setup.run(setup.config(), cams=cams)
-    with pytest.raises(FileNotFoundError, match='no folder of class maps'):
+    with pytest.raises(FileNotFoundError, match='no folder of CAMs'):
         setup.run(setup.config(), cams=tmp_path / 'nowhere')
 
 
@@ -337,14 +338,14 @@ def test_bad_arguments(setup, tmp_path):
 def test_one_run_at_a_time(setup):
     from filelock import FileLock
     setup.out.mkdir()
-    with FileLock(str(setup.out / '.refine.lock')):
+    with FileLock(str(setup.out / '.run.lock')):
         with pytest.raises(ValueError, match='Another run'):
             setup.run(setup.config())
 
 
 def test_progress(monkeypatch, capsys):
     lines = []
-    monkeypatch.setattr('mmwsss.apis.refine.print_log',
+    monkeypatch.setattr('mmwsss.utils.progress.print_log',
                         lambda text, logger: lines.append(text))
     for total in (1, 5, 200):
         lines.clear()

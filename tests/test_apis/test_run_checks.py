@@ -8,8 +8,8 @@ from mmengine.config import Config
 
 from mmwsss.apis import run
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.evaluate_cams import score_cams
-from mmwsss.apis.evaluate_masks import score_masks
+from mmwsss.apis.score_cams import score_cams
+from mmwsss.apis.score_masks import score_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.apis.pipeline import load_stages
 from mmwsss.apis.refine import refine_cams

@@ -12,6 +12,7 @@ from mmwsss.apis.custom_config import configs_for
 from mmwsss.apis.image_sources import find_images
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.datasets.custom import read_custom, write_custom
+from mmwsss.utils import read_images as loading
 from mmwsss.utils.read_images import read_image, read_mask
 
 SIZE = (20, 30)
@@ -397,3 +398,173 @@ def test_avif(tmp_path):
     Image.fromarray(noise()).save(tmp_path / 'x.avif', quality=100)
     assert read_image(tmp_path / 'x.avif', 'x').shape == (*SIZE, 3)
     assert [s.img_id for s in find_images(tmp_path)] == ['x']
+
+
+# ------------------------------------------------- what is near to the above
+MIXED = {f'{i}': [['cat'], ['dog'], ['cat', 'dog']][i % 3] for i in range(12)}
+
+
+def class_masks(folder, tags, value):
+    """Halves of masks show the tags of their images."""
+    for img_id, names in tags.items():
+        mask = np.zeros(SIZE, np.uint8)
+        for i, name in enumerate(names):
+            mask[8 * i:8 * i + 8] = value[name]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(folder / f'{img_id}.png')
+    return folder
+
+
+def test_masks_that_number_classes_in_another_order(tmp_path):
+    """Images of both classes show both numbers, whichever is whose."""
+    tags = photos(tmp_path / 'photos', MIXED)
+    gt = class_masks(tmp_path / 'gt', MIXED, dict(cat=2, dog=1))
+    with pytest.raises(ValueError, match="never show 'cat' .*or these for "
+                       'others'):
+        read_custom(tags, masks=gt)
+    data = read_custom(tags, masks=gt, mask_values=['2=cat', '1=dog'])
+    assert not any('tags lack' in n for n in data.notes)
+    right = class_masks(tmp_path / 'right', MIXED, dict(cat=1, dog=2))
+    assert not read_custom(tags, masks=right).translated
+
+
+def test_one_value_for_the_tag_of_each_image(tmp_path):
+    """Programs for defects write 0 and 255, whatever defect it is."""
+    tags = {f'{i}': [['dent'], ['scratch'], []][i % 3] for i in range(12)}
+    path = photos(tmp_path / 'photos', tags)
+    gt = masks(tmp_path / 'gt', {i: 255 * len(t) for i, t in tags.items()})
+    with pytest.raises(ValueError, match="--mask-values '255=tag'"):
+        read_custom(path, masks=gt)
+    data = read_custom(path, masks=gt, mask_values=['255=tag'])
+    write_custom(data, tmp_path / 'out')
+    for i, names in tags.items():
+        mask = read_mask(tmp_path / f'out/SegmentationClass/{i}.png', i)
+        assert mask[:10].max() == {'': 0, 'dent': 1, 'scratch': 2}[
+            ''.join(names)]
+    both = dict(tags, **{'0': ['dent', 'scratch']})
+    path = photos(tmp_path / 'photos', both)
+    with pytest.raises(ValueError, match='image 0 .* it has 2, not one'):
+        read_custom(path, masks=gt, mask_values=['255=tag'])
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'P'])
+def test_masks_of_colours(tmp_path, mode):
+    colors = dict(cat=(128, 0, 0), dog=(0, 128, 0))
+    tags = photos(tmp_path / 'photos', MIXED)
+    for i, names in MIXED.items():
+        mask = np.zeros((*SIZE, 3), np.uint8)
+        for row, name in enumerate(names):
+            mask[8 * row:8 * row + 8] = colors[name]
+        (tmp_path / 'gt').mkdir(exist_ok=True)
+        picture = Image.fromarray(mask)
+        if mode == 'P':  # Its own numbers of colours.
+            picture = picture.quantize(4)
+        picture.convert(mode).save(tmp_path / f'gt/{i}.png')
+    ask = dict(masks=tmp_path / 'gt')
+    if mode != 'P':
+        with pytest.raises(ValueError, match='0,0,0; 128,0,0. Say what they '
+                           'stand for: --mask-values R,G,B=CLASS'):
+            read_custom(tags, **ask)
+    with pytest.raises(ValueError, match=r'\[0, 128, 0\].*has no name'):
+        read_custom(tags, mask_values=['128,0,0=cat'], **ask)
+    data = read_custom(
+        tags, mask_values=['128,0,0=cat', '0,128,0=dog'], **ask)
+    write_custom(data, tmp_path / 'out')
+    for i, names in MIXED.items():
+        mask = read_mask(tmp_path / f'out/SegmentationClass/{i}.png', i)
+        for row, name in enumerate(names):
+            assert (mask[8 * row:8 * row + 8] == ('cat', 'dog').index(
+                name) + 1).all()
+        assert not mask[16:].any()
+
+
+@pytest.mark.parametrize('entries,message', [
+    (['128,0,0=cat', '255=dog'], 'either grey values or colours'),
+    (['128,0=cat'], 'or a colour, e.g. 128,0,0=defect'),
+    (['128,0,300=cat'], 'or a colour'),
+])
+def test_bad_colours(tmp_path, entries, message):
+    tags = photos(tmp_path / 'photos', MIXED)
+    gt = class_masks(tmp_path / 'gt', MIXED, dict(cat=1, dog=2))
+    with pytest.raises(ValueError, match=message):
+        read_custom(tags, masks=gt, mask_values=entries)
+
+
+def test_colours_are_rewritten_not_read(tmp_path):
+    """A data set takes masks of class indices; it says who makes them."""
+    masks(tmp_path, dict(x=0), mode='RGB')
+    with pytest.raises(ValueError, match='custom.py --masks translates'):
+        read_mask(tmp_path / 'x.png', 'x')
+    for entry in ('128,0,0=cat', '255=tag'):
+        with pytest.raises(ValueError, match='writes them as|no class .tag'):
+            ImageLevelDataset(
+                data_root=str(tmp_path),
+                labels_file=photos(tmp_path, MIXED).name,
+                img_suffix='any',
+                data_prefix=dict(img_path=''),
+                mask_values=[entry])
+
+
+def test_mask_of_a_turned_picture(tmp_path):
+    tags = photos(tmp_path / 'photos', MIXED)
+    gt = class_masks(tmp_path / 'gt', MIXED, dict(cat=1, dog=2))
+    Image.open(gt / '4.png').transpose(Image.Transpose.ROTATE_90).save(
+        gt / '4.png')
+    with pytest.raises(ValueError, match=r"'4' .*\(30, 20\). The sides are"):
+        read_custom(tags, masks=gt)
+    Image.open(gt / '4.png').resize((7, 9)).save(gt / '4.png')
+    with pytest.raises(ValueError, match='fit pixel by pixel'):
+        read_custom(tags, masks=gt)
+
+
+def test_one_picture_in_files_of_other_bytes(tmp_path):
+    for i in range(3):
+        save(tmp_path / f'cat/{i}.png', noise(i))
+        save(tmp_path / f'dog/{i}.png', noise(10 + i))
+    save(tmp_path / 'cat/both.bmp', noise(99))
+    Image.fromarray(noise(99)[..., ::-1]).save(tmp_path / 'dog/both.png')
+    data = read_custom(tmp_path)
+    assert data.labels['cat/both'] == (0, 1) and len(data.labels) == 7
+    note, = (n for n in data.notes if 'more than once' in n)
+    assert 'pixel for pixel' in note
+
+
+def test_window_of_other_values(tmp_path, monkeypatch):
+    """Some images have values up to 4095, others from 0 to 1."""
+    tags = photos(tmp_path, TWO, make=twelve_bit)
+    for name in 'cd':
+        (tmp_path / f'{name}.png').unlink()
+        save(tmp_path / f'{name}.tif', noise(5)[..., 0].astype(
+            np.float32) / 255)
+    tags.write_text(tags.read_text().replace('.png', ''))
+    for window, names in (((0, 4095), 'c, d'), ((0, 1), 'a, b')):
+        note, = (n for n in read_custom(tags, window=window).notes
+                 if 'leaves nearly nothing' in n)
+        assert 'of 2 image(s)' in note and f'throughout: {names}.' in note
+    said = []
+    monkeypatch.setattr(loading, '_SAID', set())
+    monkeypatch.setattr(loading, 'print_log',
+                        lambda text, *args, **kwargs: said.append(text))
+    for name in ('a.png', 'c.tif', 'd.tif'):  # Once per folder.
+        read_image(tmp_path / name, name, (0, 4095))
+    text, = said
+    assert 'c.tif' in text and 'Check the window' in text
+
+
+def test_window_of_8_bit_images(tmp_path):
+    tags = photos(tmp_path, TWO)
+    note, = (n for n in read_custom(tags, window=(0, 4095)).notes
+             if 'window' in n)
+    assert 'changes nothing' in note
+    # A plain picture is no sign of a wrong window.
+    for name in TWO:
+        save(tmp_path / f'{name}.png', np.full(SIZE, ord(name), np.uint16))
+    assert not any('nothing' in n
+                   for n in read_custom(tags, window=(0, 4095)).notes)
+
+
+@pytest.mark.parametrize('name', ['nan', 'null', 'Unknown', '-1'])
+def test_names_of_nobody_knows_are_noted(tmp_path, name):
+    data = read_custom(photos(tmp_path, dict(TWO, e=[name])))
+    note, = (n for n in data.notes if 'nobody knows' in n)
+    assert repr(name) in note and '1 image(s)' in note

@@ -42,7 +42,7 @@ def test_images_hold_what_they_claim(drawn):
         assert np.array_equal(one.parts > 0, objects)
         for i in range(1, one.instances.max() + 1):
             own = one.instances == i
-            # Each object shows one class and a telling part.
+            # Each object shows one class and a discriminative part.
             assert len(np.unique(one.mask[own])) == 1
             assert (one.parts[own] == 2).any()
     assert {1, 2, 3} <= {one.instances.max() for one in drawn}

@@ -18,7 +18,7 @@ SIZE = (40, 48)
 
 
 def make_data(root) -> Path:
-    """Images with class maps, object numbers and masks."""
+    """Images with CAMs, object numbers and masks."""
     make_voc(root, LABELS, size=SIZE)
     rng = np.random.default_rng(0)
     for img_id, ids in LABELS.items():

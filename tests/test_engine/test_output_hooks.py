@@ -199,7 +199,7 @@ def test_resume_keeps_the_reference(data, tmp_path):
     runner.train()
     assert runner.message_hub.get_info(UNTRAINED) == first
     log = log_of(tmp_path / 'resumed_b')
-    assert 'Scoring the class maps' not in log
+    assert 'Scoring the CAMs' not in log
     assert 'before training, fixed threshold' in log
 
 
@@ -231,7 +231,7 @@ def test_no_images_and_disabled(data, tmp_path):
 
 
 def test_other_metric(data, tmp_path):
-    """Masks are shown where nothing scores class maps."""
+    """Masks are shown where nothing scores CAMs."""
     runner = build(
         data,
         tmp_path / 'masks',
@@ -345,11 +345,11 @@ def test_save_cams(data, tmp_path):
     assert manifest['test_cfg']['fuse'] == 'sum'
     assert manifest['test_cfg']['flip'] is True
     json.dumps(manifest)
-    assert 'Class maps of 5 images are in' in log_of(tmp_path / 'test')
+    assert 'CAMs of 5 images are in' in log_of(tmp_path / 'test')
 
 
 def test_save_cams_without_masks(data, tmp_path):
-    """Training images need no mask to get class maps."""
+    """Training images need no mask to get CAMs."""
     evaluator = dict(type='mmwsss.CAMIoUMetric')
     runner = build(
         data, tmp_path / 'scored', [save_hook(tmp_path / 'x')], masks=False,

@@ -70,7 +70,7 @@ def reached(model, loss):
 
 
 def check_seam_gradients(model, losses):
-    """The class maps learn from the classes and ER, the refiner from the
+    """The CAMs learn from the classes and ER, the refiner from the
     rest."""
     for name in ('loss_cls', 'loss_cls_view2', 'seam.loss_er'):
         assert reached(model, losses[name]) == {'backbone', 'cls_head'}

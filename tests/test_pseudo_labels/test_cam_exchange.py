@@ -1,4 +1,4 @@
-"""Class maps of other code bases: files written the way these write them."""
+"""CAMs of other code bases: files written the way these write them."""
 import subprocess
 import sys
 

@@ -198,7 +198,7 @@ def test_two_objects_of_one_class():
     assert right[:, 44:].any() and not right[:, :36].any()
     assert left.sum() > 0.25 * left.numel()
     assert scores.max() == 1 and 0 < scores.min() < 1
-    # Without displacements to tell them apart they are one class map, whose
+    # Without displacements to tell them apart they are one CAM, whose
     # parts the walk keeps apart but which is scored as one plane.
     together = walk_scores_irn(cams, edge, (h * 4, w * 4), **options)
     planes, index = split_planes(

@@ -94,7 +94,7 @@ def test_labels_against_rules(seed, unassigned):
 
 
 def test_an_object_and_its_parts():
-    # A class map shows the head only; the body has a proposal of its own.
+    # A CAM shows the head only; the body has a proposal of its own.
     cams = np.zeros((1, 1, 10), np.float32)
     cams[0, 0, :4] = 1
     whole, head, body, sky = np.zeros((4, 1, 10), bool)

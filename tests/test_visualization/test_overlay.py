@@ -55,7 +55,7 @@ def test_overlay_mask_keeps_background():
 
 
 def test_sizes():
-    with pytest.raises(ValueError, match=r'class map is \(4, 5\)'):
+    with pytest.raises(ValueError, match=r'CAM is \(4, 5\)'):
         overlay_cam(IMAGE, np.zeros((4, 5)))
     with pytest.raises(ValueError, match=r'mask is \(4, 5\)'):
         overlay_mask(IMAGE, np.zeros((4, 5), int), PALETTE)

@@ -9,7 +9,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Write a page of training images as the network gets '
         'them: after augmentation, with their tags and, where the config '
-        'loads them, pseudo masks, seeds, saliency and class maps.',
+        'loads them, pseudo masks, seeds, saliency and CAMs.',
         epilog='example: python tools/analysis_tools/browse_dataset.py '
         'configs/cam/cam_r18_shapes.py')
     parser.add_argument('config', help='path of the config')

@@ -2,14 +2,14 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Iterable, List
+from typing import Iterable, List, Tuple
 
 from mmengine.config import Config
 
 from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.custom_config import (check_config, configs_for,
                                        parse_columns)
-from mmwsss.apis.masks_from_tags import DEFAULT_PIPELINE
+from mmwsss.apis.photo_masks import DEFAULT_PIPELINE
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
 from mmwsss.datasets.tags import FORMATS
@@ -78,7 +78,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--mask-values',
         nargs='+',
         metavar='VALUE=NAME',
-        help='what values of masks stand for, e.g. 255=defect 128=ignore '
+        help='what values of masks stand for, e.g. 255=defect 128=ignore, '
+        '255=tag (the only tag of each image) or, of colours, 128,0,0=defect '
         '(default: 0 background, then the classes, 255 ignored); translated '
         'masks go to OUT')
     parser.add_argument(
@@ -133,16 +134,17 @@ def show(data: CustomData) -> None:
         print(f'note: {note}')
 
 
-def missing_weights(configs: Iterable[Path]) -> List[str]:
-    """Initial weights that somebody has to get before training."""
-    found = []
+def missing_weights(configs: Iterable[Path]) -> List[Tuple[str, bool]]:
+    """Initial weights to get before training, and whether it needs them."""
+    found = {}
     for config in configs:
         model = Config.fromfile(config).get('model') or {}
-        found += [
-            path for _, path in pretrained_paths(model)
-            if path.startswith('checkpoints/') and not Path(path).exists()
-        ]
-    return sorted(set(found))
+        for where, path in pretrained_paths(model):
+            if path.startswith('checkpoints/') and not Path(path).exists():
+                # A frozen network is nothing without its weights.
+                needed = not where.startswith('model.backbone.init_cfg')
+                found[path] = found.get(path, False) or needed
+    return sorted(found.items())
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -185,10 +187,11 @@ def convert(args: argparse.Namespace) -> None:
                                  for t in configs.values()):
         print('note: no config here learns from saliency maps; --saliency '
               'was not used')
-    for path in missing_weights(configs):
+    for path, needed in missing_weights(configs):
         print(f'note: {path} is not there yet; trainings begin with these '
-              f'weights. {command_for(path, str(next(iter(configs))))}'
-              'model.backbone.init_cfg=None in the config trains without')
+              f'weights. {command_for(path, str(next(iter(configs))))}' +
+              ('' if needed else
+               'model.backbone.init_cfg=None in the config trains without'))
     first, text = next(iter(configs.items()))
     tool, more = 'train', ''
     if 'refine_dataset' in text:

@@ -1,4 +1,4 @@
-# COCO 2014, 80 classes: what coco_X.py changes of voc_X.py. Class maps are
+# COCO 2014, 80 classes: what coco_X.py changes of voc_X.py. CAMs are
 # measured on the masks of the training images in a test, as the papers do, and
 # on every 16th of them at the end of a training; segmentation on val2014.
 # Prepare: python tools/dataset_converters/coco.py data/coco2014

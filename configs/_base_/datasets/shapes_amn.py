@@ -1,7 +1,7 @@
 # voc_amn_512.py for the generated Shapes images. Seeds:
 #   tools/refine_cams.py configs/refine/irn-labels_shapes.py --cams CAMS \
 #       --out work_dirs/irn_labels/shapes
-# Only training images have seeds, so class maps are measured on these, like
+# Only training images have seeds, so CAMs are measured on these, like
 # on VOC.
 _base_ = './shapes.py'
 seed_dir = 'work_dirs/irn_labels/shapes'

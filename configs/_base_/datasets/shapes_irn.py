@@ -32,6 +32,6 @@ test_dataloader = dict(
 val_evaluator = None
 test_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
-    # Class maps show the telling part of an object: few reach 0.5.
+    # CAMs show the discriminative part of an object: few reach 0.5.
     dict(type='mmwsss.InstanceAP', thresholds=(0.25, 0.5))
 ]

@@ -1,4 +1,4 @@
-# Shapes with pseudo masks: made by tools/refine_cams.py from class maps. True
+# Shapes with pseudo masks: made by tools/refine_cams.py from CAMs. True
 # ones show the ceiling: set train_dataloader.dataset.mask_dir to
 # data/shapes/SegmentationClass.
 _base_ = './pseudo_masks.py'

@@ -2,7 +2,7 @@
 # Seeds:
 #   tools/refine_cams.py configs/refine/irn-labels_voc-mini.py --cams CAMS \
 #       --out work_dirs/irn_labels/voc-mini
-# Only training images have seeds, so class maps are measured on these.
+# Only training images have seeds, so CAMs are measured on these.
 _base_ = './voc-mini_224.py'
 seed_dir = 'work_dirs/irn_labels/voc-mini'
 train_pipeline = [

@@ -1,5 +1,5 @@
 # PASCAL VOC 2012: trains on the tags of train_aug (10,582 images), measures
-# class maps on the masks of train (1,464 images), as the papers do.
+# CAMs on the masks of train (1,464 images), as the papers do.
 # Prepare: python tools/dataset_converters/voc.py data/VOCdevkit/VOC2012
 dataset_type = 'mmwsss.VOCImageLevelDataset'
 data_root = 'data/VOCdevkit/VOC2012'

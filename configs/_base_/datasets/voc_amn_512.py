@@ -1,7 +1,7 @@
 # What AMN learns from: seed masks of the images of train_aug, made with
 #   tools/refine_cams.py configs/refine/irn-labels_voc.py --cams CAMS \
 #       --out work_dirs/irn_labels/voc
-# At inference it reads them again, as seed_sem_seg. Class maps are measured on
+# At inference it reads them again, as seed_sem_seg. CAMs are measured on
 # the masks of train, whose images have seeds.
 _base_ = './voc_512.py'
 crop_size = (512, 512)

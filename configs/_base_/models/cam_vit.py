@@ -1,4 +1,4 @@
-# A plain multi-label ViT classifier, its class maps read by GETAM.
+# A plain multi-label ViT classifier, its CAMs read by GETAM.
 _base_ = './imagenet_preprocessor.py'
 model = dict(
     type='mmwsss.CAMSegmentor',

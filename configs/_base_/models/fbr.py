@@ -1,5 +1,5 @@
 # FBR where no head scores the background, its settings of I+S: positions are
-# labelled by class maps against a constant. A config adds it to a model's
+# labelled by CAMs against a constant. A config adds it to a model's
 # regularizers and says whose maps label (scores), how wide the features are
 # and how many classes there are:
 #   _base_ = ['../cam/cam_r50_voc.py', '../_base_/models/fbr.py']

@@ -1,5 +1,5 @@
 # GETAM's hybrid network: two stages of the R50 stem and two blocks feed the
-# decoder, class maps are read from the last six blocks.
+# decoder, CAMs are read from the last six blocks.
 _base_ = './getam_vit.py'
 model = dict(
     backbone=dict(

@@ -1,5 +1,5 @@
 # GETAM's network: a ViT whose blocks 3, 6, 9 and 12 feed a DPT decoder. The
-# class head reads the decoder's coarsest map, its class maps are gradients of
+# class head reads the decoder's coarsest map, its CAMs are gradients of
 # the class token's attention, and what PAMR and label completion make of them
 # is what the decoder learns.
 _base_ = './imagenet_preprocessor.py'

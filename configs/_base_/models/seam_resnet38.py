@@ -1,5 +1,5 @@
 # SEAM as its script has it: an image and its copy at 0.3 of the size, raw and
-# refined class maps of both regularised by each other, refined maps read out.
+# refined CAMs of both regularised by each other, refined maps read out.
 _base_ = './cam_resnet38.py'
 model = dict(
     # The mean of both views' classification losses.

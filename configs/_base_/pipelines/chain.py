@@ -1,6 +1,6 @@
-# What all chains share: class maps, and a segmentation model on the masks of a
+# What all chains share: CAMs, and a segmentation model on the masks of a
 # stage called walk. Stages run in the order in which they need each other.
-_base_ = './class_maps.py'
+_base_ = './cams.py'
 stages = dict(
     segment=dict(
         command='tools/train.py {segmentor} --work-dir {dir} --resume '

@@ -2,7 +2,7 @@
 # classifier, its CAMs, their affinity, labels of sure pixels, a linear
 # segmentation head.
 # A pipeline config sets the other variables; see docs/frozen.md.
-_base_ = './class_maps.py'
+_base_ = './cams.py'
 stages = dict(
     cams=dict(
         rows=dict(

@@ -1,5 +1,5 @@
 # What comes before a network that learns seed masks (AMN): a classifier, its
-# class maps, and confident labels made from these. A pipeline puts them before
+# CAMs, and confident labels made from these. A pipeline puts them before
 # one of the other chains, whose classifier is then the seed network:
 #   _base_ = ['../_base_/pipelines/irn.py', '../_base_/pipelines/seeds.py']
 #   stages = _base_.seed_stages

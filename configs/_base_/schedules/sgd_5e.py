@@ -1,4 +1,4 @@
-# The usual recipe of CNN classifiers for class maps: five epochs of SGD, the
+# The usual recipe of CNN classifiers for CAMs: five epochs of SGD, the
 # head ten times faster than the pretrained backbone.
 _base_ = './poly_epochs.py'
 optim_wrapper = dict(

@@ -9,7 +9,8 @@ import os
 import re
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Dict, Iterable, Mapping, Optional, Sequence, Set, Union
+from typing import (Dict, Iterable, List, Mapping, Optional, Sequence, Set,
+                    Union)
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from mmwsss.utils.image_formats import (IMAGE_SUFFIXES, UNREAD_SUFFIXES,
@@ -181,6 +182,16 @@ def missing_images(missing: Sequence[str],
 _UPLOAD_PREFIX = re.compile(r'^[0-9a-f]{8}-(?=.)')
 
 
+def _uploaded_name(img_id: str) -> str:
+    """What Label Studio makes of a name: ``Trip_2024_1`` of ``Trip 2024 (1)``.
+
+    Each part of the path, as Django cleans names of uploaded files.
+    """
+    return '/'.join(
+        re.sub(r'[^-\w.]', '', part.strip().replace(' ', '_'))
+        for part in img_id.split('/'))
+
+
 class ToolNames:
     """Names of images as annotation tools write them: URLs, server paths.
 
@@ -188,7 +199,8 @@ class ToolNames:
     ``/data/local-files/?d=trip/IMG_1.jpg`` all are ``trip/IMG_1.jpg`` on
     the disk, perhaps. With the image folder at hand the longest end of the
     path that is a file there counts, with and then without the eight digits
-    that Label Studio puts in front of uploaded files.
+    that Label Studio puts in front of uploaded files, and then with the
+    blanks and brackets that it takes from their names.
 
     Args:
         root (str | Path, optional): The image folder. Without it, the path
@@ -197,8 +209,12 @@ class ToolNames:
 
     def __init__(self, root: Optional[PathLike] = None) -> None:
         self.found: Optional[Set[str]] = None
+        self.cleaned: Dict[str, List[str]] = {}
         if root is not None and os.path.isdir(root):
             self.found = set(find_images(root, ()))
+            for img_id in self.found:
+                self.cleaned.setdefault(_uploaded_name(img_id),
+                                        []).append(img_id)
 
     def id(self, name: str) -> str:
         """The image that a name means.
@@ -224,6 +240,13 @@ class ToolNames:
                         change(base)
                     if image_id(path) in self.found:
                         return image_id(path)
+            for tail in tails:
+                folder, _, base = tail.rpartition('/')
+                base = _UPLOAD_PREFIX.sub('', base)
+                same = self.cleaned.get(
+                    image_id(f'{folder}/{base}' if folder else base), ())
+                if len(same) == 1:
+                    return same[0]
         return image_id(tails[-1] if absolute else tails[0])
 
     @staticmethod

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mmwsss.utils.io import read_text
 
@@ -43,6 +43,11 @@ CELLS: Dict[str, Optional[bool]] = {
     **dict.fromkeys(('1', '1.0', 'true', 'yes', 'x'), True),
     **dict.fromkeys(('0', '0.0', 'false', 'no', ''), False),
     **dict.fromkeys(('-1', '-1.0'), None)
+}
+#: The same, with words that may well be tags elsewhere.
+WIDE_CELLS: Dict[str, Optional[bool]] = {
+    **CELLS, 'y': True, 'n': False,
+    **dict.fromkeys(('u', '?', 'unknown', 'uncertain'), None)
 }
 _HEADER = ("must be 'image,tags' (tags separated by ';') or 'image' and one "
            'column per class with 0 or 1 (-1: unknown). Other names of '
@@ -152,7 +157,7 @@ def read_rows(path: Path, format: str, rows: Rows, options: ReadOptions,
     body = [(line, _trimmed(cells, len(header))) for line, cells in rows[1:]]
     if options.labels:
         chosen = _chosen(header, options.labels, path)
-        if len(chosen) == 1 and not _only_cells(body, chosen[0]):
+        if len(chosen) == 1 and not _only_cells(body, chosen[0], WIDE_CELLS):
             return _read_lists(path, format, header, body, options, image,
                                chosen[0], delimiter)
     else:
@@ -197,9 +202,11 @@ def _chosen(header: Sequence[str], names: Sequence[str],
     return found
 
 
-def _only_cells(body: Rows, column: int) -> bool:
+def _only_cells(body: Rows,
+                column: int,
+                words: Mapping[str, Optional[bool]] = CELLS) -> bool:
     values = {row[column].lower() for _, row in body if len(row) > column}
-    return values <= set(CELLS) and values != {''}
+    return values <= set(words) and values != {''}
 
 
 # ------------------------------------------------------------ lists of tags
@@ -218,9 +225,12 @@ def _read_lists(path: Path, format: str, header: Sequence[str], body: Rows,
     if state in (image, column) or not (state is not None
                                         and _only_cells(body, state)):
         state = None
+    doubt = pick(header, UNKNOWN_NAMES)
+    if doubt in (image, column, state):
+        doubt = None
     others = [
         name for i, name in enumerate(header)
-        if i not in (image, column, state) and name
+        if i not in (image, column, state, doubt) and name
     ]
     if others:
         collector.notes.append(_left_out(others))
@@ -238,6 +248,8 @@ def _read_lists(path: Path, format: str, header: Sequence[str], body: Rows,
             shown = CELLS[cells[state].lower()]
             tags, unknown = (tags if shown else [],
                              tags if shown is None else [])
+        if doubt is not None:
+            unknown = unknown + separator.split(cells[doubt], line)
         collector.add(cells[image], tags, f'Line {line}', unknown, line)
     result = collector.finish(format)
     blanks = [name for name in result.classes if len(name.split()) > 1]
@@ -311,7 +323,7 @@ def _class_columns(path: Path, header: Sequence[str], body: Rows,
             continue
         values = [row[i].lower() for _, row in body
                   if len(row) > i and row[i]]
-        if len(values) > 2 and not any(v in CELLS or _is_number(v)
+        if len(values) > 2 and not any(v in WIDE_CELLS or _is_number(v)
                                        for v in values):
             continue  # Text throughout; one or two cells may be slips.
         found.append(i)
@@ -349,16 +361,16 @@ def _read_flags(path: Path, format: str, header: Sequence[str], body: Rows,
         tags, unknown = [], []
         for i in chosen:
             cell = cells[i].lower()
-            if cell not in CELLS:
+            if cell not in WIDE_CELLS:
                 raise ValueError(
                     f'Line {line} of {path}: {cells[i]!r} in the column '
                     f'{header[i]!r} is neither 0 nor 1 (nor -1, unknown). If '
                     'that is no class, say which columns are: --columns '
                     f'labels=NAME,NAME. The header {_HEADER}.')
-            seen.add(CELLS[cell])
-            if CELLS[cell] is None:
+            seen.add(WIDE_CELLS[cell])
+            if WIDE_CELLS[cell] is None:
                 unknown.append(header[i])
-            elif CELLS[cell]:
+            elif WIDE_CELLS[cell]:
                 tags.append(header[i])
         collector.add(cells[image], tags, f'Line {line}', unknown, line)
     if None in seen and False not in seen:

@@ -21,7 +21,7 @@ class PackWSSSInputs(BaseTransform):
     - ``gt_label``: ``LabelData`` with ``label`` int64 (k,), class indices
       without background, and ``score`` float32 (K,), the multi-hot vector,
       nan for classes of which nobody knows whether the image shows them;
-    - ``cams`` float32 (k, h, w) and ``class_ids`` int64 (k,), the class maps
+    - ``cams`` float32 (k, h, w) and ``class_ids`` int64 (k,), the CAMs
       of an earlier stage, where the pipeline loaded them;
     - ``gt_sem_seg`` int64 (1, h, w), ``valid_mask`` bool (1, h, w) and
       ``gt_saliency`` (1, h, w) where the pipeline made them;

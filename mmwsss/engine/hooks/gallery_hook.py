@@ -1,4 +1,4 @@
-"""Pictures of class maps, and what they are worth against doing nothing."""
+"""Pictures of CAMs, and what they are worth against doing nothing."""
 import logging
 import random
 from contextlib import contextmanager
@@ -69,7 +69,7 @@ def undisturbed(model: torch.nn.Module) -> Iterator[None]:
 
 
 def find_metric(evaluator) -> Optional[CAMIoUMetric]:
-    """The metric of class maps among those of an evaluator.
+    """The metric of CAMs among those of an evaluator.
 
     Args:
         evaluator (Evaluator): Of a validation or test loop.
@@ -140,12 +140,12 @@ def choice_settings(cfg: Dict[str, Any]) -> str:
 
 @HOOKS.register_module()
 class GalleryHook(Hook):
-    """A page of class maps after training or test, and the threshold curve.
+    """A page of CAMs after training or test, and the threshold curve.
 
     Writes ``{work_dir}/gallery/index.html``, on which a person chooses a
     threshold, and ``{work_dir}/cam_curve.png`` once, when the training ends
     (from its last validation) or after a separate validation or test. Models
-    without class maps get a page with their masks; other models, none.
+    without CAMs get a page with their masks; other models, none.
 
     Where ``mmwsss.PseudoLabelIoU`` is among the metrics, rows show the pseudo
     labels too, and after a training a plot, ``{work_dir}/history.png``, shows
@@ -210,7 +210,7 @@ class GalleryHook(Hook):
             # Resumed: the checkpoint brought the result along.
             return
         print_log(
-            'Scoring the class maps before training, for comparison '
+            'Scoring the CAMs before training, for comparison '
             f'({len(loop.dataloader)} batches; GalleryHook.before_train).',
             logger='current')
         with undisturbed(runner.model), torch.no_grad():
@@ -389,7 +389,7 @@ class GalleryHook(Hook):
                     f'{self.curve["num_images"]} images '
                     f'({self.curve["split"] or "evaluated split"}).')
             print_log(
-                'mIoU of class maps\n'
+                'mIoU of CAMs\n'
                 f'{comparison(self.curve, untrained)}\n* tuned on the ground '
                 f'truth it is scored with. Curve: {curve_file}',
                 logger='current')
@@ -418,7 +418,7 @@ class GalleryHook(Hook):
             work_dir / 'gallery',
             classes,
             palette,
-            title=f'Class maps: {runner.experiment_name}',
+            title=f'CAMs: {runner.experiment_name}',
             threshold=self.test_cfg.get('threshold'),
             settings=choice_settings(runner.cfg) if thresholded else '',
             longest=self.longest)
@@ -434,7 +434,7 @@ class GalleryHook(Hook):
             f'Gallery of {len(self.rows)} images: {path}', logger='current')
 
     def _drop_repeated_masks(self) -> bool:
-        """Leave out masks that are the class maps at the threshold.
+        """Leave out masks that are the CAMs at the threshold.
 
         Returns:
             bool: Whether the model makes its masks so.

@@ -1,4 +1,4 @@
-"""Class maps of a test as files."""
+"""CAMs of a test as files."""
 import logging
 from typing import Any, Dict, Optional, Sequence
 
@@ -13,7 +13,7 @@ from .save_predictions_hook import SavePredictionsHook
 
 @HOOKS.register_module()
 class SaveCAMsHook(SavePredictionsHook):
-    """Write the class maps of every tested image to a folder.
+    """Write the CAMs of every tested image to a folder.
 
     ``{out_dir}/{img_id}.npz`` appear as they are predicted, each whole or
     not at all. ``{out_dir}/manifest.json`` (config, checkpoint and its
@@ -28,7 +28,7 @@ class SaveCAMsHook(SavePredictionsHook):
             Defaults to False.
     """
     field = 'cams'
-    title = 'class maps'
+    title = 'CAMs'
     advice = ('SaveCAMsHook needs a model like mmwsss.CAMSegmentor. Set its '
               'out_dir=None otherwise.')
 
@@ -40,7 +40,7 @@ class SaveCAMsHook(SavePredictionsHook):
         self.on_val = on_val
 
     def write(self, img_id: str, sample: Any) -> None:
-        """Write one image's class maps.
+        """Write one image's CAMs.
 
         Args:
             img_id (str): Its id.

@@ -9,8 +9,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from mmwsss.pseudo_labels.cam_file import MANIFEST
-from mmwsss.utils.io import make_folder, remove_temporary
+from mmwsss.utils.run_folder import start_over
 from mmwsss.version import __version__
 
 
@@ -108,9 +107,7 @@ class SavePredictionsHook(Hook, ABC):
         if self.out_dir is None:
             return
         if is_main_process():
-            make_folder(self.out_dir)
-            (self.out_dir / MANIFEST).unlink(missing_ok=True)
-            remove_temporary(self.out_dir)
+            start_over(self.out_dir)
         barrier()  # Nobody else may be writing yet.
 
     def after_test_iter(self,

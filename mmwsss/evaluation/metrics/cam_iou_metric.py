@@ -1,4 +1,4 @@
-"""Intersection over union of class maps at every background threshold."""
+"""Intersection over union of CAMs at every background threshold."""
 from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
                     Union)
 
@@ -29,7 +29,7 @@ class _ImageScores(NamedTuple):
 
 @METRICS.register_module()
 class CAMIoUMetric(BaseMetric):
-    """mIoU of class maps for all background thresholds, in one pass.
+    """mIoU of CAMs for all background thresholds, in one pass.
 
     Every pixel's background score is a constant t; a pixel belongs to the
     class with the highest map if that exceeds t, else to the background. The
@@ -145,7 +145,7 @@ class CAMIoUMetric(BaseMetric):
             if key not in sample:
                 raise KeyError(
                     f'the prediction has no {key!r}; CAMIoUMetric scores '
-                    'class maps, e.g. of mmwsss.CAMSegmentor (for masks use '
+                    'CAMs, e.g. of mmwsss.CAMSegmentor (for masks use '
                     'IoUMetric)')
         if 'gt_sem_seg' not in sample:
             raise KeyError(
@@ -164,7 +164,7 @@ class CAMIoUMetric(BaseMetric):
         if (gt.shape[-2:] != (height, width)
                 or gt.numel() != height * width):
             raise ValueError(
-                f'class maps are {height} x {width} (height x width), '
+                f'CAMs are {height} x {width} (height x width), '
                 f'the mask is {" x ".join(map(str, gt.shape))}')
         if len(ids) and not 0 <= int(ids.min()) <= int(
                 ids.max()) < num_classes:
@@ -332,7 +332,7 @@ class CAMIoUMetric(BaseMetric):
              show(curve['mIoU']),
              show(curve['mIoU_fixed'])])
         logger = MMLogger.get_current_instance()
-        print_log(f'IoU of class maps:\n{table}', logger=logger)
+        print_log(f'IoU of CAMs:\n{table}', logger=logger)
         images = (f'the {curve["num_images"]} images of '
                   f'{curve["split"] or "the evaluated split"}')
         print_log(

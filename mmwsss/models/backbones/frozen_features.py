@@ -240,6 +240,34 @@ class FrozenBackbone(BaseModule):
             for maps in zip(*found)
         ])
 
+    @torch.no_grad()
+    def fill_cache(self, image: Tensor) -> int:
+        """Write the maps of an image that the cache lacks; reads none.
+
+        Args:
+            image (Tensor): (1, 3, H, W), see :meth:`forward`.
+
+        Returns:
+            int: Maps that were written.
+
+        Raises:
+            OSError: If the disk is full.
+            ValueError: See :meth:`forward`; or if there is no cache.
+        """
+        self.prepare()
+        if self._cache is None:
+            raise ValueError(f'{self.name} has no cache_dir.')
+        key = image_key(image[0])
+        lacking = [i for i in self.out_index
+                   if not self._cache.path(f'{key}-{i}').is_file()]
+        if lacking:
+            for i, maps in zip(self.out_index, self._run(image)):
+                if i in lacking:
+                    self._cache.put(f'{key}-{i}', maps[0])
+            if self._cache.full:
+                raise OSError(f'The disk of {self.cache_dir} is full.')
+        return len(lacking)
+
     def normalized(self, image: Tensor) -> Tensor:
         """Images at the size and in the range that the network wants.
 

@@ -1,4 +1,4 @@
-"""Classification from pooled class maps."""
+"""Classification from pooled CAMs."""
 from typing import Any, Optional
 
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from .class_head import ClassHead
 
 @MODELS.register_module()
 class CAMHead(ClassHead):
-    """1x1 convolution to class maps, pooled to class scores.
+    """1x1 convolution to CAMs, pooled to class scores.
 
     Without bias, global average pooling before or after the convolution is
     the same, so this is the classifier of CAM (Zhou et al., CVPR 2016) with
@@ -20,7 +20,7 @@ class CAMHead(ClassHead):
 
     A pooling that does not commute with the convolution, such as
     :class:`HybridPooling`, says so (``pools_features``) and is applied to the
-    features; the class maps are then computed only for who reads them.
+    features; the CAMs are then computed only for who reads them.
 
     Args:
         num_classes (int): Classes without background, K.
@@ -33,11 +33,11 @@ class CAMHead(ClassHead):
         pool_at_image_size (bool): Whether the maps are pooled after bilinear
             up-sampling (corners aligned) to the size of the image, as SEAM
             does; this gives the border half the weight. Only with a pooling
-            of class maps. Defaults to False.
+            of CAMs. Defaults to False.
         bias (bool): Whether the classes have a bias. It is added to the
-            scores and is no part of the class maps, since it knows no place.
+            scores and is no part of the CAMs, since it knows no place.
             Defaults to False.
-        bias_in_cams (bool): Whether the bias is part of the class maps all
+        bias_in_cams (bool): Whether the bias is part of the CAMs all
             the same. A map is then positive only where the position by
             itself speaks for the class, so its rectified part is narrower.
             Only with ``bias``. Defaults to False.
@@ -81,7 +81,7 @@ class CAMHead(ClassHead):
         self.pools_features = getattr(self.pooling, 'pools_features', False)
         if self.pools_features and pool_at_image_size:
             raise ValueError(
-                'CAMHead(pool_at_image_size=True) pools enlarged class maps, '
+                'CAMHead(pool_at_image_size=True) pools enlarged CAMs, '
                 f'but {type(self.pooling).__name__} pools features. Set '
                 'pool_at_image_size=False or take '
                 "pooling=dict(type='mmwsss.GlobalAveragePooling').")
@@ -97,13 +97,13 @@ class CAMHead(ClassHead):
         return self.maps(view).roll(1, dims=1)
 
     def cams(self, view: ViewOutput) -> Tensor:
-        """Class maps (N, K, h, w), with the bias if ``bias_in_cams``."""
+        """CAMs (N, K, h, w), with the bias if ``bias_in_cams``."""
         if self.with_background:
             return view.pixel_logits[:, 1:]
         return self.maps(view)
 
     def forward(self, view: ViewOutput) -> Tensor:
-        """Logits (N, K), pooled from the view's class maps or features.
+        """Logits (N, K), pooled from the view's CAMs or features.
 
         Args:
             view (ViewOutput): The view.
@@ -139,6 +139,6 @@ class CAMHead(ClassHead):
         scores = self.pooling(maps) if valid is None else self.pooling(
             maps, valid)
         if self.conv.bias is None or self.bias_in_cams:
-            # All poolings of class maps keep a constant as it is.
+            # All poolings of CAMs keep a constant as it is.
             return scores
         return scores + self.conv.bias[:self.num_classes]

@@ -11,13 +11,13 @@ from mmwsss.registry import MODELS
 @MODELS.register_module()
 class GlobalAveragePooling(nn.Module):
     """Mean over all positions (Zhou et al., CAM, CVPR 2016)."""
-    #: Whether a CAMHead pools its features, not its class maps.
+    #: Whether a CAMHead pools its features, not its CAMs.
     pools_features = False
     #: Whether it can leave out the padding of images of different sizes.
     takes_valid = True
 
     def forward(self, maps: Tensor, valid: Optional[Tensor] = None) -> Tensor:
-        """Pool class maps.
+        """Pool CAMs.
 
         Args:
             maps (Tensor): (N, K, h, w).
@@ -43,7 +43,7 @@ class HybridPooling(nn.Module):
     give more than i windows. Where a side has fewer than i cells, each cell
     is a window; the published pooling fails there.
 
-    A maximum of features is not a maximum of class maps, so a
+    A maximum of features is not a maximum of CAMs, so a
     :class:`CAMHead` applies this pooling before its classifier.
 
     Args:
@@ -184,7 +184,7 @@ class GlobalWeightedRankPooling(nn.Module):
         self.num_positions = num_positions
 
     def forward(self, maps: Tensor, valid: Optional[Tensor] = None) -> Tensor:
-        """Pool class maps.
+        """Pool CAMs.
 
         Args:
             maps (Tensor): (N, K, h, w).

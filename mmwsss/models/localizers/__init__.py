@@ -1,4 +1,4 @@
-"""How class maps are read out of a classifier."""
+"""How CAMs are read out of a classifier."""
 from .cam import CAM
 from .getam import GETAM
 from .localizer import Localizer

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @MODELS.register_module()
 class CAM(Localizer):
-    """The head's own class maps, negatives cut off.
+    """The head's own CAMs, negatives cut off.
 
     (Zhou et al., "Learning Deep Features for Discriminative Localization",
     CVPR 2016.) With a ``ClassTokenHead`` this is the patch CAM of ACR's code.

@@ -1,4 +1,4 @@
-"""From class maps of several views to one normalised map per class."""
+"""From CAMs of several views to one normalised map per class."""
 from functools import reduce
 from typing import Iterable, Tuple
 
@@ -58,8 +58,10 @@ def resize_maps(maps: Tensor,
             cut off. Defaults to (1, 1).
 
     Returns:
-        Tensor: (K', *size).
+        Tensor: (K', *size); K' may be 0.
     """
+    if not len(maps):
+        return maps.new_zeros((0, *size))
     full = [max(round(s / c), s) for s, c in zip(size, covered)]
     maps = F.interpolate(
         maps[None], size=full, mode='bilinear', align_corners=align_corners)

@@ -1,4 +1,4 @@
-"""Class maps from gradients of the class token's attention (GETAM)."""
+"""CAMs from gradients of the class token's attention (GETAM)."""
 from typing import TYPE_CHECKING, List, Sequence
 
 import torch

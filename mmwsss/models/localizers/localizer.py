@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Localizer(metaclass=ABCMeta):
-    """Reads class maps out of a trained classifier.
+    """Reads CAMs out of a trained classifier.
 
     ``align_corners`` says how its maps are brought to image size.
     """
@@ -40,7 +40,7 @@ class Localizer(metaclass=ABCMeta):
     @abstractmethod
     def forward(self, model: 'BaseSegmentor', view: ViewOutput,
                 class_ids: Tensor) -> Tensor:
-        """Class maps of the asked classes of all images at once.
+        """CAMs of the asked classes of all images at once.
 
         Args:
             model (BaseSegmentor): The model that made the view.

@@ -1,4 +1,4 @@
-"""Class maps after the model's own refiner."""
+"""CAMs after the model's own refiner."""
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F

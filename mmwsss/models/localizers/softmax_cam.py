@@ -1,4 +1,4 @@
-"""Class maps that compete with each other and with the background."""
+"""CAMs that compete with each other and with the background."""
 from typing import TYPE_CHECKING
 
 from torch import Tensor

@@ -171,7 +171,7 @@ def maps_in_tiles(size: Sequence[int], max_pixels: int, grid: int,
             top, left = down[0][i], across[0][j]
             if weight.shape != maps.shape[2:]:
                 raise ValueError(
-                    f'Class maps of a tile are {tuple(maps.shape[2:])}, not '
+                    f'CAMs of a tile are {tuple(maps.shape[2:])}, not '
                     f'{tuple(weight.shape)}. Take test_cfg.max_pixels out '
                     'for this network.')
             whole[:, :, top:top + weight.shape[0],
@@ -191,7 +191,7 @@ def _along(spans: Sequence[Span], cells: int, grid: int,
     stride = pixels // cells
     if pixels % cells or grid % stride:
         raise ValueError(
-            f'Class maps of {cells} cells for {pixels} pixels do not fit '
+            f'CAMs of {cells} cells for {pixels} pixels do not fit '
             f'tiles that start at multiples of {grid}. Take '
             'test_cfg.max_pixels out for this network.')
     return [s.start // stride for s in spans

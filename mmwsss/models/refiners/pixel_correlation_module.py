@@ -1,4 +1,4 @@
-"""Class maps spread over pixels that look alike: SEAM's PCM.
+"""CAMs spread over pixels that look alike: SEAM's PCM.
 
 Wang et al., "Self-supervised Equivariant Attention Mechanism for Weakly
 Supervised Semantic Segmentation", CVPR 2020
@@ -24,7 +24,7 @@ BLOCK_BYTES = 16 * 2**20
 
 @torch.no_grad()
 def competing_maps(cams: Tensor, eps: float = 1e-5) -> Tensor:
-    """Class maps of which only the strongest counts at each pixel.
+    """CAMs of which only the strongest counts at each pixel.
 
     Each map r = relu(cams) becomes p = relu(r - eps) / (max(r) + eps), with
     the maximum over its pixels. The background is 1 - m, where m is the
@@ -163,10 +163,10 @@ class PixelCorrelationModule(BaseModule):
 
     Shallow feature maps, each reduced by a 1x1 convolution and ReLU, and the
     image are concatenated and embedded by another 1x1 convolution; the cosines
-    of these embeddings say how much pixels share of their class maps. All maps
+    of these embeddings say how much pixels share of their CAMs. All maps
     are brought to the size of the first feature map (bilinear, corners
     aligned). Gradient reaches these convolutions only: neither the feature
-    maps nor the class maps that are refined. All classes compete
+    maps nor the CAMs that are refined. All classes compete
     (:func:`competing_maps`), whatever the tags say.
 
     Memory is one block of correlations, in training as well, at no cost in
@@ -253,7 +253,7 @@ class PixelCorrelationModule(BaseModule):
     def forward(self,
                 view: ViewOutput,
                 class_ids: Optional[Tensor] = None) -> Tensor:
-        """Refine the view's class maps.
+        """Refine the view's CAMs.
 
         Args:
             view (ViewOutput): With ``feats``, ``image`` (N, 3, H, W) and

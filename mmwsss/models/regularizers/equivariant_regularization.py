@@ -1,4 +1,4 @@
-"""SEAM: class maps must follow the transformation of the image."""
+"""SEAM: CAMs must follow the transformation of the image."""
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 import torch
@@ -58,7 +58,7 @@ def adaptive_min_pooling_loss(maps: Tensor, ratio: float = 0.25) -> Tensor:
     its paper.
 
     Args:
-        maps (Tensor): Class maps without background (N, K, h, w), absent
+        maps (Tensor): CAMs without background (N, K, h, w), absent
             classes zeroed.
         ratio (float): Share of pixels, at least one. Defaults to 0.25.
 
@@ -142,7 +142,7 @@ class Present(NamedTuple):
 
 
 def with_background(maps: Tensor) -> Tensor:
-    """Put 1 - max over classes in front of class maps.
+    """Put 1 - max over classes in front of CAMs.
 
     Args:
         maps (Tensor): (N, K, h, w) in [0, 1].
@@ -155,7 +155,7 @@ def with_background(maps: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class EquivariantRegularization(Regularizer):
-    """Equivariant regularization of class maps (SEAM, arXiv 2004.04581).
+    """Equivariant regularization of CAMs (SEAM, arXiv 2004.04581).
 
     All maps are brought to the size of their view's image, normalised
     (:func:`minmax_norm`) and, for the first view, transformed like the image
@@ -163,11 +163,11 @@ class EquivariantRegularization(Regularizer):
     every mean.
 
     - ``loss_er`` (section 3.3): mean absolute difference of the two
-      views' class maps.
+      views' CAMs.
     - ``loss_ecr`` (section 3.4): refined maps of either view against the
-      winner-take-all class maps of the other. Per view the mean over the
+      winner-take-all CAMs of the other. Per view the mean over the
       largest ``topk_ratio`` of an image's differences; sum of the two. The
-      class maps are targets and get no gradient here.
+      CAMs are targets and get no gradient here.
     - ``loss_rvmin``: :func:`adaptive_min_pooling_loss` of the refined maps,
       not normalised, mean of both views. Part of the published code only.
 

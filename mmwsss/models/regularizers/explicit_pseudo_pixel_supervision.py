@@ -1,4 +1,4 @@
-"""EPS: class maps must make up a saliency map."""
+"""EPS: CAMs must make up a saliency map."""
 from typing import Dict, Sequence, Tuple
 
 import torch

@@ -30,7 +30,7 @@ def background_target(cams: Tensor,
     """Where the tagged classes hardly show (FBR, Eq. 6).
 
     Args:
-        cams (Tensor): Raw class maps (N, K, h, w).
+        cams (Tensor): Raw CAMs (N, K, h, w).
         labels (Tensor): Multi-hot tags (N, K); nan where nobody knows.
         threshold (float): Of the sum of the present maps' positive parts,
             each divided by its maximum + 1e-5; background is below.
@@ -51,7 +51,7 @@ def background_weight(cams: Tensor, labels: Tensor,
     """Leaves out background that may be an object.
 
     Args:
-        cams (Tensor): Raw class maps (N, K, h, w).
+        cams (Tensor): Raw CAMs (N, K, h, w).
         labels (Tensor): Multi-hot tags (N, K); nan where nobody knows.
         target (Tensor): Of :func:`background_target`, (N, h, w).
 

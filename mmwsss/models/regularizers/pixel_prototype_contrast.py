@@ -391,7 +391,7 @@ class PixelPrototypeContrast(Regularizer):
         Args:
             feats (Sequence[Tensor]): Projected features of both views
                 (N, D, h, w), float32.
-            maps (Sequence[Tensor]): Their class maps (N, K, h, w).
+            maps (Sequence[Tensor]): Their CAMs (N, K, h, w).
             labels (Tensor): Multi-hot tags (N, K).
             indices (Sequence[Tensor]): See :func:`unit_prototypes`.
             picks (Sequence): See :func:`intra_view_weights`. None draws.

@@ -1,4 +1,4 @@
-"""AffinityNet: class maps refined by a walk over learnt affinities (PSA)."""
+"""AffinityNet: CAMs refined by a walk over learnt affinities (PSA)."""
 from typing import Dict, List, Optional, Tuple
 
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ class AffinityNet(CAMRefiner):
 
     Training compares pixels whose labels are sure
     (:class:`mmwsss.pseudo_labels.transforms.AffinityLabel`). Prediction
-    diffuses the class maps of a sample with the learnt affinities.
+    diffuses the CAMs of a sample with the learnt affinities.
 
     Args:
         backbone (dict): Any backbone that gives the head's feature maps; what
@@ -29,7 +29,7 @@ class AffinityNet(CAMRefiner):
         walk (dict, optional): Options of the random walk:
 
             - ``alpha`` (float): Exponent of the background score,
-              (1 - highest class map)^alpha. Defaults to 16.
+              (1 - highest CAM)^alpha. Defaults to 16.
             - ``beta`` (float): Exponent of the affinities. Defaults to 8.
             - ``log_steps`` (int): The walk has 2^log_steps steps.
               Defaults to 8.

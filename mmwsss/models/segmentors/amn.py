@@ -1,4 +1,4 @@
-"""AMN: class maps from a network that learns seed masks."""
+"""AMN: CAMs from a network that learns seed masks."""
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import torch
@@ -39,7 +39,7 @@ def resize_nearest(masks: Tensor, size: Sequence[int]) -> Tensor:
 
 def scores_in_seeds(logits: Tensor, class_ids: Tensor, seeds: Tensor,
                     eps: float = 1e-5) -> Tensor:
-    """Class maps of one image from its logits (AMN, arXiv 2203.16045).
+    """CAMs of one image from its logits (AMN, arXiv 2203.16045).
 
     With p = softmax(logits) over all classes: where the seed says
     background, p; elsewhere, p with each map's minimum and maximum over the
@@ -64,9 +64,9 @@ def scores_in_seeds(logits: Tensor, class_ids: Tensor, seeds: Tensor,
 class AMN(CAMSegmentor):
     """Activation manipulation network (AMN, arXiv 2203.16045).
 
-    A network learns confident seed masks, which a classifier's class maps
+    A network learns confident seed masks, which a classifier's CAMs
     and a CRF gave, with smoothed targets, and is told the tags of its image.
-    Its class maps are flat where class maps of classifiers peak, so one
+    Its CAMs are flat where CAMs of classifiers peak, so one
     threshold suits all images.
 
     The view that regularizers get has the conditioned features as ``feats``,
@@ -188,7 +188,7 @@ class AMN(CAMSegmentor):
         inputs: Tensor,
         data_samples: Optional[List[SegDataSample]] = None
     ) -> List[SegDataSample]:
-        """Class maps (:func:`scores_in_seeds`) of the mean logits.
+        """CAMs (:func:`scores_in_seeds`) of the mean logits.
 
         Args:
             inputs (Tensor): (N, 3, H, W).

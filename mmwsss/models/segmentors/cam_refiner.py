@@ -1,4 +1,4 @@
-"""Base of the networks that turn class maps into better ones."""
+"""Base of the networks that turn CAMs into better ones."""
 from abc import abstractmethod
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -9,14 +9,14 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-#: How to get class maps into a sample, for messages.
+#: How to get CAMs into a sample, for messages.
 LOAD_CAMS = ("Put dict(type='mmwsss.LoadCAMs') into the pipeline, before "
              "dict(type='mmwsss.PackWSSSInputs'), and their folder as "
              'cam_dir into the dataset.')
 
 
 class CAMRefiner(BaseSegmentor):
-    """A network that refines the class maps its samples come with.
+    """A network that refines the CAMs its samples come with.
 
     A subclass scores background and present classes with :meth:`refine`; the
     base class takes the samples apart and writes the results into them.
@@ -60,7 +60,7 @@ class CAMRefiner(BaseSegmentor):
         inputs: Tensor,
         data_samples: Optional[List[SegDataSample]] = None
     ) -> List[SegDataSample]:
-        """Refine the class maps of a batch, image by image.
+        """Refine the CAMs of a batch, image by image.
 
         Each image is cut to its own size first, so the result does not
         depend on the other images of the batch.
@@ -78,7 +78,7 @@ class CAMRefiner(BaseSegmentor):
             background included.
 
         Raises:
-            KeyError: If a sample has no class maps.
+            KeyError: If a sample has no CAMs.
             ValueError: If an image was resized or does not suit the network.
         """
         data_samples = data_samples or [SegDataSample() for _ in inputs]
@@ -86,7 +86,7 @@ class CAMRefiner(BaseSegmentor):
             img_id = sample.get('img_id', '?')
             for key in ('cams', 'class_ids'):
                 if key not in sample:
-                    raise KeyError(f'Image {img_id} comes without class maps '
+                    raise KeyError(f'Image {img_id} comes without CAMs '
                                    f'({key!r}). {LOAD_CAMS}')
             h, w = self._own_size(image, sample)
             try:
@@ -120,7 +120,7 @@ class CAMRefiner(BaseSegmentor):
 
     def encode_decode(self, inputs: Tensor,
                       batch_img_metas: List[dict]) -> Tensor:
-        """Not possible: without class maps there is nothing to refine.
+        """Not possible: without CAMs there is nothing to refine.
 
         Args:
             inputs (Tensor): Unused.
@@ -130,7 +130,7 @@ class CAMRefiner(BaseSegmentor):
             NotImplementedError: Always.
         """
         raise NotImplementedError(
-            f'{type(self).__name__} refines class maps; run it with '
+            f'{type(self).__name__} refines CAMs; run it with '
             f'tools/test.py on a dataset that has them. {LOAD_CAMS}')
 
 
@@ -182,7 +182,7 @@ def label_maps(data_samples: Sequence[SegDataSample]) -> Tensor:
 
 
 def resize_cams(cams: Tensor, size: Tuple[int, int]) -> Tensor:
-    """Bring class maps to another resolution, bilinearly.
+    """Bring CAMs to another resolution, bilinearly.
 
     Args:
         cams (Tensor): (k, h, w); k may be 0.

@@ -56,10 +56,10 @@ def explains_memory(predict: Callable) -> Callable:
 
 @MODELS.register_module()
 class CAMSegmentor(BaseSegmentor):
-    """A classifier trained from tags whose class maps segment.
+    """A classifier trained from tags whose CAMs segment.
 
     Training adds up the classification loss of one or two views and the
-    terms of all regularizers. Prediction reads class maps with the localizer,
+    terms of all regularizers. Prediction reads CAMs with the localizer,
     fuses scales and flips, normalises them per class and image, and
     thresholds them, so mmseg's metrics, visualizers and demos work unchanged.
 
@@ -176,7 +176,7 @@ class CAMSegmentor(BaseSegmentor):
             self.refiner.requires_grad_(False)
             print_log(
                 f'No loss trains {type(self.refiner).__name__}: its weights '
-                'stay as they are, and the class maps that it refines are '
+                'stay as they are, and the CAMs that it refines are '
                 'those of random weights unless a checkpoint has others.',
                 logger='current',
                 level=logging.WARNING)
@@ -208,7 +208,7 @@ class CAMSegmentor(BaseSegmentor):
                     'with_background=True, ...).')
             if reader.needs_refined_cams and self.refiner is None:
                 raise ValueError(
-                    f'{type(reader).__name__} reads refined class maps; add '
+                    f'{type(reader).__name__} reads refined CAMs; add '
                     "refiner=dict(type='mmwsss.PixelCorrelationModule', ...) "
                     'to the model.')
 
@@ -531,7 +531,7 @@ class CAMSegmentor(BaseSegmentor):
         inputs: Tensor,
         data_samples: Optional[List[SegDataSample]] = None
     ) -> List[SegDataSample]:
-        """Class maps and the mask they give at the configured threshold.
+        """CAMs and the mask they give at the configured threshold.
 
         Args:
             inputs (Tensor): (N, 3, H, W).
@@ -552,7 +552,7 @@ class CAMSegmentor(BaseSegmentor):
                 'gt_label' in sample for sample in data_samples):
             class_ids = pad_class_ids(
                 [sample.gt_label.label for sample in data_samples], inputs)
-        views, class_ids, scores = self.class_maps(inputs, class_ids)
+        views, class_ids, scores = self.compute_cams(inputs, class_ids)
         counts = (class_ids >= 0).sum(dim=1).tolist()
         for i, sample in enumerate(data_samples):
             size = tuple(sample.get('ori_shape', inputs.shape[-2:]))[:2]
@@ -579,12 +579,12 @@ class CAMSegmentor(BaseSegmentor):
     # A localizer may walk its graph once per class, which compiled graphs
     # refuse, and every size of image would be compiled anew.
     @torch.compiler.disable
-    def class_maps(
+    def compute_cams(
         self,
         inputs: Tensor,
         class_ids: Optional[Tensor] = None
     ) -> Tuple[List[Tuple[Tensor, Tuple[float, float]]], Tensor, Tensor]:
-        """Raw class maps of all scales and flips, not yet normalised.
+        """Raw CAMs of all scales and flips, not yet normalised.
 
         Args:
             inputs (Tensor): (N, 3, H, W).
@@ -768,7 +768,7 @@ class CAMSegmentor(BaseSegmentor):
             batch_img_metas (list[dict]): Not needed.
 
         Returns:
-            Tensor: (N, K + 1, H, W): the threshold, then the class maps of
+            Tensor: (N, K + 1, H, W): the threshold, then the CAMs of
             the predicted tags, zero for all others.
         """
         empty = inputs.new_zeros(

@@ -25,7 +25,7 @@ class EndToEndSegmentor(CAMSegmentor):
     """A classifier and a decoder on one encoder that teach themselves.
 
     (GETAM, arXiv 2112.02841, "double backward".) Phase 1 trains the
-    classifier alone. In every step of phase 2 the class maps of the batch's
+    classifier alone. In every step of phase 2 the CAMs of the batch's
     present classes are read, refined and completed to labels, as constants,
     by the network as it is; the decoder then learns these labels while the
     classifier goes on learning tags. Prediction is the decoder's.
@@ -49,10 +49,10 @@ class EndToEndSegmentor(CAMSegmentor):
             all steps after which phase 2 begins. Defaults to 0.5. Outside a
             ``Runner``, which counts the steps, it has begun.
         test_cfg (dict, optional): The keys of :class:`CAMSegmentor` say how
-            the class maps are made; ``flip``, ``normalize`` and ``eps``
+            the CAMs are made; ``flip``, ``normalize`` and ``eps``
             default to how it is done in training. ``threshold`` is not used.
             In addition ``pseudo_labels`` (bool): whether the prediction
-            comes with class maps and labels made like in training, where
+            comes with CAMs and labels made like in training, where
             samples have tags. Defaults to True; switch it off where nobody
             reads them, e.g. for test-time augmentation, to save time.
         **kwargs: See :class:`CAMSegmentor`.
@@ -182,7 +182,7 @@ class EndToEndSegmentor(CAMSegmentor):
         data_samples: List[SegDataSample],
         view: Optional[ViewOutput] = None
     ) -> Tuple[Tensor, Optional[Tensor]]:
-        """Labels of a training batch from its class maps.
+        """Labels of a training batch from its CAMs.
 
         (GETAM, "activation aware label completion".) No gradient reaches
         the maps, and none of a parameter is computed or touched.
@@ -252,7 +252,7 @@ class EndToEndSegmentor(CAMSegmentor):
     # ------------------------------------------------- what labels rest on
     def enlarge(self, maps: Tensor, size: Sequence[int],
                 covered: Tuple[float, float]) -> Tensor:
-        """Bring a batch of class maps to another size.
+        """Bring a batch of CAMs to another size.
 
         Args:
             maps (Tensor): (N, K', h, w), over the padded input.
@@ -268,7 +268,7 @@ class EndToEndSegmentor(CAMSegmentor):
         return flat.unflatten(0, maps.shape[:2])
 
     def refine(self, maps: Tensor, inputs: Tensor) -> Tensor:
-        """Refine class maps by the colours of their images.
+        """Refine CAMs by the colours of their images.
 
         Args:
             maps (Tensor): (N, K', H, W), of the present classes only.
@@ -330,7 +330,7 @@ class EndToEndSegmentor(CAMSegmentor):
             self._told_no_saliency = True
             print_log(
                 'The images come without saliency: labels are made by '
-                'thresholds on the class maps alone, which is no part of '
+                'thresholds on the CAMs alone, which is no part of '
                 "GETAM. With maps, set data_prefix=dict(saliency_path=...) "
                 "and put dict(type='mmwsss.LoadSaliency') into the pipeline.",
                 logger='current')
@@ -407,7 +407,7 @@ class EndToEndSegmentor(CAMSegmentor):
 
     def add_pseudo_labels(self, inputs: Tensor,
                           data_samples: List[SegDataSample]) -> None:
-        """Put class maps and the labels they give into the samples.
+        """Put CAMs and the labels they give into the samples.
 
         Nothing is added where there are no tags (unless
         ``test_cfg.use_image_labels`` is off: then they are predicted), nor
@@ -435,7 +435,7 @@ class EndToEndSegmentor(CAMSegmentor):
                 sample.gt_label.label.sort()[0] for sample in data_samples
             ], inputs)
         self.has_saliency(data_samples)  # all or none
-        views, class_ids, scores = self.class_maps(inputs, class_ids)
+        views, class_ids, scores = self.compute_cams(inputs, class_ids)
         maps = inputs.new_zeros((len(inputs), 0, *inputs.shape[-2:]))
         if views:
             maps = fuse_maps((self.enlarge(maps, inputs.shape[-2:], covered)

@@ -1,4 +1,4 @@
-"""IRNet: class maps refined by a walk that boundaries stop."""
+"""IRNet: CAMs refined by a walk that boundaries stop."""
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 import torch
@@ -40,7 +40,7 @@ class IRNet(CAMRefiner):
 
     Two branches on a frozen classifier's backbone learn class boundaries and,
     if wanted, displacements to centroids from confident label maps.
-    Prediction diffuses the class maps of a sample up to the boundaries; the
+    Prediction diffuses the CAMs of a sample up to the boundaries; the
     displacements are of no use for semantic masks. With ``instances`` samples
     get ``pred_instances`` too: ``masks`` bool (n, H, W), which do not overlap,
     ``labels`` int64 (n,), classes 0..K-1, and ``scores`` float32 (n,) in
@@ -63,7 +63,7 @@ class IRNet(CAMRefiner):
               Defaults to 8.
             - ``threshold`` (float): Score of the background.
               Defaults to 0.25.
-            - ``cam_power`` (float): Exponent of the class maps before the
+            - ``cam_power`` (float): Exponent of the CAMs before the
               walk, above 0. AMN takes 1.3. Defaults to 1.
             - ``crop_size`` (int): Images are padded to this square, or where
               they are larger to a multiple of the deepest stride.
@@ -295,7 +295,7 @@ class IRNet(CAMRefiner):
         return self._scores(cams, edge, image)
 
     def _start(self, cams: Tensor, image: Tensor) -> Tensor:
-        """Class maps (k, h, w) from which the walk starts."""
+        """CAMs (k, h, w) from which the walk starts."""
         cams = resize_cams(cams, self.cells(image.shape[-2:]))
         return cams**self.propagate['cam_power']
 

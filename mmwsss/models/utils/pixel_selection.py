@@ -70,7 +70,7 @@ def scores_from_logits(logits: Tensor,
 def scores_from_maps(maps: Tensor,
                      tags: Tensor,
                      background: float = 0.1) -> PixelScores:
-    """Of class maps: the background is where none is high.
+    """Of CAMs: the background is where none is high.
 
     With a = relu(map), m and M its extremes: values below m + 1e-5 become
     zero, then the map is (a - m - 1e-5) / (M - m + 1e-5). It is not clipped,

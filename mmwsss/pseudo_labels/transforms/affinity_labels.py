@@ -113,7 +113,7 @@ class LoadScores(BaseTransform):
                 f'Image {img_id!r}: scores of classes '
                 f'{low.class_ids.tolist()} in {folders[0]}, but '
                 f'{high.class_ids.tolist()} in {folders[1]}. Both must be '
-                'made from the same class maps.')
+                'made from the same CAMs.')
         results['class_ids'] = low.class_ids
         for key, scores in (('low_scores', low), ('high_scores', high)):
             background = (1 - scores.cam.sum(0, keepdims=True)).clip(0)

@@ -1,4 +1,4 @@
-"""Class maps made to follow the edges of the image."""
+"""CAMs made to follow the edges of the image."""
 from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
@@ -14,7 +14,7 @@ CLIP = 1e-5
 
 
 def add_background(cams: np.ndarray, alpha: float) -> np.ndarray:
-    """Background score (1 - max)^alpha before the class maps (PSA, eq. 2).
+    """Background score (1 - max)^alpha before the CAMs (PSA, eq. 2).
 
     Args:
         cams (ndarray): float32 (k, H, W) in [0, 1]; k may be 0.
@@ -54,7 +54,7 @@ def rgb_image(results: Dict[str, Any]) -> np.ndarray:
         ndarray: uint8 (H, W, 3), RGB, contiguous.
 
     Raises:
-        KeyError: If no image or no class maps were loaded.
+        KeyError: If no image or no CAMs were loaded.
         ValueError: If the image has another size than the maps.
     """
     img_id = results.get('img_id', '?')
@@ -63,7 +63,7 @@ def rgb_image(results: Dict[str, Any]) -> np.ndarray:
     if image.shape[:2] != size:
         raise ValueError(
             f'Image {img_id} is {image.shape[:2]} (height, width) but its '
-            f'class maps are {size}. Use LoadCAMs with upsample=True, and '
+            f'CAMs are {size}. Use LoadCAMs with upsample=True, and '
             'resize nothing before.')
     if image.dtype != np.uint8:
         image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
@@ -105,7 +105,7 @@ class CRFTransform(BaseTransform):
 class CRFScores(CRFTransform):
     """CRF marginals for several background exponents, for AffinityNet.
 
-    For each alpha the background (1 - max)^alpha joins the class maps, and a
+    For each alpha the background (1 - max)^alpha joins the CAMs, and a
     dense CRF with the unary -log refines them (PSA, section 3.2). The
     exponents share one lattice, since it depends on the image alone.
 
@@ -146,7 +146,7 @@ class CRFScores(CRFTransform):
 
 @TRANSFORMS.register_module()
 class PAMRCams(BaseTransform):
-    """Refine class maps by pixel-adaptive convolutions.
+    """Refine CAMs by pixel-adaptive convolutions.
 
     Replaces ``cams`` (k, H, W) by PAMR's result at the size of the image
     (Araslanov and Roth 2020, section 4.2), still in [0, 1]: that of

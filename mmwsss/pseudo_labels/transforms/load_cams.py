@@ -1,4 +1,4 @@
-"""Class maps of an earlier stage, as input of the next."""
+"""CAMs of an earlier stage, as input of the next."""
 from pathlib import Path
 from typing import Any, Dict, Union
 
@@ -12,7 +12,7 @@ from mmwsss.utils.stage_folder import stage_folder
 
 
 def read_planes(folder: Union[str, Path], results: Dict[str, Any]) -> CAMFile:
-    """The class maps of a sample, checked against what is known about it.
+    """The CAMs of a sample, checked against what is known about it.
 
     Args:
         folder (str | Path): Folder of CAM files.
@@ -33,7 +33,7 @@ def read_planes(folder: Union[str, Path], results: Dict[str, Any]) -> CAMFile:
     path = cam_path(folder, img_id)
     if not path.is_file():
         raise FileNotFoundError(
-            f'There are no class maps of image {img_id} ({path}). Write '
+            f'There are no CAMs of image {img_id} ({path}). Write '
             'them for all images of this split with: python tools/test.py '
             f'CONFIG CHECKPOINT --out {folder}')
     cams = read_cam(path, results.get('num_classes'),
@@ -46,7 +46,7 @@ def read_planes(folder: Union[str, Path], results: Dict[str, Any]) -> CAMFile:
         cams.class_ids, cams.cam = cams.class_ids[keep], cams.cam[keep]
         if not np.array_equal(cams.class_ids, np.unique(tags)):
             raise ValueError(
-                f'Image {img_id}: the class maps in {folder} are of classes '
+                f'Image {img_id}: the CAMs in {folder} are of classes '
                 f'{cams.class_ids.tolist()}, but the image is tagged with '
                 f'{np.unique(tags).tolist()}. They were made with other tags '
                 'or for another data set; write them again with the label '
@@ -57,7 +57,7 @@ def read_planes(folder: Union[str, Path], results: Dict[str, Any]) -> CAMFile:
 
 @TRANSFORMS.register_module()
 class LoadCAMs(BaseTransform):
-    """Load the class maps of an image; errors name ``img_id``.
+    """Load the CAMs of an image; errors name ``img_id``.
 
     Adds ``cams`` float32 (k, H, W) in [0, 1] and ``class_ids`` int64 (k,) in
     ascending order; k is 0 for an image without class.
@@ -75,7 +75,7 @@ class LoadCAMs(BaseTransform):
         self.upsample = upsample
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Load the class maps of one image.
+        """Load the CAMs of one image.
 
         Args:
             results (dict): With ``img_id`` and ``cam_dir``; ``ori_shape``,

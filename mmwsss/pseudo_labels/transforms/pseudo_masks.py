@@ -1,4 +1,4 @@
-"""From class maps to masks that a segmentation model can train on."""
+"""From CAMs to masks that a segmentation model can train on."""
 from typing import Any, Dict, Optional
 
 import numpy as np
@@ -15,7 +15,7 @@ from .crf import CRFTransform, add_background, require, rgb_image
 
 
 def add_threshold(cams: np.ndarray, threshold: float) -> np.ndarray:
-    """A constant background score before the class maps.
+    """A constant background score before the CAMs.
 
     Args:
         cams (ndarray): float32 (k, H, W); k may be 0.
@@ -304,7 +304,7 @@ class CompleteLabels(BaseTransform):
             if saliency.shape != cams.shape[1:]:
                 raise ValueError(
                     f'Image {results.get("img_id", "?")}: the saliency map is '
-                    f'{saliency.shape} (height, width), the class maps are '
+                    f'{saliency.shape} (height, width), the CAMs are '
                     f'{cams.shape[1:]}. Use LoadCAMs with upsample=True, and '
                     'resize nothing before.')
             saliency = torch.from_numpy(np.ascontiguousarray(saliency))[None]

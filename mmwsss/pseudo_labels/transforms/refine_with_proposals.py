@@ -1,4 +1,4 @@
-"""Class maps and masks made to follow the proposals of a segmenter."""
+"""CAMs and masks made to follow the proposals of a segmenter."""
 from typing import Any, Dict
 
 from mmcv.transforms import BaseTransform

@@ -566,3 +566,35 @@ def test_data_set_reads_names_of_label_studio(tmp_path):
         data_root=str(tmp_path), labels_file='x.json', img_suffix='any',
         data_prefix=dict(img_path='img'))
     assert dataset.get_data_info(0)['img_path'].endswith('img/p0.jpg')
+
+
+def test_more_words_of_cells_and_a_column_of_unknown_tags(tmp_path):
+    path = write(tmp_path / 't.csv',
+                 'image,cat,dog\na,Y,u\nb,n,?\nc,y,uncertain\n')
+    file = read_tags(path)
+    assert file.tags == dict(a=('cat', ), b=(), c=('cat', ))
+    assert file.unknown == dict.fromkeys('abc', ('dog', ))
+    path = write(tmp_path / 't.csv',
+                 'image,tags,unknown\na,cat,dog;owl\nb,dog,\n')
+    file = read_tags(path)
+    assert file.tags == dict(a=('cat', ), b=('dog', ))
+    assert file.unknown == dict(a=('dog', 'owl')) and not file.notes
+    assert file.classes == ('cat', 'dog', 'owl')
+
+
+def test_names_that_label_studio_cleaned(tmp_path):
+    """Uploads lose their blanks and brackets, the files at home do not."""
+    names = ['Trip 2024 (1).JPG', 'Fotó né 2.jpg', 'a b.jpg', 'a_b.jpg']
+    for name in names:
+        save(tmp_path / 'photos' / name)
+    uploads = ['Trip_2024_1.JPG', 'Fot%C3%B3_n%C3%A9_2.jpg', 'a_b.jpg',
+               'x__y.jpg']
+    path = dump(tmp_path / 'ls.json', [
+        dict(data=dict(image=f'/data/upload/3/0a1b2c3{i}-{name}'),
+             annotations=[dict(result=[dict(value=dict(choices=['cat']))])])
+        for i, name in enumerate(uploads)
+    ])
+    file = read_tags(path, root=tmp_path / 'photos')
+    # a_b is there by that name; x__y is nobody's.
+    assert list(file.tags) == ['Trip 2024 (1)', 'Fotó né 2', 'a_b',
+                               '0a1b2c33-x__y']

@@ -193,7 +193,7 @@ def change(key, value):
 
 @pytest.mark.parametrize('sample, error, match', [
     (change('cams', torch.rand(2, 8, 7)), ValueError,
-     'class maps are 8 x 7 .* mask is 1 x 8 x 6'),
+     'CAMs are 8 x 7 .* mask is 1 x 8 x 6'),
     (change('cams', torch.rand(3, 8, 6)), ValueError, 'one class id each'),
     (change('class_ids', torch.tensor([0, 3])), ValueError, r'in 0\.\.2'),
     (change('class_ids', torch.tensor([1, 1])), ValueError, 'repeat'),

@@ -97,7 +97,7 @@ def head(pooling='mmwsss.HybridPooling', **kwargs):
 def test_head_pools_features_before_the_classifier():
     cam_head = head().eval()
     feats = torch.randn(2, 4, 6, 7)
-    # Without a provider of class maps: the logits do not ask for them.
+    # Without a provider of CAMs: the logits do not ask for them.
     view = ViewOutput(
         torch.zeros(2, 3, 8, 8), fields=dict(feats=(feats, )))
     weight = cam_head.conv.weight[:, :, 0, 0]
@@ -105,7 +105,7 @@ def test_head_pools_features_before_the_classifier():
     assert_close(logits, looped(feats, 2., (1, 2, 4)) @ weight.T)
     maps = cam_head.cams(view)
     assert_close(maps, torch.einsum('kc,nchw->nkhw', weight, feats))
-    # Pooled class maps would be something else.
+    # Pooled CAMs would be something else.
     assert (hybrid()(maps) - logits).abs().max() > 1e-2
 
 

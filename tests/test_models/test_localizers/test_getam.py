@@ -96,10 +96,10 @@ def test_batched_maps_equal_one_backward_per_class(func, affinity,
 def test_works_without_gradients_enabled_and_with_frozen_weights():
     model = build_segmentor()
     image, ids = torch.randn(1, 3, 64, 64), torch.tensor([[1]])
-    reference = model.class_maps(image, ids)[0][0][0]
+    reference = model.compute_cams(image, ids)[0][0][0]
     model.requires_grad_(False)
     with torch.no_grad():
-        maps = model.class_maps(image, ids)[0][0][0]
+        maps = model.compute_cams(image, ids)[0][0][0]
     assert not maps.requires_grad
     assert_close(maps, reference.detach())
     assert maps.max() > 0
@@ -107,7 +107,7 @@ def test_works_without_gradients_enabled_and_with_frozen_weights():
 
 def test_no_parameter_gradient_is_touched():
     model = build_segmentor()
-    model.class_maps(torch.randn(1, 3, 64, 64), torch.tensor([[1, 2]]))
+    model.compute_cams(torch.randn(1, 3, 64, 64), torch.tensor([[1, 2]]))
     assert all(p.grad is None for p in model.parameters())
 
 

@@ -100,7 +100,7 @@ def test_maps_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match='multiples of 32'):
         maps_in_tiles((480, 480), 384**2, 32, cut,
                       lambda x: x[:, :, ::12, ::12])
-    with pytest.raises(ValueError, match='Class maps of a tile are'):
+    with pytest.raises(ValueError, match='CAMs of a tile are'):
         maps_in_tiles((480, 483), 384**2, 32, cut,
                       lambda x: x[:, :, ::8, :x.shape[3] // 8 * 8:8])
 
@@ -171,13 +171,13 @@ def test_tiles_pass_into_each_other_in_a_transformer():
     ids = torch.tensor([[1, 3]])
     rows, spans = plan_tiles((256, 1024), 384**2, 32)
     assert len(rows) == 1 and len(spans) == 2
-    (maps, covered), = model.class_maps(inputs, ids)[0]
+    (maps, covered), = model.compute_cams(inputs, ids)[0]
     assert maps.shape == (1, 2, 16, 64) and covered == (1, 1)
     # Every tile alone, cut in the middle of the overlap.
     model.test_cfg['max_pixels'] = None
     pieces, edges = [], []
     for i, s in enumerate(spans):
-        (alone, _), = model.class_maps(inputs[..., s.start:s.stop], ids)[0]
+        (alone, _), = model.compute_cams(inputs[..., s.start:s.stop], ids)[0]
         left = 4 if i else 0
         right = 4 if i + 1 < len(spans) else 0
         pieces.append(alone[..., left:alone.shape[3] - right])

@@ -283,7 +283,7 @@ def test_all_zero_maps():
         v.fields.update(cams=cams, refined_cams=refined)
     losses = build()(ViewPair(view, other, transform=second.apply))
     assert float(losses['loss_er']) == float(losses['loss_rvmin']) == 0
-    # Class maps all zero say background everywhere, refined ones nothing:
+    # CAMs all zero say background everywhere, refined ones nothing:
     # one plane of six is wrong by one, and all of it is in the hardest fifth.
     assert_close(losses['loss_ecr'], torch.tensor(2 * 54 / int(6 * 54 * 0.2)))
     sum(losses.values()).backward()

@@ -180,7 +180,7 @@ def test_terms_and_gradients():
         assert all(g.abs().sum() > 0 for g in grads)
     sum(losses.values()).backward()
     assert regularizer.projection.weight.grad.abs().sum() > 0
-    # Class maps make labels and weights, which are constants.
+    # CAMs make labels and weights, which are constants.
     assert all(v.refined_cams.grad is None for v in views)
 
 

@@ -68,7 +68,7 @@ def build_irnet(**kwargs):
 
 
 def make_sample(ids, size, cam_size=None, seed=0, img_id='pic'):
-    """A sample with smooth random class maps."""
+    """A sample with smooth random CAMs."""
     rng = np.random.default_rng(seed)
     h, w = cam_size or size
     cams = torch.from_numpy(rng.random((len(ids), h, w), dtype=np.float32))
@@ -467,7 +467,7 @@ def test_affinity_net_errors():
 
 
 def image_files(tmp_path, size=(52, 61)):
-    """A data set of two images with class maps, scores and masks."""
+    """A data set of two images with CAMs, scores and masks."""
     root = make_voc(tmp_path, {'a': [0], 'b': [0, 1]}, size=size)
     rng = np.random.default_rng(0)
     for img_id, ids in (('a', [0]), ('b', [0, 1])):

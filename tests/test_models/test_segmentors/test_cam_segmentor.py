@@ -100,7 +100,7 @@ def test_flip_fusion_is_symmetric():
 def test_scales_are_added_up():
     model = build_segmentor(test_cfg=dict(flip=False, scales=(1.0, 0.5)))
     inputs, ids = torch.randn(1, 3, 64, 64), torch.tensor([[1, 3]])
-    views, _, _ = model.class_maps(inputs, ids)
+    views, _, _ = model.compute_cams(inputs, ids)
     assert [v[0].shape[-2:] for v in views] == [(4, 4), (2, 2)]
     out, = predict(model, inputs, [sample([1, 3], (30, 30))])
     resized = [
@@ -118,10 +118,10 @@ def test_scales_are_added_up():
 def test_max_fusion():
     model = build_segmentor(test_cfg=dict(fuse='max', normalize='max'))
     inputs, ids = torch.randn(1, 3, 64, 64), torch.tensor([[1]])
-    maps = model.class_maps(inputs, ids)[0][0][0]
+    maps = model.compute_cams(inputs, ids)[0][0][0]
     model.test_cfg['flip'] = False
-    plain = model.class_maps(inputs, ids)[0][0][0]
-    mirrored = model.class_maps(inputs.flip(-1), ids)[0][0][0].flip(-1)
+    plain = model.compute_cams(inputs, ids)[0][0][0]
+    mirrored = model.compute_cams(inputs.flip(-1), ids)[0][0][0].flip(-1)
     assert_close(maps, torch.maximum(plain, mirrored), rtol=1e-3, atol=1e-5)
 
 
@@ -135,8 +135,8 @@ def test_flips_may_be_fused_otherwise_than_scales():
     ids = torch.tensor([[1, 3]])
     total = 0
     for (plain, _), (mirrored, _) in zip(
-            model.class_maps(inputs, ids)[0],
-            model.class_maps(inputs.flip(-1), ids)[0]):
+            model.compute_cams(inputs, ids)[0],
+            model.compute_cams(inputs.flip(-1), ids)[0]):
         assert (plain - mirrored.flip(-1)).abs().max() > 1e-3
         total = total + torch.nn.functional.interpolate(
             torch.maximum(plain, mirrored.flip(-1)), (30, 40),
@@ -145,7 +145,7 @@ def test_flips_may_be_fused_otherwise_than_scales():
     assert_close(out.cams, expected, rtol=1e-3, atol=1e-4)
     model.test_cfg.update(flip=True, flip_fuse='mean')
     with pytest.raises(ValueError, match="flip_fuse.* is 'mean'"):
-        model.class_maps(inputs, ids)
+        model.compute_cams(inputs, ids)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (16, 640), (33, 47), (100, 7)])
@@ -163,9 +163,9 @@ def test_padding_does_not_shift_the_maps():
     inputs = torch.randn(1, 3, 40, 24)
     padded = torch.nn.functional.pad(inputs, (0, 8, 0, 8))
     ids = torch.tensor([[1]])
-    (maps, covered), = model.class_maps(inputs, ids)[0]
+    (maps, covered), = model.compute_cams(inputs, ids)[0]
     assert covered == (40 / 48, 24 / 32)
-    assert_close(maps, model.class_maps(padded, ids)[0][0][0])
+    assert_close(maps, model.compute_cams(padded, ids)[0][0][0])
 
 
 def test_tags_are_predicted_when_there_are_none():

@@ -162,7 +162,7 @@ def classifier(tmp_path, head=None, network=None, **kwargs):
                 backbone=dict(
                     type='mmwsss.FrozenFeatures',
                     networks=[toy_network(tmp_path, **(network or {}))]),
-                decode_head=dict(
+                cls_head=dict(
                     dict(
                         type='mmwsss.CAMHead',
                         num_classes=NUM_CLASSES,
@@ -199,7 +199,7 @@ def test_a_batch_of_several_sizes(tmp_path, pooling, long_side):
     for name in ('loss_cls', 'acc_tags'):
         assert_close(losses[name],
                      torch.stack([loss[name] for loss in alone]).mean())
-    weight = model.decode_head.conv.weight
+    weight = model.cls_head.conv.weight
     losses['loss_cls'].backward()
     gradient = weight.grad.clone()
     model.zero_grad()
@@ -262,5 +262,5 @@ def test_prediction(tmp_path):
     assert found.cams.shape == (2, 16, 24)
     assert found.class_ids.tolist() == [1, 3]
     assert list(model.parameters()) == [
-        model.decode_head.conv.weight, model.decode_head.conv.bias
+        model.cls_head.conv.weight, model.decode_head.conv.bias
     ]

@@ -341,5 +341,5 @@ def test_affinity_without_classes_and_training(tmp_path):
     with pytest.raises(TypeError, match='nothing to train.*tools/test.py'):
         model.loss(inputs, [])
     assert model.extract_feat(inputs)[0].shape == (1, 6, 4, 5)
-    with pytest.raises(KeyError, match='Image a comes without class maps'):
+    with pytest.raises(KeyError, match='Image a comes without CAMs'):
         predict(model, pictures(1, 3, 16, 20), [sample(**whole((16, 20)))])

@@ -1,4 +1,4 @@
-"""Masks from class maps, against the rules written out pixel by pixel."""
+"""Masks from CAMs, against the rules written out pixel by pixel."""
 import numpy as np
 import pytest
 import torch
@@ -101,7 +101,7 @@ def test_crf_mask_energies(kwargs, scores):
 
 
 def test_crf_mask():
-    # Two flat halves of the image, with class maps that hesitate.
+    # Two flat halves of the image, with CAMs that hesitate.
     results = sample(1)
     results['img'][:, :8], results['img'][:, 8:] = 20, 220
     results['cams'][0] = .2

@@ -1,11 +1,11 @@
-"""The refining step with proposals, alone and after class maps of Shapes."""
+"""The refining step with proposals, alone and after CAMs of Shapes."""
 import json
 
 import numpy as np
 import pytest
 from mmengine.dataset import Compose
 
-from mmwsss.apis.evaluate_masks import mask_confusion, summarize
+from mmwsss.apis.score_masks import mask_confusion, summarize
 from mmwsss.datasets import ShapesDataset
 from mmwsss.pseudo_labels import refine_labels, refine_maps
 from mmwsss.pseudo_labels import write_cam
@@ -88,9 +88,9 @@ def test_errors(folder, tmp_path):
 
 
 def test_good_outlines_complete_partial_maps(tmp_path):
-    """Maps of the telling parts and the outlines of the objects, overlapped
-    by proposals of nothing: most of the objects, where the parts alone are
-    little."""
+    """Maps of the discriminative parts and the outlines of the objects,
+    overlapped by proposals of nothing: most of the objects, where the parts
+    alone are little."""
     data = ShapesDataset(
         data_root=str(tmp_path), num_train=12, num_val=1, image_size=64,
         pipeline=[], cam_dir=str(tmp_path / 'cams'),

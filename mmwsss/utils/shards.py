@@ -4,21 +4,9 @@ Each takes every n-th image. Files of images appear whole or not at all, so
 machines need no other agreement than which images are whose; the folder gets
 its manifest from whoever finds it complete.
 """
-import contextlib
 import os
 import re
-from pathlib import Path
-from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping,
-                    NamedTuple, Optional, Sequence)
-
-from filelock import FileLock, Timeout
-
-from mmwsss.utils.io import make_folder
-
-#: Held by a run that does all images, and by shards while they begin.
-LOCK = '.refine.lock'
-#: Seconds that a shard waits for others that begin.
-PATIENCE = 120.
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 
 class Shard(NamedTuple):
@@ -104,69 +92,3 @@ def parse_shard(text: Optional[str],
         raise ValueError(f'{source} says this is process {rank} of {size}; '
                          'say --shard I/N.')
     return Shard(rank + 1, size, source)
-
-
-@contextlib.contextmanager
-def exclusive(out: Path,
-              shard: Shard = Shard(),
-              prepare: Callable[[], Any] = lambda: None) -> Iterator[Any]:
-    """Keep others off the images of this run.
-
-    A run of all images has the folder for itself; shards keep out runs of
-    all images, and their own like.
-
-    Args:
-        out (Path): The folder; is made.
-        shard (Shard): Which images. Defaults to all.
-        prepare (Callable): Runs while nobody else begins, too.
-
-    Yields:
-        Any: What ``prepare`` returns.
-
-    Raises:
-        ValueError: If another run works on these images.
-    """
-    make_folder(out)
-    busy = ValueError(f'Another run is writing to {out}. Wait for it, or '
-                      'choose another --out.')
-    with contextlib.ExitStack() as stack:
-
-        def take(name: str, seconds: float) -> FileLock:
-            lock = FileLock(str(out / name), timeout=seconds)
-            try:
-                return stack.enter_context(lock)
-            except Timeout as error:
-                raise busy from error
-
-        if shard.count == 1:
-            take(LOCK, 0)
-            for other in sorted(out.glob('.shard-*.lock')):
-                # Left behind, or of one at work?
-                take(other.name, 0).release()
-            prepared = prepare()
-        else:
-            take(f'.shard-{shard.index}-of-{shard.count}.lock', 0)
-            begin = FileLock(str(out / LOCK), timeout=PATIENCE)
-            try:
-                with begin:
-                    prepared = prepare()
-            except Timeout as error:
-                raise busy from error
-        yield prepared
-
-
-def remove_temporary_of(paths: Iterable[Path]) -> None:
-    """Take away what a killed run was just writing of these files.
-
-    Others may be writing further ones in the same folders.
-
-    Args:
-        paths (Iterable[Path]): The files.
-    """
-    stems: Dict[Path, set] = {}
-    for path in paths:
-        stems.setdefault(path.parent, set()).add(path.stem)
-    for folder, names in stems.items():
-        for temp in folder.glob('.*.tmp-*') if folder.is_dir() else ():
-            if temp.name[1:].rpartition('.tmp-')[0] in names:
-                temp.unlink(missing_ok=True)

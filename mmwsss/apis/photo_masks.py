@@ -75,7 +75,12 @@ def masks_from_tags(tags: PathLike,
                     device: Optional[str] = None,
                     seed: int = 0,
                     workers: Optional[int] = None,
-                    check_images: bool = True) -> MasksFromTags:
+                    check_images: bool = True,
+                    no_class: Sequence[str] = (),
+                    mask_values: Optional[Sequence[str]] = None,
+                    mask_suffix: Optional[str] = None,
+                    window: Optional[Sequence[float]] = None
+                    ) -> MasksFromTags:
     """Masks of photographs, and a segmentation model, from labels alone.
 
     Reads and checks the labels and every photograph, writes configs for
@@ -104,6 +109,14 @@ def masks_from_tags(tags: PathLike,
             None takes one per core. Defaults to None.
         check_images (bool): Whether to read every photograph first.
             Defaults to True.
+        no_class (Sequence[str]): Labels that say that nothing is there.
+            Defaults to ().
+        mask_values (Sequence[str], optional): What values of the true masks
+            stand for, and
+        mask_suffix (str, optional): what they are called, see
+            :func:`~mmwsss.datasets.custom.read_custom`.
+        window (Sequence[float], optional): Which values become black and
+            white in photographs of more than 8 bits.
 
     Returns:
         MasksFromTags: Where everything is.
@@ -131,7 +144,11 @@ def masks_from_tags(tags: PathLike,
         val=0.,
         seed=seed,
         check_images=check_images,
-        columns=columns)
+        columns=columns,
+        no_class=no_class,
+        mask_values=mask_values,
+        mask_suffix=mask_suffix,
+        window=window)
     if data.lists['val']:
         # read_custom keeps photographs with masks for validation.
         data.lists = dict(train=list(data.labels), val=[])
@@ -144,7 +161,8 @@ def masks_from_tags(tags: PathLike,
                           num_classes=len(data.classes),
                           has_val=False,
                           # Translated ones go where masks are looked for.
-                          masks=None if data.translated else data.masks)
+                          masks=None if data.translated else data.masks,
+                          window=data.window)
     _check_folder(out, configs, data)
     _check_weights(configs, pipeline)
     make_folder(folder)

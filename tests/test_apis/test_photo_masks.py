@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmwsss.apis import masks_from_tags as module
+from mmwsss.apis import photo_masks as module
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.masks_from_tags import masks_from_tags
+from mmwsss.apis.photo_masks import masks_from_tags
 from mmwsss.apis.pipeline import StageError
 from mmwsss.utils.read_images import read_mask
 

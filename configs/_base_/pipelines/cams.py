@@ -1,4 +1,4 @@
-# How all pipelines begin: tags, a classifier, its class maps of the training
+# How all pipelines begin: tags, a classifier, its CAMs of the training
 # images.
 # A pipeline config sets the other variables; see docs/pipelines.md.
 variables = dict(

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from mmwsss.apis.evaluate_cams import score_cams
+from mmwsss.apis.score_cams import score_cams
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.datasets import ShapesDataset
 from mmwsss.pseudo_labels import write_cam
@@ -105,7 +105,7 @@ def test_tool(shapes, tmp_path):
     done = python(
         TOOLS / 'evaluate_cams.py', 'cams', 'cfg.py', '--train-images',
         '--threshold', '0.5', '--out', 'out/result.json', cwd=tmp_path)
-    assert 'IoU of class maps' in done.stdout + done.stderr
+    assert 'IoU of CAMs' in done.stdout + done.stderr
     result = json.loads((tmp_path / 'out' / 'result.json').read_text())
     assert result['metrics']['mIoU_fixed'] == pytest.approx(100)
     assert result['metrics']['fixed_threshold'] == 0.5
@@ -115,7 +115,7 @@ def test_tool(shapes, tmp_path):
         TOOLS / 'evaluate_cams.py', 'cams', 'cfg.py', cwd=tmp_path,
         check=False)
     assert done.returncode == 1
-    assert 'error: There are no class maps of image' in done.stderr
+    assert 'error: There are no CAMs of image' in done.stderr
 
 
 def test_masks_are_optional(shapes, tmp_path):

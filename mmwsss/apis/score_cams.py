@@ -1,4 +1,4 @@
-"""Score files of class maps at every threshold."""
+"""Score files of CAMs at every threshold."""
 import json
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -19,7 +19,7 @@ from .run import ConfigLike, PathLike, load_config
 
 
 def score_cams(folder: Path, dataset: Any, **metric: Any) -> Dict[str, Any]:
-    """mIoU of class maps on disk for all background thresholds.
+    """mIoU of CAMs on disk for all background thresholds.
 
     Maps smaller than their mask are enlarged bilinearly.
 
@@ -40,7 +40,7 @@ def score_cams(folder: Path, dataset: Any, **metric: Any) -> Dict[str, Any]:
     metric.setdefault('split', getattr(dataset, 'split', None))
     scorer = CAMIoUMetric(**metric)
     scorer.dataset_meta = dataset.metainfo
-    for i in track(range(len(dataset)), 'scoring class maps'):
+    for i in track(range(len(dataset)), 'scoring CAMs'):
         info = dataset.get_data_info(i)
         mask = read_true_mask(info)
         content = read_cam(
