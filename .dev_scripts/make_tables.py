@@ -13,8 +13,8 @@ A model of a metafile may hold, beside what OpenMMLab's format knows,
 import argparse
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, List
 
 import yaml
 
@@ -39,7 +39,7 @@ METHODS = dict(
 HEAD = '| config | on what | number | paper | ours | seeds |'
 
 
-def rows(model: dict) -> Iterator[List[str]]:
+def rows(model: dict) -> Iterator[list[str]]:
     """Rows of one config: first what its paper reports, then ours."""
     name = f'`{model["Name"]}`'
     for result in model.get('Paper Results', ()):
@@ -61,7 +61,7 @@ def rows(model: dict) -> Iterator[List[str]]:
             yield [name, data, metric, '-', ours, seeds]
 
 
-def wrapped(command: str) -> List[str]:
+def wrapped(command: str) -> list[str]:
     """A command in lines of at most WIDTH characters."""
     lines = ['']
     # An option and its first value stay together.
@@ -74,7 +74,7 @@ def wrapped(command: str) -> List[str]:
     return [line + ' \\' for line in lines[:-1]] + lines[-1:]
 
 
-def section(title: str, models: List[dict]) -> str:
+def section(title: str, models: list[dict]) -> str:
     """Heading, table and commands of one method."""
     lines = [f'### Results of {title}', '', HEAD, '|---' * 6 + '|']
     lines += [
@@ -82,7 +82,7 @@ def section(title: str, models: List[dict]) -> str:
         for row in rows(model)
     ]
     # A dict keeps the order and drops repetitions.
-    commands: Dict[str, None] = {}
+    commands: dict[str, None] = {}
     for model in models:
         for result in model['Results']:
             if 'Command' in result:

@@ -16,8 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmwsss.models.regularizers.all_pairs_consistency import \
-    consistency_losses
+from mmwsss.models.regularizers.all_pairs_consistency import consistency_losses
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
 

@@ -17,8 +17,7 @@ from common import build_classifier, machine, timed
 from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 
-from mmwsss.models.regularizers.all_pairs_consistency import \
-    consistency_losses
+from mmwsss.models.regularizers.all_pairs_consistency import consistency_losses
 from mmwsss.structures import AttentionRequest
 
 

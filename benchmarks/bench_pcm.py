@@ -23,7 +23,9 @@ from common import machine, timed
 from torch.utils.checkpoint import checkpoint
 
 from mmwsss.models.refiners.pixel_correlation_module import (
-    BLOCK_BYTES, pixel_correlation)
+    BLOCK_BYTES,
+    pixel_correlation,
+)
 
 CHANNELS = 192
 EPS = 1e-5

@@ -25,8 +25,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
-from mmwsss.apis.estimate_cost import (IMAGES, STAGES, stage_hours,
-                                       write_stages)
+from mmwsss.apis.estimate_cost import IMAGES, STAGES, stage_hours, write_stages
 from mmwsss.pseudo_labels import DenseCRF
 from mmwsss.pseudo_labels.dense_crf import unary_from_probs
 from mmwsss.registry import MODELS

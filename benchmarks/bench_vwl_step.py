@@ -21,7 +21,11 @@ from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 
 from mmwsss.models.regularizers.visual_words_learning import (
-    assign_words, update_bank, word_scores, word_sums)
+    assign_words,
+    update_bank,
+    word_scores,
+    word_sums,
+)
 from mmwsss.registry import MODELS
 
 CHANNELS, CLASSES, WORDS, RHO = 2048, 20, 256, 1e-3

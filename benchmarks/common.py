@@ -3,7 +3,8 @@ import logging
 import platform
 import statistics
 import time
-from typing import Any, Callable, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.registry import init_default_scope
@@ -28,7 +29,7 @@ def machine() -> str:
 
 def build_classifier(backbone: str,
                      size: int,
-                     localizer: Optional[dict] = None,
+                     localizer: dict | None = None,
                      **model: Any) -> torch.nn.Module:
     """A 20-class CAMSegmentor with random weights.
 
@@ -61,7 +62,7 @@ def build_classifier(backbone: str,
 
 
 def timed(first: Callable, second: Callable,
-          repeats: int) -> Tuple[Any, Any, Tuple[float, float, float]]:
+          repeats: int) -> tuple[Any, Any, tuple[float, float, float]]:
     """Run two functions in turns after one warm-up each.
 
     Args:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -22,7 +22,7 @@ NAMES = ('chromium', 'chromium-browser', 'google-chrome',
 PATIENCE = 60
 
 
-def find_browser() -> Optional[str]:
+def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 

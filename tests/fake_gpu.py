@@ -19,14 +19,17 @@ Tensors of device ``pretend`` are computed on the CPU, but
 """
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import (TorchDispatchMode,
-                                          return_and_correct_aliasing)
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    return_and_correct_aliasing,
+)
 from torch.utils._pytree import tree_flatten, tree_map
 
 NAME = 'pretend'
@@ -132,11 +135,11 @@ class _OnDevice(torch.Tensor):
         return format(self.item(), spec) if not self.dim() else repr(self)
 
 
-_current: Optional[Counts] = None
+_current: Counts | None = None
 _generators: dict = {}
 
 
-def _wait(why: str, at: Optional[str] = None) -> None:
+def _wait(why: str, at: str | None = None) -> None:
     if _current is not None:
         _current.waits[f'{at or place()} {why}'] += 1
 
@@ -263,7 +266,9 @@ def _register() -> bool:
     """Tell torch about the device; False if it is too old for that."""
     try:
         from torch.utils.backend_registration import (
-            _DummyBackendModule, _setup_privateuseone_for_python_backend)
+            _DummyBackendModule,
+            _setup_privateuseone_for_python_backend,
+        )
     except ImportError:
         return False
 
@@ -287,7 +292,60 @@ def _register() -> bool:
             pass
 
     _setup_privateuseone_for_python_backend(NAME, backend_module=Module())
+    _register_autocast()
     return True
+
+
+#: What CUDA computes in half precision and in float32 under autocast
+#: (https://docs.pytorch.org/docs/stable/amp.html), as far as it is used here.
+HALF = ('addbmm', 'addmm', 'addmv', 'baddbmm', 'bmm', 'conv1d', 'conv2d',
+        'conv_transpose2d.input', 'linear', 'matmul', 'mm', 'mv',
+        'scaled_dot_product_attention')
+FLOAT = ('binary_cross_entropy_with_logits', 'cdist', 'cosine_similarity',
+         'cumprod', 'cumsum', 'exp', 'group_norm', 'kl_div', 'l1_loss',
+         'layer_norm', 'log', 'log10', 'log1p', 'log2', 'log_softmax.int',
+         'logsumexp', 'mse_loss', 'nll_loss', 'nll_loss2d', 'norm.Scalar',
+         'norm.ScalarOpt_dim', 'pow.Tensor_Scalar', 'pow.Tensor_Tensor',
+         'prod', 'reciprocal', 'rsqrt', 'smooth_l1_loss',
+         'soft_margin_loss', 'softmax.int', 'softplus', 'sum',
+         'sum.dim_IntList')
+_kept_libraries: list = []
+
+
+def _register_autocast() -> None:
+    """Let ``torch.autocast`` do on the device what it does on CUDA.
+
+    A CPU's own list is another one: it leaves softmax and sums in half.
+    """
+    others = torch.library.Library('_', 'IMPL')
+    others.fallback(torch.library.fallthrough_kernel, 'AutocastPrivateUse1')
+    library = torch.library.Library('aten', 'IMPL')
+    _kept_libraries.extend((others, library))
+    key = torch._C.DispatchKey.AutocastPrivateUse1
+    rest = torch._C.DispatchKeySet(key)
+
+    def rule(name: str, half: bool):
+        packet, _, overload = name.partition('.')
+        func = getattr(getattr(torch.ops.aten, packet), overload or 'default')
+
+        def run(*args, **kwargs):
+            kind = torch.get_autocast_dtype(NAME) if half else torch.float32
+
+            def cast(x):
+                if isinstance(x, torch.Tensor) and x.dtype in (
+                        torch.float32, torch.float16, torch.bfloat16):
+                    return x.to(kind)
+                return x
+
+            with torch._C._ExcludeDispatchKeyGuard(rest):
+                args, kwargs = tree_map(cast, (args, kwargs))
+                return func(*args, **kwargs)
+
+        library.impl(name, run, 'AutocastPrivateUse1')
+
+    for names, half in ((HALF, True), (FLOAT, False)):
+        for name in names:
+            rule(name, half)
 
 
 # Before any backward pass: it starts a thread for each device there is, once.

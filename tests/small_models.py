@@ -1,16 +1,18 @@
 """The model of any config with a batch that it can train on or predict."""
+from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Sequence
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mmwsss.apis.config_edits import AMP_SCALE
 from mmwsss.apis.run import pretrained_paths
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,6 +74,35 @@ def wrapper(cfg: Config, model: nn.Module, **options):
     return build_optim_wrapper(model, optim)
 
 
+class HalfOptimWrapper(AmpOptimWrapper):
+    """What ``--amp`` takes, on devices that mmengine refuses.
+
+    Args:
+        optim (OptimWrapper): The one of a config, see :func:`wrapper`.
+        dtype (torch.dtype): Half precision of the forward passes.
+        device (str): Its type. Defaults to 'cpu'.
+    """
+
+    def __init__(self, optim: OptimWrapper, dtype: torch.dtype,
+                 device: str = 'cpu') -> None:
+        OptimWrapper.__init__(
+            self,
+            optim.optimizer,
+            accumulative_counts=optim._accumulative_counts,
+            clip_grad=optim.clip_grad_kwargs)
+        self.cast_dtype, self.device = dtype, device
+        self._scale_update_param = None
+        # bfloat16 has float32's range.
+        self.loss_scaler = torch.amp.GradScaler(
+            device, AMP_SCALE, enabled=dtype == torch.float16)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module):
+        with OptimWrapper.optim_context(self, model), torch.autocast(
+                self.device, dtype=self.cast_dtype):
+            yield
+
+
 def set_phase(second: bool) -> None:
     """Tell models with two phases which one a step belongs to."""
     hub = MessageHub.get_current_instance()
@@ -87,10 +118,16 @@ def transforms_of(cfg: Config) -> list:
 
 def num_classes_of(cfg: Config) -> int:
     """Classes without background."""
-    head = cfg.model.get('cls_head') or cfg.model.get('decode_head')
+    model = cfg.model.get('segmentor', cfg.model)
+    head = model.get('cls_head') or model.get('decode_head')
     if head is None or 'num_classes' not in head:
         return 6
-    return head.num_classes - (cfg.model.type == 'EncoderDecoder')
+    return head.num_classes - learns_masks(cfg)
+
+
+def learns_masks(cfg: Config) -> bool:
+    """Whether it is a segmentation model that trains on pseudo masks."""
+    return cfg.train_dataloader.dataset.type == 'mmwsss.PseudoMaskDataset'
 
 
 def blocks(size: Sequence[int], classes: Sequence[int]) -> torch.Tensor:
@@ -141,8 +178,8 @@ def batch_of(cfg: Config,
         sample.gt_label = LabelData(
             label=torch.tensor(ids, dtype=torch.int64), score=score)
         cells = (size // stride, size // stride)
-        if training and (stride > 1 or kind in ('mmwsss.AMN',
-                                                'EncoderDecoder')):
+        if training and (stride > 1 or kind == 'mmwsss.AMN'
+                         or learns_masks(cfg)):
             sample.gt_sem_seg = PixelData(data=blocks(cells, ids))
         if not training and kind == 'mmwsss.AMN':
             sample.seed_sem_seg = PixelData(data=blocks((size, size), ids))

@@ -8,9 +8,16 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config
-from mmengine.registry import (DATA_SAMPLERS, DATASETS, HOOKS, METRICS,
-                               MODELS, TRANSFORMS, VISUALIZERS,
-                               init_default_scope)
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    TRANSFORMS,
+    VISUALIZERS,
+    init_default_scope,
+)
 
 from mmwsss import registry
 from mmwsss.apis.pipeline import Pipeline

@@ -7,8 +7,9 @@ import re
 import runpy
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import pytest
@@ -42,8 +43,8 @@ PLACEHOLDER = re.compile(r'[A-Z]{2,}')
 class Command(NamedTuple):
     """One call of a tool."""
     script: str
-    arguments: List[str]
-    paths: List[str]  # PYTHONPATH
+    arguments: list[str]
+    paths: list[str]  # PYTHONPATH
 
 
 def read(page: Path) -> str:
@@ -91,7 +92,7 @@ class Found(Exception):
     """Carries the parser of a script out of it."""
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def parser_of(script: str) -> argparse.ArgumentParser:
     """What a script would read its arguments with."""
 

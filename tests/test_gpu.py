@@ -12,8 +12,15 @@ import torch
 from mmwsss.engine.hooks import RuntimeInfoHook
 
 from .fake_gpu import FakeGPU
-from .small_models import (SHAPES, batch_of, build, load, losses_of,
-                           set_phase, wrapper)
+from .small_models import (
+    SHAPES,
+    batch_of,
+    build,
+    load,
+    losses_of,
+    set_phase,
+    wrapper,
+)
 
 #: Config -> launches and waits of a training step at most; of two phases, the
 #: first is ``name:1``. With FBR there is room for more steps of k-means, which
@@ -32,9 +39,9 @@ LIMITS = {
     'fbr/fbr_r18-amn_shapes': (1300, 7),
     'fbr/fbr_r18-eps-ppc_shapes': (2890, 11),
     'fbr/fbr_seam_r18_shapes': (2440, 11),
-    'getam/getam_no-saliency_vit_shapes': (1650, 4),
+    'getam/getam_no-saliency_vit_shapes': (1200, 4),
     'getam/getam_no-saliency_vit_shapes:1': (320, 2),
-    'getam/getam_vit_shapes': (1760, 4),
+    'getam/getam_vit_shapes': (1320, 4),
     'getam/getam_vit_shapes:1': (320, 2),
     'mix/vwl-m-fbr_r18_shapes': (1240, 7),
     'seam/seam-acr_vit_shapes': (880, 3),

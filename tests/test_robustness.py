@@ -22,11 +22,19 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmwsss.datasets import (ImageLevelDataset, PseudoMaskDataset,
-                             write_image_labels)
+from mmwsss.datasets import (
+    ImageLevelDataset,
+    PseudoMaskDataset,
+    write_image_labels,
+)
 from mmwsss.engine.hooks.checkpoint_hook import AtomicLocalBackend
-from mmwsss.pseudo_labels import (read_cam, write_cam, write_instances,
-                                  write_manifest, write_mask)
+from mmwsss.pseudo_labels import (
+    read_cam,
+    write_cam,
+    write_instances,
+    write_manifest,
+    write_mask,
+)
 from mmwsss.pseudo_labels.proposal_file import read_proposals
 from mmwsss.pseudo_labels.transforms import LoadCAMs
 

@@ -7,8 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import (DATASETS, METRICS, MODELS,
-                               init_default_scope)
+from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 
 from mmwsss.apis.config_edits import enable_tta
 from mmwsss.apis.run import pretrained_paths

@@ -2,8 +2,11 @@
 import argparse
 
 from mmwsss.apis.cache_features import cache_features
-from mmwsss.apis.command_line import (add_options_argument,
-                                      add_shard_argument, plain_errors)
+from mmwsss.apis.command_line import (
+    add_options_argument,
+    add_shard_argument,
+    plain_errors,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:

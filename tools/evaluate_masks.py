@@ -2,8 +2,7 @@
 import argparse
 
 from mmwsss.apis.command_line import add_options_argument, plain_errors
-from mmwsss.apis.score_masks import (evaluate_masks, result_table,
-                                        summary)
+from mmwsss.apis.score_masks import evaluate_masks, result_table, summary
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -1,8 +1,11 @@
 """Write a trained model as ONNX or TorchScript."""
 import argparse
 
-from mmwsss.apis.command_line import (add_options_argument,
-                                      add_trust_argument, plain_errors)
+from mmwsss.apis.command_line import (
+    add_options_argument,
+    add_trust_argument,
+    plain_errors,
+)
 from mmwsss.apis.export import export_model
 
 

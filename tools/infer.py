@@ -3,9 +3,12 @@ import argparse
 from pathlib import Path
 
 from mmwsss.apis.cam_inferencer import describe_tags, infer
-from mmwsss.apis.command_line import (add_options_argument,
-                                      add_shard_argument, add_trust_argument,
-                                      plain_errors)
+from mmwsss.apis.command_line import (
+    add_options_argument,
+    add_shard_argument,
+    add_trust_argument,
+    plain_errors,
+)
 
 #: Images whose tags are printed.
 SHOWN = 20

@@ -2,8 +2,7 @@
 import argparse
 
 from mmwsss.apis.command_line import plain_errors
-from mmwsss.apis.make_proposals import (DISTANCES, MIN_AREA,
-                                        make_proposals)
+from mmwsss.apis.make_proposals import DISTANCES, MIN_AREA, make_proposals
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -3,8 +3,7 @@ import argparse
 
 from mmwsss.apis.command_line import plain_errors
 from mmwsss.apis.custom_config import parse_columns
-from mmwsss.apis.photo_masks import (DEFAULT_PIPELINE, FEW,
-                                         masks_from_tags)
+from mmwsss.apis.photo_masks import DEFAULT_PIPELINE, FEW, masks_from_tags
 from mmwsss.datasets.tags import FORMATS
 
 

@@ -1,8 +1,11 @@
 """Turn CAMs into CRF scores, masks or refined CAMs."""
 import argparse
 
-from mmwsss.apis.command_line import (add_options_argument,
-                                      add_shard_argument, plain_errors)
+from mmwsss.apis.command_line import (
+    add_options_argument,
+    add_shard_argument,
+    plain_errors,
+)
 from mmwsss.apis.refine import refine_cams
 
 

@@ -5,7 +5,6 @@ occur together, nothing in a classification loss keeps the CAM of the sofa off
 the dog. But a pixel shows one class: where several CAMs are high, all but the
 highest are wrong.
 """
-from typing import Dict
 
 from torch import Tensor
 
@@ -47,7 +46,7 @@ class ClassExclusion(Regularizer):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> dict[str, Tensor]:
         """``loss_overlap``, and ``overlap`` without weight for the log."""
         overlap = class_overlap(pair.first.cams, pair.first.labels)
         return dict(

@@ -1,8 +1,9 @@
 """Pictures of training samples: the work of tools/.../browse_dataset.py."""
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from .run import ConfigLike, PathLike, load_config
 
 #: Classes in the table on top of the page.
 TOP_CLASSES = 30
-Pictures = List[Tuple[np.ndarray, str]]
+Pictures = list[tuple[np.ndarray, str]]
 
 
 def input_picture(inputs: Tensor) -> np.ndarray:
@@ -81,7 +82,7 @@ def sample_pictures(packed: dict,
     image = input_picture(packed['inputs'])
     sample, size = packed['data_samples'], image.shape[:2]
 
-    def pixels(name: str) -> Optional[np.ndarray]:
+    def pixels(name: str) -> np.ndarray | None:
         if name not in sample:
             return None
         array = sample.get(name).data[0].numpy()
@@ -154,7 +155,7 @@ def file_pictures(info: dict, palette: Sequence[Sequence[int]],
     return pictures
 
 
-def count_tags(dataset: Any, classes: Sequence[str]) -> Dict[str, Any]:
+def count_tags(dataset: Any, classes: Sequence[str]) -> dict[str, Any]:
     """Numbers of a data set of images with tags.
 
     Args:
@@ -171,7 +172,7 @@ def count_tags(dataset: Any, classes: Sequence[str]) -> Dict[str, Any]:
         tags = dataset.get_cat_ids(i)
         numbers.update(tags)
         bare += not tags
-    facts: Dict[str, Any] = {
+    facts: dict[str, Any] = {
         'images': len(dataset),
         'tags per image': sum(numbers.values()) / max(len(dataset), 1),
         'images without tag': bare
@@ -185,7 +186,7 @@ def count_tags(dataset: Any, classes: Sequence[str]) -> Dict[str, Any]:
     return facts
 
 
-def spread(total: int, number: int) -> List[int]:
+def spread(total: int, number: int) -> list[int]:
     """Indices that are spread evenly over a data set.
 
     Args:
@@ -225,13 +226,13 @@ def dataset_config(cfg: Config, test_images: bool = False) -> dict:
 
 def browse_dataset(config: ConfigLike,
                    *,
-                   out: Optional[PathLike] = None,
+                   out: PathLike | None = None,
                    test_images: bool = False,
                    raw: bool = False,
                    number: int = 24,
                    views: int = 2,
                    seed: int = 0,
-                   cfg_options: Optional[Mapping[str, Any]] = None) -> Path:
+                   cfg_options: Mapping[str, Any] | None = None) -> Path:
     """Write a page of what a config's pipeline makes of its images.
 
     Args:

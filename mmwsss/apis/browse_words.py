@@ -4,10 +4,12 @@ A word is a direction in feature space, which nobody can look at. What can be
 looked at is where it occurs: the places of the training images that are most
 similar to it, and the tags that these images carry.
 """
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
-                    Tuple)
+from typing import (
+    Any,
+)
 
 import cv2
 import numpy as np
@@ -21,17 +23,22 @@ from rich.progress import track
 from torch import Tensor
 
 from mmwsss.models.regularizers.visual_words_learning import (
-    EPS, VisualWordsLearning, word_scores)
+    EPS,
+    VisualWordsLearning,
+    word_scores,
+)
 from mmwsss.registry import MODELS
-from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
-                                     use_safe_loading)
+from mmwsss.utils.checkpoint import (
+    load_checkpoint_file,
+    state_dict_of,
+    use_safe_loading,
+)
 from mmwsss.utils.read_images import read_image
 from mmwsss.utils.scalars import read_scalars
 from mmwsss.visualization import Gallery, plot_word_usage
 
 from .config_edits import use_train_images
-from .run import (ConfigLike, PathLike, check_fit, last_of_run,
-                  load_config)
+from .run import ConfigLike, PathLike, check_fit, last_of_run, load_config
 
 #: A patch shows this many cells of the feature map in either direction.
 PATCH_CELLS = 3
@@ -55,11 +62,11 @@ class Patch:
     similarity: float
     img_id: str
     img_path: str
-    box: Tuple[float, float, float, float]
+    box: tuple[float, float, float, float]
 
 
 def patch_box(row: int, column: int, size: Sequence[int],
-              covered: Sequence[float]) -> Tuple[float, float, float, float]:
+              covered: Sequence[float]) -> tuple[float, float, float, float]:
     """The part of an image around a cell of its feature map.
 
     Args:
@@ -73,7 +80,7 @@ def patch_box(row: int, column: int, size: Sequence[int],
     Returns:
         tuple[float, float, float, float]: See :class:`Patch`.
     """
-    box: List[float] = []
+    box: list[float] = []
     for index, cells, share in zip((row, column), size, covered):
         for edge in (-PATCH_CELLS / 2, PATCH_CELLS / 2):
             position = (index + 0.5 + edge) / (cells * share)
@@ -107,7 +114,7 @@ class WordIndex:
         self.places = np.zeros(len(codebook), np.int64)
         self.images = np.zeros(len(codebook), np.int64)
         self.tags = np.zeros((len(codebook), num_classes), np.int64)
-        self.patches: List[List[Patch]] = [[] for _ in codebook]
+        self.patches: list[list[Patch]] = [[] for _ in codebook]
 
     def add(self,
             img_id: str,
@@ -148,7 +155,7 @@ class WordIndex:
                 [*self.patches[word], patch],
                 key=lambda p: -p.similarity)[:self.num_patches]
 
-    def ranking(self) -> List[int]:
+    def ranking(self) -> list[int]:
         """Words that occur, the most used first."""
         order = np.argsort(-self.places, kind='stable')
         return [int(word) for word in order if self.places[word]]
@@ -195,7 +202,7 @@ def cut_patch(image: np.ndarray, patch: Patch) -> np.ndarray:
 
 
 def read_usage(work_dir: Path,
-               name: str) -> List[Tuple[int, float, float]]:
+               name: str) -> list[tuple[int, float, float]]:
     """The use of the codebook that a training logged.
 
     Args:
@@ -208,7 +215,7 @@ def read_usage(work_dir: Path,
         ``words_entropy``, by step; empty if nothing was logged.
     """
     alive, entropy = f'{name}.words_alive', f'{name}.words_entropy'
-    usage: Dict[int, Tuple[float, float]] = {}
+    usage: dict[int, tuple[float, float]] = {}
     # Folders are named by their time.
     for scalars in read_scalars(
             sorted(work_dir.glob('*/vis_data/scalars.json'))):
@@ -218,7 +225,7 @@ def read_usage(work_dir: Path,
 
 
 def find_words(model: torch.nn.Module,
-               config: str) -> Tuple[str, VisualWordsLearning]:
+               config: str) -> tuple[str, VisualWordsLearning]:
     """The part of a model that has words.
 
     Args:
@@ -269,8 +276,8 @@ def write_page(index: WordIndex,
                out: Path,
                metainfo: dict,
                title: str,
-               usage: Sequence[Tuple[int, float, float]] = (),
-               num_words: Optional[int] = None) -> Path:
+               usage: Sequence[tuple[int, float, float]] = (),
+               num_words: int | None = None) -> Path:
     """Write the page of an index.
 
     Args:
@@ -312,10 +319,10 @@ def write_page(index: WordIndex,
 def browse_words(config: ConfigLike,
                  checkpoint: PathLike,
                  *,
-                 out: Optional[PathLike] = None,
-                 words: Optional[int] = None,
+                 out: PathLike | None = None,
+                 words: int | None = None,
                  patches: int = 12,
-                 cfg_options: Optional[Mapping[str, Any]] = None,
+                 cfg_options: Mapping[str, Any] | None = None,
                  trust_checkpoint: bool = False) -> Path:
     """Write a page of the image patches that visual words stand for.
 

@@ -1,6 +1,7 @@
 """Features of frozen networks, computed before anything asks for them."""
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, List, Mapping, NamedTuple, Optional, Union
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -27,13 +28,13 @@ class CachedFeatures(NamedTuple):
     """
     num_images: int
     num_written: int
-    folders: List[str]
+    folders: list[str]
 
 
-def cache_features(config: Union[str, Path, Config],
-                   shard: Optional[str] = None,
-                   device: Optional[str] = None,
-                   cfg_options: Optional[Mapping[str, Any]] = None
+def cache_features(config: str | Path | Config,
+                   shard: str | None = None,
+                   device: str | None = None,
+                   cfg_options: Mapping[str, Any] | None = None
                    ) -> CachedFeatures:
     """Compute features of the training images that the caches lack.
 
@@ -78,7 +79,7 @@ def cache_features(config: Union[str, Path, Config],
     return _fill(cfg, model, networks, share)
 
 
-def _device(name: Optional[str], shard: Shard) -> str:
+def _device(name: str | None, shard: Shard) -> str:
     """Where to run; processes of one machine take turns with its GPUs."""
     if name is not None:
         return name
@@ -88,7 +89,7 @@ def _device(name: Optional[str], shard: Shard) -> str:
 
 @torch.no_grad()
 def _fill(cfg: Config, model: torch.nn.Module,
-          networks: List[FrozenBackbone], shard: Shard) -> CachedFeatures:
+          networks: list[FrozenBackbone], shard: Shard) -> CachedFeatures:
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     share = shard.of(range(len(dataset)))
     written = 0

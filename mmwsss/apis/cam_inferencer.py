@@ -3,10 +3,13 @@ import contextlib
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (Any, Callable, Dict, Iterator, List, Mapping, NamedTuple,
-                    Optional, Sequence, Tuple, Union)
+from typing import (
+    Any,
+    NamedTuple,
+)
 
 import numpy as np
 import torch
@@ -22,15 +25,28 @@ from mmseg.structures import SegDataSample
 from mmwsss.datasets.image_labels import read_image_labels, tags_to_indices
 from mmwsss.engine.hooks.gallery_hook import choice_settings
 from mmwsss.engine.hooks.save_predictions_hook import file_digest
-from mmwsss.models.segmentors import (AMN, CAMRefiner, CAMSegmentor,
-                                      EndToEndSegmentor, RefinedSegmentor)
+from mmwsss.models.segmentors import (
+    AMN,
+    CAMRefiner,
+    CAMSegmentor,
+    EndToEndSegmentor,
+    RefinedSegmentor,
+)
 from mmwsss.pseudo_labels.mask_file import voc_palette
 from mmwsss.registry import INFERENCERS, MODELS
-from mmwsss.utils.checkpoint import (load_checkpoint_file, state_dict_of,
-                                     use_safe_loading)
-from mmwsss.utils.dataset_configs import (MASK_LOADERS, dataset_chains,
-                                          first_pipeline, inner_datasets,
-                                          step_name, without_steps)
+from mmwsss.utils.checkpoint import (
+    load_checkpoint_file,
+    state_dict_of,
+    use_safe_loading,
+)
+from mmwsss.utils.dataset_configs import (
+    MASK_LOADERS,
+    dataset_chains,
+    first_pipeline,
+    inner_datasets,
+    step_name,
+    without_steps,
+)
 from mmwsss.utils.io import find_file
 from mmwsss.utils.memory import explain_memory
 from mmwsss.utils.progress import Progress
@@ -38,11 +54,17 @@ from mmwsss.utils.run_folder import RunFolder, sigterm_raises
 from mmwsss.utils.shards import Shard, parse_shard
 from mmwsss.visualization import draw_strip
 
-from .image_sources import (ImageLike, Source, find_images,
-                            refuse_double_names)
+from .image_sources import ImageLike, Source, find_images, refuse_double_names
 from .inference_output import Output, names_in_mask
-from .run import (ConfigLike, PathLike, check_fit, check_pretrained,
-                  last_of_run, load_config, similar_configs)
+from .run import (
+    ConfigLike,
+    PathLike,
+    check_fit,
+    check_pretrained,
+    last_of_run,
+    load_config,
+    similar_configs,
+)
 from .run_checks import check_classes, file_classes
 
 #: Steps of test pipelines that read what images from anywhere do not have.
@@ -54,9 +76,9 @@ LEFT_OUT = (*MASK_LOADERS, 'LoadSaliency')
 class _Item:
     """An image on its way: packed for the model, done before, or broken."""
     source: Source
-    data: Optional[dict] = None
-    image: Optional[np.ndarray] = None
-    error: Optional[str] = None
+    data: dict | None = None
+    image: np.ndarray | None = None
+    error: str | None = None
 
 
 @INFERENCERS.register_module()
@@ -99,9 +121,9 @@ class CAMInferencer(BaseInferencer):
     """
 
     def __init__(self,
-                 model: Union[str, Path, Config],
-                 weights: Optional[PathLike] = None,
-                 device: Optional[str] = None,
+                 model: str | Path | Config,
+                 weights: PathLike | None = None,
+                 device: str | None = None,
                  trusted: bool = False,
                  show_progress: bool = True) -> None:
         if model is None:
@@ -117,7 +139,7 @@ class CAMInferencer(BaseInferencer):
             model, self.checkpoint, device, show_progress=show_progress)
 
     # ------------------------------------------------------------- setting up
-    def _load_model_from_metafile(self, model: str) -> Tuple[Config, None]:
+    def _load_model_from_metafile(self, model: str) -> tuple[Config, None]:
         """The config of ours that a name means; mmengine calls this."""
         path = Path(model)
         if path.suffix == '.py' or len(path.parts) > 1:
@@ -133,7 +155,7 @@ class CAMInferencer(BaseInferencer):
 
     def _init_model(self,
                     cfg: Config,
-                    weights: Optional[str],
+                    weights: str | None,
                     device: str = 'cpu') -> torch.nn.Module:
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         name = getattr(cfg, 'filename', None) or 'the config'
@@ -201,11 +223,11 @@ class CAMInferencer(BaseInferencer):
 
     # ------------------------------------------------------------------ calls
     def __call__(self,
-                 inputs: Union[ImageLike, Sequence[ImageLike]],
-                 tags: Union[None, Sequence, Mapping] = None,
+                 inputs: ImageLike | Sequence[ImageLike],
+                 tags: None | Sequence | Mapping = None,
                  batch_size: int = 4,
                  return_vis: bool = True,
-                 **kwargs: Any) -> Dict[str, list]:
+                 **kwargs: Any) -> dict[str, list]:
         """Look at images.
 
         All results are in memory at the end; see :meth:`stream` for many.
@@ -239,11 +261,11 @@ class CAMInferencer(BaseInferencer):
         return self.postprocess(predictions, pictures if return_vis else [])
 
     def stream(self,
-               inputs: Union[ImageLike, Sequence[ImageLike]],
-               tags: Union[None, Sequence, Mapping] = None,
+               inputs: ImageLike | Sequence[ImageLike],
+               tags: None | Sequence | Mapping = None,
                batch_size: int = 4,
-               threshold: Optional[float] = None,
-               tag_threshold: Optional[float] = None,
+               threshold: float | None = None,
+               tag_threshold: float | None = None,
                out_dir: PathLike = '',
                overwrite: bool = False,
                on_error: str = 'raise',
@@ -251,8 +273,8 @@ class CAMInferencer(BaseInferencer):
                return_cams: bool = True,
                return_probs: bool = False,
                return_vis: bool = True,
-               show_progress: Optional[bool] = None,
-               shard: Shard = Shard()) -> Iterator[Dict[str, Any]]:
+               show_progress: bool | None = None,
+               shard: Shard = Shard()) -> Iterator[dict[str, Any]]:
         """Look at images, one result after the other.
 
         Args:
@@ -339,8 +361,8 @@ class CAMInferencer(BaseInferencer):
                          on_error == 'skip', overwrite, return_cams,
                          return_vis, return_probs, show_progress, shard)
 
-    def _settings(self, given: bool, threshold: Optional[float],
-                  tag_threshold: Optional[float]) -> Dict[str, Any]:
+    def _settings(self, given: bool, threshold: float | None,
+                  tag_threshold: float | None) -> dict[str, Any]:
         """The model's ``test_cfg`` of a call; checks the numbers."""
         for name, number in (('threshold', threshold), ('tag_threshold',
                                                         tag_threshold)):
@@ -365,8 +387,8 @@ class CAMInferencer(BaseInferencer):
             settings['tag_threshold'] = tag_threshold
         return settings
 
-    def _labels(self, tags: Union[None, Sequence, Mapping],
-                sources: Sequence[Source]) -> List[Optional[np.ndarray]]:
+    def _labels(self, tags: None | Sequence | Mapping,
+                sources: Sequence[Source]) -> list[np.ndarray | None]:
         """Class indices int64 (k,) of each image, None if not given."""
         if tags is None:
             return [None] * len(sources)
@@ -394,12 +416,12 @@ class CAMInferencer(BaseInferencer):
         ]
 
     # ------------------------------------------------------------------- work
-    def _run(self, sources: List[Source],
-             labels: List[Optional[np.ndarray]], settings: Dict[str, Any],
-             output: Optional[Output], batch_size: int, skip: bool,
+    def _run(self, sources: list[Source],
+             labels: list[np.ndarray | None], settings: dict[str, Any],
+             output: Output | None, batch_size: int, skip: bool,
              overwrite: bool, return_cams: bool, return_vis: bool,
              return_probs: bool, show_progress: bool,
-             shard: Shard) -> Iterator[Dict[str, Any]]:
+             shard: Shard) -> Iterator[dict[str, Any]]:
         with contextlib.ExitStack() as stack:
             done, broken, everything = set(), [], sources
             if output is not None:
@@ -441,9 +463,9 @@ class CAMInferencer(BaseInferencer):
                 output.write_manifests(
                     skipped=skipped, **self._facts(settings))
 
-    def _run_folder(self, output: Output, sources: List[Source],
-                    labels: List[Optional[np.ndarray]],
-                    settings: Dict[str, Any], overwrite: bool,
+    def _run_folder(self, output: Output, sources: list[Source],
+                    labels: list[np.ndarray | None],
+                    settings: dict[str, Any], overwrite: bool,
                     shard: Shard) -> RunFolder:
         """The folder of a call, and what decides its files."""
         return RunFolder(
@@ -457,8 +479,8 @@ class CAMInferencer(BaseInferencer):
                 test_cfg=settings,
                 **self._given_labels(sources, labels)), shard, overwrite)
 
-    def _continue(self, output: Output, sources: List[Source],
-                  labels: List[Optional[np.ndarray]],
+    def _continue(self, output: Output, sources: list[Source],
+                  labels: list[np.ndarray | None],
                   run: RunFolder) -> set:
         """Ids of the images that an earlier call has done."""
         shard = run.shard
@@ -478,8 +500,8 @@ class CAMInferencer(BaseInferencer):
                 logger='current')
         return done
 
-    def _given_labels(self, sources: List[Source],
-                      labels: List[Optional[np.ndarray]]) -> Dict[str, str]:
+    def _given_labels(self, sources: list[Source],
+                      labels: list[np.ndarray | None]) -> dict[str, str]:
         """What tells that other tags were given, where no CAM file does."""
         if self.makes_cams or labels[0] is None:
             return {}
@@ -488,7 +510,7 @@ class CAMInferencer(BaseInferencer):
         }, sort_keys=True)
         return dict(tags_sha256=hashlib.sha256(text.encode()).hexdigest())
 
-    def _begin_page(self, output: Output, settings: Dict[str, Any]) -> None:
+    def _begin_page(self, output: Output, settings: dict[str, Any]) -> None:
         """Begin the page on which a person judges what is written."""
         title = Path(getattr(self.cfg, 'filename', None) or 'infer').stem
         threshold, choice = None, ''
@@ -498,12 +520,12 @@ class CAMInferencer(BaseInferencer):
         output.begin_page(f'CAMs: {title}' if self.makes_cams else
                           f'Masks: {title}', threshold, choice)
 
-    def _digest(self) -> Optional[str]:
+    def _digest(self) -> str | None:
         if not hasattr(self, '_sha256'):
             self._sha256 = file_digest(self.checkpoint or '')
         return self._sha256
 
-    def _facts(self, settings: Dict[str, Any]) -> Dict[str, Any]:
+    def _facts(self, settings: dict[str, Any]) -> dict[str, Any]:
         """How files came about, for manifests."""
         return dict(
             config=getattr(self.cfg, 'filename', None),
@@ -516,9 +538,9 @@ class CAMInferencer(BaseInferencer):
     def preprocess(self,
                    inputs: Sequence[Source],
                    batch_size: int = 1,
-                   labels: Optional[Sequence[Optional[np.ndarray]]] = None,
+                   labels: Sequence[np.ndarray | None] | None = None,
                    skip: bool = False,
-                   done: set = frozenset()) -> Iterator[List[_Item]]:
+                   done: set = frozenset()) -> Iterator[list[_Item]]:
         """Load images and put those of one size together.
 
         Args:
@@ -534,7 +556,7 @@ class CAMInferencer(BaseInferencer):
             list[_Item]: Items with ``data`` of one size, or a single one
             without.
         """
-        batch: List[_Item] = []
+        batch: list[_Item] = []
         for source, label in zip(inputs, labels or [None] * len(inputs)):
             item = _Item(source)
             if source.img_id not in done:
@@ -565,10 +587,10 @@ class CAMInferencer(BaseInferencer):
         if batch:
             yield batch
 
-    def _load(self, item: _Item, label: Optional[np.ndarray]) -> None:
+    def _load(self, item: _Item, label: np.ndarray | None) -> None:
         """Run the test pipeline on an image."""
         source = item.source
-        info: Dict[str, Any] = dict(
+        info: dict[str, Any] = dict(
             img_id=source.img_id,
             # What has no file still has a name in messages.
             img_path=source.path or source.img_id,
@@ -593,7 +615,7 @@ class CAMInferencer(BaseInferencer):
         item.image = info['img'].astype(np.uint8)
         item.data = self.pipeline(info)
 
-    def _load_file(self, info: Dict[str, Any]) -> Dict[str, Any]:
+    def _load_file(self, info: dict[str, Any]) -> dict[str, Any]:
         """The first step; every error of a reader names the file."""
         path = info['img_path']
         try:
@@ -608,10 +630,10 @@ class CAMInferencer(BaseInferencer):
             raise ValueError(f'Image {path} cannot be read.')
         return info
 
-    def _results(self, items: List[_Item], settings: Dict[str, Any],
-                 output: Optional[Output], return_cams: bool,
+    def _results(self, items: list[_Item], settings: dict[str, Any],
+                 output: Output | None, return_cams: bool,
                  return_vis: bool,
-                 return_probs: bool) -> Iterator[Dict[str, Any]]:
+                 return_probs: bool) -> Iterator[dict[str, Any]]:
         """Results of a group of :meth:`preprocess`."""
         first = items[0]
         if first.error is not None:
@@ -644,7 +666,7 @@ class CAMInferencer(BaseInferencer):
 
     @torch.no_grad()
     def forward(self, inputs: dict,
-                settings: Dict[str, Any]) -> List[SegDataSample]:
+                settings: dict[str, Any]) -> list[SegDataSample]:
         """Run the model.
 
         Args:
@@ -670,7 +692,7 @@ class CAMInferencer(BaseInferencer):
             self.model.test_cfg = before
 
     def _describe(self, source: Source, sample: SegDataSample
-                  ) -> Tuple[Dict[str, Any], Optional[np.ndarray]]:
+                  ) -> tuple[dict[str, Any], np.ndarray | None]:
         """A prediction in numpy, and the classes of its maps."""
         mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
         cams = scores = class_ids = None
@@ -701,7 +723,7 @@ class CAMInferencer(BaseInferencer):
         return scores.cpu().numpy()
 
     def visualize(self, inputs: Sequence[np.ndarray],
-                  preds: Sequence[Dict[str, Any]]) -> List[np.ndarray]:
+                  preds: Sequence[dict[str, Any]]) -> list[np.ndarray]:
         """Draw predictions.
 
         Args:
@@ -724,9 +746,9 @@ class CAMInferencer(BaseInferencer):
         return pictures
 
     def postprocess(self,
-                    preds: List[Dict[str, Any]],
-                    visualization: List[np.ndarray],
-                    return_datasamples: bool = False) -> Dict[str, list]:
+                    preds: list[dict[str, Any]],
+                    visualization: list[np.ndarray],
+                    return_datasamples: bool = False) -> dict[str, list]:
         """Put results together.
 
         Args:
@@ -777,7 +799,7 @@ def _test_dataset(cfg: Config) -> dict:
     return loader.dataset
 
 
-def _test_pipeline(cfg: Config) -> List[dict]:
+def _test_pipeline(cfg: Config) -> list[dict]:
     """Steps from an image to the model, those for masks left out."""
     steps = without_steps(first_pipeline(_test_dataset(cfg)), LEFT_OUT)
     names = [step_name(step) for step in steps]
@@ -790,8 +812,8 @@ def _test_pipeline(cfg: Config) -> List[dict]:
     return steps
 
 
-def _labels_of(cfg: Config, checkpoint: Optional[dict]
-               ) -> Tuple[Tuple[str, ...], List[Sequence[int]]]:
+def _labels_of(cfg: Config, checkpoint: dict | None
+               ) -> tuple[tuple[str, ...], list[Sequence[int]]]:
     """Names and colours: of the test data, else of the checkpoint's.
 
     The former as far as the config or a file of tags that is there tells.
@@ -820,7 +842,7 @@ def _labels_of(cfg: Config, checkpoint: Optional[dict]
     return tuple(classes), [tuple(color) for color in palette]
 
 
-def _window_of(cfg: Config) -> Optional[Tuple[float, float]]:
+def _window_of(cfg: Config) -> tuple[float, float] | None:
     """How the test data reads images of more than 8 bits."""
     return inner_datasets(_test_dataset(cfg))[0].get('window')
 
@@ -840,23 +862,23 @@ class InferResult(NamedTuple):
 
 
 def infer(config: ConfigLike,
-          checkpoint: Optional[PathLike],
-          images: Union[ImageLike, Sequence[ImageLike]],
+          checkpoint: PathLike | None,
+          images: ImageLike | Sequence[ImageLike],
           out: PathLike,
           *,
           tags: Any = None,
-          threshold: Optional[float] = None,
-          tag_threshold: Optional[float] = None,
+          threshold: float | None = None,
+          tag_threshold: float | None = None,
           probs: bool = False,
           batch_size: int = 4,
           frame_step: int = 1,
-          shard: Optional[str] = None,
-          device: Optional[str] = None,
+          shard: str | None = None,
+          device: str | None = None,
           overwrite: bool = False,
           skip_broken: bool = False,
-          cfg_options: Optional[Mapping[str, Any]] = None,
+          cfg_options: Mapping[str, Any] | None = None,
           trust_checkpoint: bool = False,
-          on_result: Callable[[Dict[str, Any]], None] = lambda result: None
+          on_result: Callable[[dict[str, Any]], None] = lambda result: None
           ) -> InferResult:
     """Write CAMs, masks and pictures of images; skips what is done.
 
@@ -929,7 +951,7 @@ def infer(config: ConfigLike,
     return InferResult(Path(out), num_images, num_broken)
 
 
-def describe_tags(result: Dict[str, Any]) -> str:
+def describe_tags(result: dict[str, Any]) -> str:
     """An image and its classes in one line.
 
     Args:

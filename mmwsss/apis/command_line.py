@@ -2,7 +2,8 @@
 import argparse
 import contextlib
 import sys
-from typing import Any, Callable, Dict, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from mmengine.config import DictAction
 
@@ -98,7 +99,7 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def run_converter(description: str, convert: Callable[[str, str, bool], dict],
-                  report: Callable[[str, Dict[str, Any]], str]) -> None:
+                  report: Callable[[str, dict[str, Any]], str]) -> None:
     """The whole of a tool that converts a checkpoint.
 
     Args:

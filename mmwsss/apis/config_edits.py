@@ -2,17 +2,23 @@
 import logging
 import os.path as osp
 from pathlib import Path
-from typing import Optional
 
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
-from mmwsss.utils.dataset_configs import (first_pipeline, inner_datasets,
-                                          without_steps)
+from mmwsss.utils.dataset_configs import (
+    first_pipeline,
+    inner_datasets,
+    without_steps,
+)
 from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
 from .evaluation_data import build_dataset
+
+#: What ``--amp`` multiplies losses by at first, as mmseg's configs do.
+AMP_SCALE = 512.
 
 
 def use_train_images(cfg: Config) -> None:
@@ -163,6 +169,10 @@ def set_output(cfg: Config, folder: str) -> None:
 def enable_amp(cfg: Config) -> None:
     """Switch a config to automatic mixed precision.
 
+    On a GPU float16 with a scale of the loss that follows the gradients, or
+    ``optim_wrapper.dtype`` if the config has it; on a CPU, which mmengine's
+    wrapper refuses, bfloat16.
+
     Args:
         cfg (Config): Changed in place.
 
@@ -170,7 +180,7 @@ def enable_amp(cfg: Config) -> None:
         ValueError: If its optimizer wrapper is a special one.
     """
     kind = cfg.optim_wrapper.type
-    if kind == 'AmpOptimWrapper':
+    if kind in ('AmpOptimWrapper', 'mmwsss.BFloat16OptimWrapper'):
         print_log(
             'The config trains with mixed precision already.',
             logger='current',
@@ -180,11 +190,20 @@ def enable_amp(cfg: Config) -> None:
         raise ValueError('--amp turns an OptimWrapper into an '
                          f'AmpOptimWrapper; the config has a {kind}. Set '
                          'optim_wrapper in the config instead.')
+    if get_device() == 'cpu':
+        cfg.optim_wrapper.type = 'mmwsss.BFloat16OptimWrapper'
+        for key in ('dtype', 'loss_scale'):
+            cfg.optim_wrapper.pop(key, None)
+        print_log('--amp without a GPU: training in bfloat16.',
+                  logger='current')
+        return
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    # Follows the gradients. From torch's first value, 65,536, deep networks
+    # with new weights skip several steps on the way down.
+    cfg.optim_wrapper.setdefault('loss_scale', dict(init_scale=AMP_SCALE))
 
 
-def enable_pictures(cfg: Config, show: bool, show_dir: Optional[str],
+def enable_pictures(cfg: Config, show: bool, show_dir: str | None,
                     wait_time: float) -> None:
     """Let the visualization hook draw.
 

@@ -1,8 +1,10 @@
 """Configs for images of your own, made from those of this repository."""
 import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import (Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple,
-                    Union)
+from typing import (
+    Any,
+)
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
@@ -11,7 +13,7 @@ from mmwsss.registry import DATASETS
 from mmwsss.utils.dataset_configs import dataset_chains
 from mmwsss.utils.io import find_file
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 #: Pixels that a network looks at at once: as many as a picture of 1024 x 1024
 #: has at scale 2. The attention of a transformer grows with their square.
 MAX_PIXELS, MAX_PIXELS_ATTENTION = 2048**2, 1024**2
@@ -33,10 +35,10 @@ def custom_config(base: PathLike,
                   images: PathLike,
                   num_classes: int,
                   has_val: bool = True,
-                  masks: Optional[PathLike] = None,
-                  saliency: Optional[PathLike] = None,
-                  window: Optional[Sequence[float]] = None
-                  ) -> Dict[str, Any]:
+                  masks: PathLike | None = None,
+                  saliency: PathLike | None = None,
+                  window: Sequence[float] | None = None
+                  ) -> dict[str, Any]:
     """What a config must change to work on other images.
 
     Data sets are pointed to the images, class numbers replaced wherever the
@@ -107,7 +109,7 @@ def custom_config(base: PathLike,
             data_prefix=new,
             **kwargs)
 
-    changes: Dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     refines = 'refine_dataset' in cfg
     if refines:
         changes['refine_dataset'] = point(cfg.refine_dataset, 'train.txt')
@@ -156,7 +158,7 @@ def custom_config(base: PathLike,
 
 def pipeline_stages(
         base: PathLike,
-        out: PathLike) -> Tuple[Dict[Path, Path], Dict[str, str]]:
+        out: PathLike) -> tuple[dict[Path, Path], dict[str, str]]:
     """What a pipeline needs to run on other images.
 
     Args:
@@ -175,8 +177,8 @@ def pipeline_stages(
     if shlex.split(str(out)) != [str(out)]:
         raise ValueError(f'{out}: stages of pipelines are command lines, so '
                          'choose a folder without blanks and quotes.')
-    configs: Dict[Path, Path] = {}
-    variables: Dict[str, str] = {}
+    configs: dict[Path, Path] = {}
+    variables: dict[str, str] = {}
     for name, value in Config.fromfile(base).get('variables', {}).items():
         words = value.split() if isinstance(value, str) else []
         if words and words[0].startswith('configs/'):
@@ -191,7 +193,7 @@ def pipeline_stages(
     return configs, variables
 
 
-def _size_limits(model: ConfigDict) -> Dict[str, Any]:
+def _size_limits(model: ConfigDict) -> dict[str, Any]:
     """How a model looks at pictures that are too large for its memory.
 
     Args:
@@ -221,7 +223,7 @@ def _method(base: Path) -> str:
     return base.stem.rpartition('_')[0] or base.stem
 
 
-def _num_labels(cfg: Config) -> Optional[int]:
+def _num_labels(cfg: Config) -> int | None:
     """Classes of a config's data with background; None if it says nothing."""
     chain = dataset_chains(cfg.train_dataloader.dataset)[0]
     *wrappers, dataset = chain
@@ -298,7 +300,7 @@ def config_path(out: PathLike, base: PathLike, first: bool) -> Path:
 
 
 def configs_for(bases: Sequence[PathLike], out: PathLike,
-                **data: Any) -> Dict[Path, str]:
+                **data: Any) -> dict[Path, str]:
     """All configs that a person wants for other images.
 
     Args:
@@ -315,8 +317,8 @@ def configs_for(bases: Sequence[PathLike], out: PathLike,
         FileNotFoundError: If a config is missing.
         ValueError: If configs do not fit, or two would become one file.
     """
-    todo: Dict[Path, Path] = {}
-    texts: Dict[Path, str] = {}
+    todo: dict[Path, Path] = {}
+    texts: dict[Path, str] = {}
     for base in map(find_file, map(str, bases)):
         if not base.is_file():
             raise FileNotFoundError(f'There is no config {base}.')
@@ -369,7 +371,7 @@ def check_config(path: PathLike, text: str) -> None:
             'it away, or replace it with --overwrite.')
 
 
-def parse_columns(pairs: Iterable[str]) -> Dict[str, Any]:
+def parse_columns(pairs: Iterable[str]) -> dict[str, Any]:
     """``image=A labels=B labels=C`` as ``dict(image='A', labels=['B', 'C'])``.
 
     Args:
@@ -381,7 +383,7 @@ def parse_columns(pairs: Iterable[str]) -> Dict[str, Any]:
     Raises:
         ValueError: If a pair is none, or its key is unknown.
     """
-    columns: Dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for pair in pairs:
         key, equals, name = pair.partition('=')
         if not equals or not name or key not in ('image', 'labels'):

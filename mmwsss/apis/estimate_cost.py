@@ -1,12 +1,23 @@
 """What a chain costs on many devices, from seconds per image."""
+import contextlib
 import functools
 import json
 import math
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    NamedTuple,
+)
+from unittest import mock
 
+import torch
 from mmengine.config import Config
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from mmwsss.utils.io import atomic_write, find_file
 
@@ -44,12 +55,12 @@ class Stage:
     """
     seconds: float
     title: str = ''
-    configs: Optional[Dict[str, str]] = None
+    configs: dict[str, str] | None = None
     images: str = 'train'
     runs_on: str = 'devices'
-    route: Optional[str] = None
-    passes: Optional[float] = None
-    batch_size: Optional[int] = None
+    route: str | None = None
+    passes: float | None = None
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         for name in ('seconds', 'passes', 'batch_size'):
@@ -67,7 +78,7 @@ class Stage:
                 raise ValueError(f'{name} must be one of {known}, got '
                                  f'{getattr(self, name)!r}.')
 
-    def length(self, dataset: str) -> Tuple[float, Optional[int]]:
+    def length(self, dataset: str) -> tuple[float, int | None]:
         """How often an image is seen, and how many make a step.
 
         Args:
@@ -120,7 +131,7 @@ STAGES = dict(
     test=Stage(4.29, 'test: its masks of val images', images='val'))
 
 
-def training_length(cfg: Config, num_images: int) -> Tuple[float, int]:
+def training_length(cfg: Config, num_images: int) -> tuple[float, int]:
     """How long a config trains.
 
     Args:
@@ -137,8 +148,8 @@ def training_length(cfg: Config, num_images: int) -> Tuple[float, int]:
     return cfg.train_cfg.max_iters * batch_size / num_images, batch_size
 
 
-@functools.lru_cache(maxsize=None)
-def _length_of(config: str, num_images: int) -> Tuple[float, int]:
+@functools.cache
+def _length_of(config: str, num_images: int) -> tuple[float, int]:
     return training_length(Config.fromfile(find_file(config)), num_images)
 
 
@@ -185,7 +196,7 @@ def stage_hours(stage: Stage,
                 devices: int,
                 efficiency: float = 1.,
                 cores: int = 1,
-                num_images: Optional[Dict[str, int]] = None) -> float:
+                num_images: dict[str, int] | None = None) -> float:
     """Hours that a stage takes.
 
     Only trainings lose by being spread, since only there devices wait for
@@ -215,7 +226,7 @@ def stage_hours(stage: Stage,
     return stage.seconds * passes * images / faster / 3600
 
 
-def read_stages(path: Union[str, Path]) -> Tuple[str, Dict[str, Stage]]:
+def read_stages(path: str | Path) -> tuple[str, dict[str, Stage]]:
     """Stages measured elsewhere.
 
     Args:
@@ -261,8 +272,8 @@ def read_stages(path: Union[str, Path]) -> Tuple[str, Dict[str, Stage]]:
     return str(content.get('device', path)), found
 
 
-def write_stages(path: Union[str, Path], device: str,
-                 seconds: Dict[str, float]) -> None:
+def write_stages(path: str | Path, device: str,
+                 seconds: dict[str, float]) -> None:
     """Write what :func:`read_stages` reads.
 
     Args:
@@ -285,8 +296,8 @@ def in_words(hours: float) -> str:
     return f'{60 * hours:.0f} min' if hours >= 1 / 120 else '< 1 min'
 
 
-def cost_table(stages: Dict[str, Stage], dataset: str,
-               devices: Sequence[int], **settings) -> List[List[str]]:
+def cost_table(stages: dict[str, Stage], dataset: str,
+               devices: Sequence[int], **settings) -> list[list[str]]:
     """Rows of a table: stages, then one total per route.
 
     Args:
@@ -327,19 +338,19 @@ class CostEstimate(NamedTuple):
             devices share equally; 0 for those without a limit.
     """
     device: str
-    num_images: Dict[str, int]
-    rows: List[List[str]]
-    limits: Dict[str, int]
+    num_images: dict[str, int]
+    rows: list[list[str]]
+    limits: dict[str, int]
 
 
 def estimate_cost(dataset: str,
                   devices: Sequence[int],
                   *,
-                  seconds: Optional[Union[str, Path]] = None,
+                  seconds: str | Path | None = None,
                   efficiency: float = 1.,
                   cores_per_device: int = 1,
-                  images: Optional[int] = None,
-                  val_images: Optional[int] = None) -> CostEstimate:
+                  images: int | None = None,
+                  val_images: int | None = None) -> CostEstimate:
     """Hours of every stage.
 
     Args:
@@ -387,3 +398,177 @@ def estimate_cost(dataset: str,
         device, {**IMAGES[dataset], **num_images}, rows,
         {name: stage.length(dataset)[1] or 0
          for name, stage in stages.items()})
+
+
+# ------------------------------------------------------------------- memory
+#: What a GPU holds beside tensors: the driver's context, libraries, room that
+#: they take for convolutions and that the allocator cannot use. In GiB, a
+#: guess.
+RESERVED = 1.5
+#: Memory of common GPUs in GB, as they are sold.
+GPUS = (8, 16, 24, 80)
+
+
+class PeakMemory(TorchDispatchMode):
+    """How many bytes of tensors are alive at once, at most.
+
+    Counts the memory of every tensor that is made while it is entered, with
+    those that autograd keeps for the backward pass, until nobody holds it any
+    more. On the meta device nothing is computed, so the largest models are
+    counted in seconds; what the host would read there is made up:
+
+    - a number is 1, a condition true, of a list every number 4;
+    - where a size depends on values (``nonzero``, masks, unique values), all
+      of them count.
+
+    Room that an operation needs while it runs is not seen.
+
+    Args:
+        held (Iterable[Tensor]): Tensors that are there already, such as
+            weights. Defaults to ().
+        device (str): Type of the device whose tensors count.
+            Defaults to 'meta'.
+
+    Attributes:
+        now (int): Bytes alive.
+        peak (int): The most there were.
+    """
+
+    def __init__(self,
+                 held: Iterable[Tensor] = (),
+                 device: str = 'meta') -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.device = device
+        self._alive: set = set()
+        for tensor in held:
+            self._count(tensor)
+
+    def _count(self, tensor: Tensor) -> None:
+        if tensor.device.type != self.device or \
+                tensor.layout != torch.strided:
+            return
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._alive:
+            return
+        size = storage.nbytes()
+        self._alive.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        # The Python object of a storage lives as long as its memory.
+        weakref.finalize(storage, self._drop, key, size)
+
+    def _drop(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self.now -= size
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
+                           kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        out = _made_up(func, args, kwargs)
+        if out is None:
+            out = func(*args, **kwargs)
+        for x in tree_flatten(out)[0]:
+            if isinstance(x, Tensor):
+                self._count(x)
+        return out
+
+    def __enter__(self) -> 'PeakMemory':
+        super().__enter__()
+        # What the meta device lacks.
+        tolist, generator, autocast = (Tensor.tolist, torch.Generator,
+                                       torch.autocast)
+
+        def is_meta(device: Any) -> bool:
+            return torch.device(device).type == 'meta'
+
+        self._patches = contextlib.ExitStack()
+        for owner, name, replacement in (
+            (Tensor, 'tolist', lambda x: tolist(
+                torch.full(x.shape, 4, dtype=x.dtype, device='cpu')
+                if is_meta(x.device) else x)),
+            (torch, 'Generator', lambda device='cpu': generator(
+                'cpu' if is_meta(device) else device)),
+            (torch, 'autocast', lambda device_type, *args, **kwargs:
+             contextlib.nullcontext() if is_meta(device_type) else autocast(
+                 device_type, *args, **kwargs))):
+            self._patches.enter_context(
+                mock.patch.object(owner, name, replacement))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._patches.close()
+        super().__exit__(*error)
+
+
+def _made_up(func: Any, args: tuple, kwargs: dict) -> Any:
+    """What :class:`PeakMemory` says the host reads; None for the rest."""
+    x = next((a for a in args if isinstance(a, Tensor)), None)
+    if x is None or x.device.type != 'meta':
+        return None
+    name = func.overloadpacket.__name__
+    if name == '_local_scalar_dense':
+        return x.dtype == torch.bool or (1. if x.is_floating_point() else 1)
+    if name in ('equal', 'is_nonzero'):
+        return True
+    if name == 'nonzero':
+        return x.new_empty((x.numel(), x.dim()), dtype=torch.int64)
+    if name == 'masked_select':
+        return x.new_empty(x.numel())
+    if name == 'unique_consecutive':
+        index = x.new_empty(x.shape, dtype=torch.int64)
+        return torch.empty_like(x), index, torch.empty_like(index)
+    if name == '_to_copy' and str(kwargs.get('device')) == 'cpu':
+        return torch.ones(
+            x.shape, dtype=kwargs.get('dtype') or x.dtype, device='cpu')
+    if name in ('index', 'index_put', 'index_put_') and any(
+            i is not None and i.dtype in (torch.bool, torch.uint8)
+            for i in args[1]):
+        if name != 'index':
+            return x
+        places = []
+        for i in args[1]:
+            if i is not None and i.dtype in (torch.bool, torch.uint8):
+                one = i.new_empty(i.numel(), dtype=torch.int64)
+                places += [one] * i.dim()
+            else:
+                places.append(i)
+        return func(x, places)
+    return None
+
+
+def peak_bytes(run: Callable[[], Any],
+               held: Iterable[Tensor],
+               device: str = 'meta') -> int:
+    """Peak memory of a training step, a prediction or anything else.
+
+    Args:
+        run (Callable): Does it once.
+        held (Iterable[Tensor]): What lies on the device beforehand, such as
+            weights and what an optimizer keeps.
+        device (str): Type of the device. Defaults to 'meta'.
+
+    Returns:
+        int: Bytes.
+    """
+    with PeakMemory(held, device) as memory:
+        run()
+    return memory.peak
+
+
+def gpus_that_fit(peaks: dict[int, float], images: int,
+                  gigabytes: float) -> int | None:
+    """The fewest GPUs that share the images of a step equally and hold them.
+
+    Args:
+        peaks (dict[int, float]): Images on a device to peak bytes.
+        images (int): Images of a step.
+        gigabytes (float): Memory of a GPU, in GB.
+
+    Returns:
+        int | None: None if not even one image fits.
+    """
+    room = gigabytes * 1e9 - RESERVED * 2**30
+    return next((images // n for n in sorted(peaks, reverse=True)
+                 if images % n == 0 and peaks[n] <= room), None)

@@ -1,6 +1,5 @@
 """The images and true masks that files are scored with."""
 import logging
-from typing import Optional
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import ConcatDataset
@@ -16,7 +15,7 @@ from mmwsss.utils.dataset_configs import inner_datasets
 
 def evaluation_dataset(cfg: Config,
                        train_images: bool = False,
-                       split: Optional[str] = None,
+                       split: str | None = None,
                        masks: str = 'needed'):
     """The data of a config, to look up images and masks.
 
@@ -50,7 +49,7 @@ def evaluation_dataset(cfg: Config,
     return _evaluated(inner[0], split, masks)
 
 
-def _evaluated(dataset: ConfigDict, split: Optional[str], masks: str):
+def _evaluated(dataset: ConfigDict, split: str | None, masks: str):
     """One data set as :func:`evaluation_dataset` says."""
     dataset = ConfigDict(dataset, pipeline=[], with_masks=masks != 'none')
     dataset.pop('class_less', None)

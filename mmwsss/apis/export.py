@@ -2,8 +2,9 @@
 import importlib.util
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,11 @@ from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_maps,
+)
 from mmwsss.models.segmentors import CAMSegmentor, EndToEndSegmentor
 from mmwsss.utils.io import atomic_write
 
@@ -38,7 +42,7 @@ class ExportedMaps(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """CAMs of all classes.
 
         Args:
@@ -179,7 +183,7 @@ def export_torchscript(module: nn.Module, image: Tensor, path: Path) -> None:
             torch.jit.trace(module, image, check_trace=False), str(temp))
 
 
-def run_exported(path: Path, image: np.ndarray) -> List[np.ndarray]:
+def run_exported(path: Path, image: np.ndarray) -> list[np.ndarray]:
     """Run an exported file the way others do.
 
     Args:
@@ -204,7 +208,7 @@ def run_exported(path: Path, image: np.ndarray) -> List[np.ndarray]:
 
 
 def largest_difference(module: nn.Module, path: Path,
-                       image: Tensor) -> Dict[str, float]:
+                       image: Tensor) -> dict[str, float]:
     """Compare an exported file with the model on another image.
 
     Args:
@@ -231,9 +235,9 @@ def export_model(config: ConfigLike,
                  out: PathLike,
                  *,
                  size: Sequence[int],
-                 format: Optional[str] = None,
-                 cfg_options: Optional[Mapping[str, Any]] = None,
-                 trust_checkpoint: bool = False) -> Dict[str, Any]:
+                 format: str | None = None,
+                 cfg_options: Mapping[str, Any] | None = None,
+                 trust_checkpoint: bool = False) -> dict[str, Any]:
     """Write a model as one file that other programs run.
 
     Args:

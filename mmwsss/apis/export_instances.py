@@ -1,20 +1,24 @@
 """One COCO file of a folder of instances: the work of a tool."""
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any
 
 import numpy as np
 
-from mmwsss.pseudo_labels.instance_file import (encode_mask, instance_path,
-                                                read_instances)
+from mmwsss.pseudo_labels.instance_file import (
+    encode_mask,
+    instance_path,
+    read_instances,
+)
 from mmwsss.utils.io import atomic_write
 
 from .evaluation_data import evaluation_dataset
 from .run import ConfigLike, PathLike, load_config
 
 
-def bounding_box(mask: np.ndarray) -> List[int]:
+def bounding_box(mask: np.ndarray) -> list[int]:
     """The smallest box around a mask.
 
     Args:
@@ -29,7 +33,7 @@ def bounding_box(mask: np.ndarray) -> List[int]:
 
 
 def annotations_of(found: Any, image_id: int, first_id: int,
-                   min_score: float) -> List[Dict[str, Any]]:
+                   min_score: float) -> list[dict[str, Any]]:
     """COCO's annotations of one image.
 
     Args:
@@ -42,7 +46,7 @@ def annotations_of(found: Any, image_id: int, first_id: int,
     Returns:
         list[dict]: Category c + 1 is class c.
     """
-    annotations: List[Dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for mask, label, score in zip(found.masks, found.labels, found.scores):
         if score <= 0 or score < min_score or not mask.any():
             continue
@@ -61,7 +65,7 @@ def annotations_of(found: Any, image_id: int, first_id: int,
 
 
 def coco_of_folder(folder: Path, dataset: Any,
-                   min_score: float = 0) -> Dict[str, Any]:
+                   min_score: float = 0) -> dict[str, Any]:
     """A folder of instances as one COCO data set.
 
     Args:
@@ -89,8 +93,8 @@ def coco_of_folder(folder: Path, dataset: Any,
             'images with --train-images; or choose the images with '
             '--train-images or --split here.')
     root = dataset.data_prefix['img_path']
-    images: List[Dict[str, Any]] = []
-    annotations: List[Dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, info in enumerate(infos, 1):
         found = read_instances(
             instance_path(folder, info['img_id']), len(dataset.classes))
@@ -117,10 +121,10 @@ def export_instances(folder: PathLike,
                      out: PathLike,
                      *,
                      train_images: bool = False,
-                     split: Optional[str] = None,
+                     split: str | None = None,
                      min_score: float = 0.,
-                     cfg_options: Optional[Mapping[str, Any]] = None
-                     ) -> Tuple[int, int]:
+                     cfg_options: Mapping[str, Any] | None = None
+                     ) -> tuple[int, int]:
     """Write a folder of instances as one file in COCO's format.
 
     Args:

@@ -3,13 +3,13 @@ import io
 import os
 import shutil
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any
 
 import numpy as np
 
-from mmwsss.datasets.voc import (SPLIT_SIZES, VOCImageLevelDataset,
-                                 convert_voc)
+from mmwsss.datasets.voc import SPLIT_SIZES, VOCImageLevelDataset, convert_voc
 from mmwsss.pseudo_labels.mask_file import mask_path, write_mask
 from mmwsss.utils.download import DownloadError, download
 from mmwsss.utils.io import atomic_write, read_lines, remove_temporary
@@ -18,7 +18,7 @@ from mmwsss.utils.io import atomic_write, read_lines, remove_temporary
 DOWNLOADS = 'downloads'
 
 
-def voc_archives() -> List[Tuple[str, str, str]]:
+def voc_archives() -> list[tuple[str, str, str]]:
     """Archives of VOC 2012 and SBD.
 
     Returns:
@@ -32,7 +32,7 @@ def voc_archives() -> List[Tuple[str, str, str]]:
 
 
 def get_voc2012(root: Path, sbd: bool = True,
-                say: Callable[[str], None] = print) -> Tuple[Path, dict]:
+                say: Callable[[str], None] = print) -> tuple[Path, dict]:
     """Fetch and prepare VOC 2012; whatever is there already is left alone.
 
     Args:
@@ -64,7 +64,7 @@ def get_voc2012(root: Path, sbd: bool = True,
     return convert_voc(voc)
 
 
-def _fetch_all(folder: Path, archives: List[Tuple[str, str, str]],
+def _fetch_all(folder: Path, archives: list[tuple[str, str, str]],
                say: Callable[[str], None]) -> None:
     """Fetch every archive that can be, then name the others."""
     left = []
@@ -152,7 +152,7 @@ def _add_sbd(voc: Path, archive: Path, say: Callable[[str], None]) -> None:
         temp.write_text(''.join(f'{i}\n' for i in ids if i not in val))
 
 
-def _sbd_masks(archive: Path) -> Iterator[Tuple[str, bytes]]:
+def _sbd_masks(archive: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(archive) as file:
         for member in file:
             path = Path(member.name)

@@ -5,17 +5,22 @@ Addresses and digests are those that torchvision, timm and mmpretrain know.
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (Any, Callable, Dict, Iterable, List, Optional, Sequence,
-                    Set, Tuple)
+from typing import (
+    Any,
+)
 
 import torch
 from mmengine.config import Config
 
 from mmwsss.models.converters.dinov2 import convert_dinov2_file
-from mmwsss.models.converters.timm_vit import (convert_file, convert_timm_vit,
-                                               describe_vit)
+from mmwsss.models.converters.timm_vit import (
+    convert_file,
+    convert_timm_vit,
+    describe_vit,
+)
 from mmwsss.utils.download import DownloadError, digest_in_name, download
 from mmwsss.utils.io import atomic_write, find_file
 from mmwsss.utils.weight_sources import SOURCES, Source
@@ -26,7 +31,7 @@ from .run import pretrained_paths
 DOWNLOADS = 'downloads'
 
 
-Address = Tuple[str, Optional[Tuple[str, str]]]
+Address = tuple[str, tuple[str, str] | None]
 
 
 def address_of(source: Source) -> Address:
@@ -84,7 +89,7 @@ def _timm(name: str) -> Any:
     return url, ('sha256', etag) if whole else None
 
 
-def needed_weights(configs: Iterable[str]) -> Dict[str, List[str]]:
+def needed_weights(configs: Iterable[str]) -> dict[str, list[str]]:
     """Initial weights of configs and of all stages of pipelines.
 
     Args:
@@ -96,8 +101,8 @@ def needed_weights(configs: Iterable[str]) -> Dict[str, List[str]]:
     Raises:
         FileNotFoundError: If there is no such config.
     """
-    found: Dict[str, List[str]] = {}
-    seen: Set[str] = set()
+    found: dict[str, list[str]] = {}
+    seen: set[str] = set()
     todo = list(configs)
     for name in todo:
         path = find_file(name)
@@ -135,7 +140,7 @@ class Weights:
 
 def get_weights(configs: Sequence[str],
                 fetch: bool = True,
-                say: Callable[[str], None] = print) -> List[Weights]:
+                say: Callable[[str], None] = print) -> list[Weights]:
     """Fetch and convert the initial weights that configs need.
 
     Args:
@@ -204,12 +209,12 @@ def _fetch(source: Source, path: Path) -> None:
     src.unlink()
 
 
-def _read_safetensors(path: Path) -> Dict[str, torch.Tensor]:
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
     return load_file(str(path))
 
 
-def _to_layer3(state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def _to_layer3(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v for k, v in state.items()
             if not k.startswith(('layer4.', 'fc.'))}
 

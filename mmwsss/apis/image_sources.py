@@ -1,10 +1,10 @@
 """Images that a person names: files, folders, videos, arrays."""
 import logging
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from mmwsss.utils.image_formats import IMAGE_SUFFIXES, unread_kinds
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg',
                   '.mpeg')
 
-ImageLike = Union[str, Path, np.ndarray]
+ImageLike = str | Path | np.ndarray
 
 
 @dataclass
@@ -31,8 +31,8 @@ class Source:
             no file.
     """
     img_id: str
-    path: Optional[str] = None
-    read: Optional[Callable[[], np.ndarray]] = None
+    path: str | None = None
+    read: Callable[[], np.ndarray] | None = None
 
 
 class Video:
@@ -42,9 +42,9 @@ class Video:
         path (str | Path): The file.
     """
 
-    def __init__(self, path: Union[str, Path]) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = str(path)
-        self.capture: Optional[cv2.VideoCapture] = None
+        self.capture: cv2.VideoCapture | None = None
         self.position = 0
 
     def _open(self) -> cv2.VideoCapture:
@@ -85,8 +85,8 @@ class Video:
         return frame
 
 
-def find_images(inputs: Union[ImageLike, Sequence[ImageLike]],
-                frame_step: int = 1) -> List[Source]:
+def find_images(inputs: ImageLike | Sequence[ImageLike],
+                frame_step: int = 1) -> list[Source]:
     """All images that a person names.
 
     Args:
@@ -106,7 +106,7 @@ def find_images(inputs: Union[ImageLike, Sequence[ImageLike]],
     """
     if isinstance(inputs, (str, Path, np.ndarray)):
         inputs = [inputs]
-    sources: List[Source] = []
+    sources: list[Source] = []
     for entry in inputs:
         if isinstance(entry, np.ndarray):
             img_id = f'{len(sources):06d}'

@@ -1,18 +1,26 @@
 """The folder that an inferencer writes to."""
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any
 
 import cv2
 import numpy as np
 
-from mmwsss.pseudo_labels.cam_file import (cam_path, read_cam, write_cam,
-                                           write_manifest)
-from mmwsss.pseudo_labels.mask_file import (mask_path, write_mask,
-                                            write_mask_manifest)
+from mmwsss.pseudo_labels.cam_file import (
+    cam_path,
+    read_cam,
+    write_cam,
+    write_manifest,
+)
+from mmwsss.pseudo_labels.mask_file import (
+    mask_path,
+    write_mask,
+    write_mask_manifest,
+)
 from mmwsss.utils.io import atomic_write
-from mmwsss.utils.shards import Shard
 from mmwsss.utils.read_images import read_image, read_mask
+from mmwsss.utils.shards import Shard
 from mmwsss.version import __version__
 from mmwsss.visualization import RunPage
 
@@ -41,7 +49,7 @@ class Output:
     """
 
     def __init__(self,
-                 folder: Union[str, Path],
+                 folder: str | Path,
                  with_cams: bool,
                  classes: Sequence[str],
                  palette: Sequence[Sequence[int]],
@@ -53,10 +61,10 @@ class Output:
         self.probs = self.folder / 'probs' if with_probs else None
         self.classes = list(classes)
         self.palette = palette
-        self.page: Optional[RunPage] = None
+        self.page: RunPage | None = None
         self.num_seen = 0
 
-    def begin_page(self, title: str, threshold: Optional[float],
+    def begin_page(self, title: str, threshold: float | None,
                    settings: str) -> None:
         """Begin the page of the images that :meth:`show` is given.
 
@@ -69,8 +77,8 @@ class Output:
         self.page = RunPage(self.folder, self.classes, self.palette, title,
                             threshold, settings)
 
-    def show(self, prediction: Dict[str, Any],
-             class_ids: Optional[np.ndarray], image: np.ndarray) -> None:
+    def show(self, prediction: dict[str, Any],
+             class_ids: np.ndarray | None, image: np.ndarray) -> None:
         """Put an image on the page, unless there are enough.
 
         Args:
@@ -83,7 +91,7 @@ class Output:
         if self.num_seen > NUM_SHOWN:
             return
         cams, scores = prediction['cams'], prediction['scores'] or {}
-        stages: Dict[str, Any] = {}
+        stages: dict[str, Any] = {}
         if cams is not None:
             stages['CAM'] = (class_ids, cams)
         if cams is None or not self.page.settings:
@@ -96,7 +104,7 @@ class Output:
                 for name in prediction['tags'] if name in scores
             })
 
-    def paths(self, img_id: str) -> List[Path]:
+    def paths(self, img_id: str) -> list[Path]:
         """Files of an image.
 
         Args:
@@ -113,7 +121,7 @@ class Output:
         mask = mask_path(self.masks, img_id)
         return [*arrays, mask, self.overlays / f'{img_id}.jpg']
 
-    def is_done(self, img_id: str, label: Optional[np.ndarray]) -> bool:
+    def is_done(self, img_id: str, label: np.ndarray | None) -> bool:
         """Whether an image needs no work.
 
         Args:
@@ -130,7 +138,7 @@ class Output:
         stored = read_cam(cam_path(self.cams, img_id)).class_ids
         return sorted(stored.tolist()) == sorted(label.tolist())
 
-    def write(self, prediction: Dict[str, Any], class_ids: np.ndarray,
+    def write(self, prediction: dict[str, Any], class_ids: np.ndarray,
               picture: np.ndarray) -> None:
         """Write the files of an image.
 
@@ -158,7 +166,7 @@ class Output:
 
     def show_done(self,
                   source: Source,
-                  window: Optional[Sequence[float]] = None) -> None:
+                  window: Sequence[float] | None = None) -> None:
         """Put an image on the page that an earlier call has done.
 
         Args:
@@ -183,7 +191,7 @@ class Output:
              source: Source,
              with_cams: bool,
              with_picture: bool,
-             with_probs: bool = False) -> Dict[str, Any]:
+             with_probs: bool = False) -> dict[str, Any]:
         """What the files of an image hold.
 
         Args:
@@ -234,7 +242,7 @@ class Output:
                      list(self.folder.glob('.skipped-*.json'))):
             note.unlink(missing_ok=True)
 
-    def note_skipped(self, shard: Shard, broken: Sequence[str]) -> List[str]:
+    def note_skipped(self, shard: Shard, broken: Sequence[str]) -> list[str]:
         """Note images without results; other shards must not wait for them.
 
         Args:
@@ -276,7 +284,7 @@ class Output:
                             'images.' if more else '')
 
 
-def names_in_mask(mask: np.ndarray, classes: Sequence[str]) -> List[str]:
+def names_in_mask(mask: np.ndarray, classes: Sequence[str]) -> list[str]:
     """Classes that a mask shows.
 
     Args:

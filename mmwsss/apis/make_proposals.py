@@ -1,6 +1,6 @@
 """Mask proposals without a network: the work of tools/make_proposals.py."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence, Union
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from mmwsss.utils.progress import Progress
 from mmwsss.utils.read_images import read_image
 from mmwsss.utils.run_folder import RunFolder
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 #: Colour distances that are joined, once for each, in grey levels.
 DISTANCES = (12., 24., 40.)
 #: Pixels of the smallest region.
@@ -82,7 +82,7 @@ def make_proposals(images: PathLike,
                    out: PathLike,
                    *,
                    distances: Sequence[float] = DISTANCES,
-                   min_area: int = MIN_AREA) -> List[int]:
+                   min_area: int = MIN_AREA) -> list[int]:
     """Write the proposals of all images of a folder; skips what is done.
 
     Args:

@@ -1,7 +1,7 @@
 """Masks to annotation tools and back: the work of two tools."""
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -9,18 +9,27 @@ from PIL import Image
 from mmwsss.datasets.tags import find_format, find_images, read_tags
 from mmwsss.datasets.tags.images import ToolNames
 from mmwsss.datasets.voc import VOCImageLevelDataset
-from mmwsss.pseudo_labels.mask_exchange import (MASK_READERS, label_values,
-                                                paint, write_coco, write_cvat,
-                                                write_label_studio,
-                                                write_labelme)
+from mmwsss.pseudo_labels.mask_exchange import (
+    MASK_READERS,
+    label_values,
+    paint,
+    write_coco,
+    write_cvat,
+    write_label_studio,
+    write_labelme,
+)
 from mmwsss.pseudo_labels.mask_exchange.label_studio import LOCAL_FILES
-from mmwsss.pseudo_labels.mask_file import (labels_from_mask, mask_path,
-                                            write_mask, write_mask_manifest)
+from mmwsss.pseudo_labels.mask_file import (
+    labels_from_mask,
+    mask_path,
+    write_mask,
+    write_mask_manifest,
+)
 from mmwsss.utils.io import read_lines
 from mmwsss.utils.read_images import read_mask
 
 
-def class_names(given: Sequence[str]) -> Tuple[str, ...]:
+def class_names(given: Sequence[str]) -> tuple[str, ...]:
     """Class names of a command line.
 
     Args:
@@ -56,7 +65,7 @@ def export_masks(masks: Path,
                  classes: Sequence[str],
                  polygons: bool = False,
                  tolerance: float = 1.,
-                 url: Optional[str] = None) -> Tuple[int, int]:
+                 url: str | None = None) -> tuple[int, int]:
     """Write a folder of masks for an annotation tool.
 
     Args:
@@ -101,7 +110,7 @@ def export_masks(masks: Path,
     return len(found), count
 
 
-def _masked_images(masks: Path, images: Path) -> Dict[str, str]:
+def _masked_images(masks: Path, images: Path) -> dict[str, str]:
     """Image id -> file name, of the images that have a mask."""
     if not masks.is_dir():
         raise FileNotFoundError(f'There is no folder of masks {masks}.')
@@ -120,7 +129,7 @@ def _masked_images(masks: Path, images: Path) -> Dict[str, str]:
 
 
 def _load(masks: Path, images: Path, found: Mapping[str, str],
-          num_classes: int) -> Iterator[Tuple[str, np.ndarray]]:
+          num_classes: int) -> Iterator[tuple[str, np.ndarray]]:
     for img_id, name in found.items():
         mask = read_mask(mask_path(masks, img_id), img_id)
         size = image_size(images / name)
@@ -131,7 +140,7 @@ def _load(masks: Path, images: Path, found: Mapping[str, str],
         yield name, mask
 
 
-def image_size(path: Path) -> Tuple[int, int]:
+def image_size(path: Path) -> tuple[int, int]:
     """Height and width of an image file, from its header.
 
     Args:
@@ -159,16 +168,16 @@ class ImportedMasks:
         bare (list[str]): Those whose mask is background alone.
         notes (list[str]): What a person should know.
     """
-    ids: List[str] = field(default_factory=list)
-    bare: List[str] = field(default_factory=list)
-    notes: List[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    bare: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def import_masks(annotations: Path,
                  out: Path,
                  images: Path,
                  classes: Sequence[str],
-                 format: Optional[str] = None,
+                 format: str | None = None,
                  overwrite: bool = False) -> ImportedMasks:
     """Make masks of what was drawn in an annotation tool.
 
@@ -203,8 +212,8 @@ def import_masks(annotations: Path,
             'say --format.')
     files, names = find_images(images), ToolNames(images)
     values, result = label_values(classes), ImportedMasks()
-    masks: Dict[str, np.ndarray] = {}
-    notes: Dict[str, List[str]] = {}
+    masks: dict[str, np.ndarray] = {}
+    notes: dict[str, list[str]] = {}
     for image in MASK_READERS[format](annotations):
         img_id = names.id(image.name)
         if img_id not in files:

@@ -2,11 +2,12 @@
 import os
 import shlex
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -14,15 +15,14 @@ from mmengine.logging import print_log
 
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
 from mmwsss.models.backbones.frozen_features import input_size
-from mmwsss.utils.io import (atomic_write, find_file, make_folder,
-                             open_picture)
+from mmwsss.utils.io import atomic_write, find_file, make_folder, open_picture
 from mmwsss.utils.weight_sources import command_for
 
 from .custom_config import check_config, configs_for
 from .pipeline_run import run_pipeline
 from .run import pretrained_paths
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 #: Pipeline of configs/frozen that is run.
 DEFAULT_PIPELINE = 'configs/frozen/pipeline_custom.py'
 #: With smaller networks, whose weights tools/get_weights.py knows.
@@ -47,7 +47,7 @@ class MasksFromTags:
     masks: Path
     config: Path
     checkpoint: Path
-    page: Optional[Path]
+    page: Path | None
 
     @property
     def few(self) -> bool:
@@ -66,20 +66,20 @@ class MasksFromTags:
 
 def masks_from_tags(tags: PathLike,
                     out: PathLike,
-                    images: Optional[PathLike] = None,
-                    masks: Optional[PathLike] = None,
-                    format: Optional[str] = None,
-                    classes: Optional[Sequence[str]] = None,
-                    columns: Optional[Mapping[str, Any]] = None,
+                    images: PathLike | None = None,
+                    masks: PathLike | None = None,
+                    format: str | None = None,
+                    classes: Sequence[str] | None = None,
+                    columns: Mapping[str, Any] | None = None,
                     pipeline: PathLike = DEFAULT_PIPELINE,
-                    device: Optional[str] = None,
+                    device: str | None = None,
                     seed: int = 0,
-                    workers: Optional[int] = None,
+                    workers: int | None = None,
                     check_images: bool = True,
                     no_class: Sequence[str] = (),
-                    mask_values: Optional[Sequence[str]] = None,
-                    mask_suffix: Optional[str] = None,
-                    window: Optional[Sequence[float]] = None
+                    mask_values: Sequence[str] | None = None,
+                    mask_suffix: str | None = None,
+                    window: Sequence[float] | None = None
                     ) -> MasksFromTags:
     """Masks of photographs, and a segmentation model, from labels alone.
 
@@ -290,7 +290,7 @@ def _check_weights(configs: Mapping[Path, str],
     raise FileNotFoundError(message)
 
 
-def _check_device(device: Optional[str]) -> None:
+def _check_device(device: str | None) -> None:
     """Raise ValueError for a device that is not there."""
     if device is None:
         return
@@ -305,7 +305,7 @@ def _check_device(device: Optional[str]) -> None:
 
 
 @contextmanager
-def _visible(device: Optional[str]) -> Iterator[None]:
+def _visible(device: str | None) -> Iterator[None]:
     """Let the processes of the stages see one device only."""
     if device is None:
         yield
@@ -313,7 +313,7 @@ def _visible(device: Optional[str]) -> Iterator[None]:
     kind, _, number = device.partition(':')
     name = 'CUDA_VISIBLE_DEVICES'
     before = os.environ.get(name)
-    visible: List[str] = before.split(',') if before else [
+    visible: list[str] = before.split(',') if before else [
         str(i) for i in range(torch.cuda.device_count())
     ]
     os.environ[name] = visible[int(number or 0)] if kind == 'cuda' else ''

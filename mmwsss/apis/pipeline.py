@@ -12,11 +12,11 @@ import string
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import (Any, Dict, List, Optional, Sequence, Set,
-                    Tuple, Union)
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -28,7 +28,7 @@ from mmwsss.version import __version__
 
 from .run_checks import file_classes
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 STAGE_KEYS = {'command', 'score', 'outputs', 'metrics', 'rows'}
 LOG_LINES = 15
 
@@ -55,18 +55,18 @@ class Stage:
             the stages it needs.
     """
     name: str
-    commands: List[str]
-    score: Optional[str]
-    outputs: Dict[str, str]
-    metrics: Optional[str]
-    rows: Dict[str, str]
-    needs: List[str] = field(default_factory=list)
-    inputs: List[str] = field(default_factory=list)
+    commands: list[str]
+    score: str | None
+    outputs: dict[str, str]
+    metrics: str | None
+    rows: dict[str, str]
+    needs: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
     key: str = ''
 
 
 # ------------------------------------------------------------------- config
-def load_stages(cfg: Config, work_dir: Path, workers: int = 1) -> List[Stage]:
+def load_stages(cfg: Config, work_dir: Path, workers: int = 1) -> list[Stage]:
     """Read the stages of a pipeline config and fill in their placeholders.
 
     Args:
@@ -90,7 +90,7 @@ def load_stages(cfg: Config, work_dir: Path, workers: int = 1) -> List[Stage]:
         cfg.get('variables') or {}, work_dir=str(work_dir), workers=workers)
     for name, stage in raw.items():
         _check_stage(name, stage, {'dir', *known})
-    stages: List[Stage] = []
+    stages: list[Stage] = []
     left = dict(raw)
     while left:
         placed = {stage.name for stage in stages}
@@ -102,7 +102,7 @@ def load_stages(cfg: Config, work_dir: Path, workers: int = 1) -> List[Stage]:
     return stages
 
 
-def _named(stage: dict) -> Set[str]:
+def _named(stage: dict) -> set[str]:
     """First parts of a stage's placeholders."""
     texts = [*_as_list(stage['command']), stage.get('score'),
              stage.get('metrics'), *stage['outputs'].values(),
@@ -114,11 +114,11 @@ def _named(stage: dict) -> Set[str]:
     }
 
 
-def _as_list(command: Any) -> List[str]:
+def _as_list(command: Any) -> list[str]:
     return [command] if isinstance(command, str) else list(command)
 
 
-def _check_stage(name: str, raw: dict, taken: Set[str]) -> None:
+def _check_stage(name: str, raw: dict, taken: set[str]) -> None:
     """Raise ValueError where a stage is not as it must be."""
     needed = {'command', 'outputs'}
     if not needed <= set(raw) <= STAGE_KEYS:
@@ -134,7 +134,7 @@ def _check_stage(name: str, raw: dict, taken: Set[str]) -> None:
 
 
 def fill_placeholders(text: str, stages: Sequence[Stage], where: str,
-                      **known: Any) -> Tuple[str, Dict[str, List[str]]]:
+                      **known: Any) -> tuple[str, dict[str, list[str]]]:
     """Put paths where a text of a pipeline config names outputs.
 
     Args:
@@ -151,7 +151,7 @@ def fill_placeholders(text: str, stages: Sequence[Stage], where: str,
         ValueError: If it names what is not there.
     """
     outputs = {s.name: s.outputs for s in stages}
-    used: Dict[str, List[str]] = {}
+    used: dict[str, list[str]] = {}
     for _, place, _, _ in string.Formatter().parse(text):
         if place is None or place in known:
             continue
@@ -167,10 +167,10 @@ def fill_placeholders(text: str, stages: Sequence[Stage], where: str,
     return text.format_map({**spaces, **known}), used
 
 
-def _load_stage(name: str, raw: dict, earlier: List[Stage],
-                known: Dict[str, Any]) -> Stage:
-    needs: List[str] = []
-    inputs: List[str] = []
+def _load_stage(name: str, raw: dict, earlier: list[Stage],
+                known: dict[str, Any]) -> Stage:
+    needs: list[str] = []
+    inputs: list[str] = []
 
     def fill(text: str) -> str:
         filled, used = fill_placeholders(
@@ -198,7 +198,7 @@ def _load_stage(name: str, raw: dict, earlier: List[Stage],
     return stage
 
 
-def _stage_key(stage: Stage, earlier: List[Stage]) -> str:
+def _stage_key(stage: Stage, earlier: list[Stage]) -> str:
     """What makes a finished stage worth keeping."""
     configs = {}
     for command in stage.commands:
@@ -221,7 +221,7 @@ def _stage_key(stage: Stage, earlier: List[Stage]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _file_names(settings: Any) -> List[list]:
+def _file_names(settings: Any) -> list[list]:
     """Class names that data sets of a config take from files of tags."""
     if isinstance(settings, (list, tuple)):
         return [x for inner in settings for x in _file_names(inner)]
@@ -237,7 +237,7 @@ def _file_names(settings: Any) -> List[list]:
     return [x for inner in settings.values() for x in _file_names(inner)]
 
 
-def _without(command: str, option: str) -> List[str]:
+def _without(command: str, option: str) -> list[str]:
     """A command's tokens but for an option that changes no result."""
     tokens = shlex.split(command)
     while option in tokens:
@@ -247,7 +247,7 @@ def _without(command: str, option: str) -> List[str]:
 
 
 # ---------------------------------------------------------------- execution
-def command_line(command: str, processes: int = 1) -> List[str]:
+def command_line(command: str, processes: int = 1) -> list[str]:
     """What is executed for a command of a stage.
 
     Args:
@@ -281,7 +281,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def _run(command: List[str], log: Path) -> int:
+def _run(command: list[str], log: Path) -> int:
     """Run a command in a process group of its own, its output in a log."""
     environment = dict(os.environ, PYTHONUNBUFFERED='1')
     with open(log, 'ab') as output:
@@ -343,10 +343,10 @@ class Pipeline:
         self.work_dir = work_dir
         self.processes = processes
         self.scores = scores
-        self.page: Optional[Path] = None
+        self.page: Path | None = None
         self.stages = load_stages(cfg, work_dir, workers)
         self.file = work_dir / 'results.json'
-        self.results: Dict[str, dict] = {}
+        self.results: dict[str, dict] = {}
         if self.file.is_file():
             try:
                 self.results = {
@@ -361,7 +361,7 @@ class Pipeline:
                     'continued where they can.') from error
 
     # -------------------------------------------------------------- planning
-    def dependents(self, name: str) -> Set[str]:
+    def dependents(self, name: str) -> set[str]:
         """A stage and all that directly or indirectly need it.
 
         Args:
@@ -389,7 +389,7 @@ class Pipeline:
         return (entry.get('status') == 'finished'
                 and entry.get('key') == stage.key)
 
-    def plan(self, until: Optional[str] = None) -> List[Stage]:
+    def plan(self, until: str | None = None) -> list[Stage]:
         """The stages that have to run.
 
         A finished stage whose outputs were deleted since only runs again if
@@ -409,7 +409,7 @@ class Pipeline:
         if until is not None:
             self.dependents(until)  # Complains about unknown names.
             names = names[:names.index(until) + 1]
-        wanted: Set[str] = set()
+        wanted: set[str] = set()
         for stage in reversed(self.stages[:len(names)]):
             there = all(Path(p).exists() for p in stage.outputs.values())
             needed = any(stage.name in later.needs for later in self.stages
@@ -443,7 +443,7 @@ class Pipeline:
         self.save()
 
     # ------------------------------------------------------------- execution
-    def run(self, until: Optional[str] = None) -> None:
+    def run(self, until: str | None = None) -> None:
         """Run what is not done yet.
 
         Args:
@@ -546,7 +546,7 @@ class Pipeline:
             f', {row} {self.value(stage.name, key)}'
             for row, key in rows.items()), flush=True)
 
-    def _read_metrics(self, stage: Stage) -> Optional[dict]:
+    def _read_metrics(self, stage: Stage) -> dict | None:
         path = Path(stage.metrics) if stage.metrics else None
         if path is None or not path.is_file():
             return None
@@ -624,7 +624,7 @@ class Pipeline:
         for stage in self.stages:
             entry = self.results.get(stage.name, {})
             spent = _duration(_spent(entry))
-            rows: Sequence[Tuple[str, Optional[str]]] = \
+            rows: Sequence[tuple[str, str | None]] = \
                 list(stage.rows.items()) or [('', None)]
             for i, (title, key) in enumerate(rows):
                 table.add_row([

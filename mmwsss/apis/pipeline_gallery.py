@@ -1,6 +1,5 @@
 """One page on which all stages of a pipeline can be compared."""
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
 
 from mmengine.config import Config
 
@@ -19,7 +18,7 @@ from .pipeline import Pipeline
 SECTION_KEYS = {'config', 'train_images', 'num_images', 'columns'}
 
 
-def write_pipeline_gallery(pipeline: Pipeline) -> Optional[Path]:
+def write_pipeline_gallery(pipeline: Pipeline) -> Path | None:
     """Write the page that a pipeline config's ``gallery`` describes.
 
     ``gallery`` maps the titles of its sections to ``dict(config,
@@ -38,7 +37,7 @@ def write_pipeline_gallery(pipeline: Pipeline) -> Optional[Path]:
     Raises:
         ValueError: If a section is malformed.
     """
-    page: Optional[RunPage] = None
+    page: RunPage | None = None
     for title, section in (pipeline.cfg.get('gallery') or {}).items():
         columns = _columns(title, section, pipeline)
         if not columns:
@@ -70,7 +69,7 @@ def write_pipeline_gallery(pipeline: Pipeline) -> Optional[Path]:
     return page.write({k: v for k, v in metrics.items() if v != '-'})
 
 
-def _threshold(model: dict) -> Optional[float]:
+def _threshold(model: dict) -> float | None:
     """The background score of a model that makes its masks by one."""
     if model.get('type') != 'mmwsss.CAMSegmentor':
         return None
@@ -79,7 +78,7 @@ def _threshold(model: dict) -> Optional[float]:
 
 
 def _columns(title: str, section: dict,
-             pipeline: Pipeline) -> List[Tuple[str, Path]]:
+             pipeline: Pipeline) -> list[tuple[str, Path]]:
     """Captions and folders that are there."""
     if not {'config', 'columns'} <= set(section) <= SECTION_KEYS:
         raise ValueError(
@@ -93,14 +92,14 @@ def _columns(title: str, section: dict,
     return found
 
 
-def _add_image(page: RunPage, info: dict, columns: List[Tuple[str, Path]],
+def _add_image(page: RunPage, info: dict, columns: list[tuple[str, Path]],
                group: str) -> None:
     img_id = info['img_id']
     image = read_image(info['img_path'], img_id, info.get('window'))
     gt = None
     if info.get('seg_map_path'):
         gt = read_true_mask(info)
-    stages: Dict[str, Stage] = {}
+    stages: dict[str, Stage] = {}
     for caption, folder in columns:
         file = cam_path(folder, img_id)
         mask = folder / f'{img_id}.png'

@@ -1,9 +1,10 @@
 """Run the stages of a pipeline config: the work of tools/run_pipeline.py."""
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any
 
 from filelock import FileLock, Timeout
 from mmengine.config import Config
@@ -28,7 +29,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_options(cfg: Config, options: Dict[str, Any]) -> None:
+def _check_options(cfg: Config, options: dict[str, Any]) -> None:
     """Raise ValueError for settings that would change nothing."""
     variables = cfg.get('variables') or {}
     for option in options:
@@ -48,13 +49,13 @@ def _check_options(cfg: Config, options: Dict[str, Any]) -> None:
 
 def run_pipeline(config: PathLike,
                  *,
-                 work_dir: Optional[PathLike] = None,
+                 work_dir: PathLike | None = None,
                  processes: int = 1,
-                 workers: Optional[int] = None,
-                 until: Optional[str] = None,
-                 redo: Optional[str] = None,
+                 workers: int | None = None,
+                 until: str | None = None,
+                 redo: str | None = None,
                  scores: bool = True,
-                 cfg_options: Optional[Dict[str, Any]] = None) -> Pipeline:
+                 cfg_options: dict[str, Any] | None = None) -> Pipeline:
     """Run all stages of a pipeline; skips those that are finished.
 
     Args:

@@ -7,8 +7,9 @@ the same command continues it.
 """
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -29,7 +30,7 @@ from .run import ConfigLike, PathLike, load_config
 
 
 def _writers(cfg: Config, pipeline: Sequence[Any],
-             cams: str) -> List[Writer]:
+             cams: str) -> list[Writer]:
     """The writers of a built pipeline, with distinct folders."""
     writers = [t for t in pipeline if isinstance(t, Writer)]
     if not writers:
@@ -54,7 +55,7 @@ def _class_of(step: dict) -> type:
     return kind or object  # Unknown names are reported where it is built.
 
 
-def _place(cfg: Config, cams: Optional[str], out: Path) -> Optional[str]:
+def _place(cfg: Config, cams: str | None, out: Path) -> str | None:
     """Set the folders in the dataset; returns that of the CAMs."""
     if cfg.get('refine_dataset') is None:
         raise ValueError(
@@ -111,13 +112,13 @@ class RefineResult(NamedTuple):
 
 
 def refine_cams(config: ConfigLike,
-                cams: Optional[PathLike] = None,
-                out: Optional[PathLike] = None,
+                cams: PathLike | None = None,
+                out: PathLike | None = None,
                 *,
-                workers: Optional[int] = None,
-                shard: Optional[str] = None,
+                workers: int | None = None,
+                shard: str | None = None,
                 overwrite: bool = False,
-                cfg_options: Optional[Mapping[str, Any]] = None
+                cfg_options: Mapping[str, Any] | None = None
                 ) -> RefineResult:
     """Refine the CAMs of all images of a config's ``refine_dataset``.
 
@@ -210,7 +211,7 @@ def refine_cams(config: ConfigLike,
                         time.perf_counter() - start)
 
 
-def _plain_pipeline(cfg: Config, dataset: Any) -> List[dict]:
+def _plain_pipeline(cfg: Config, dataset: Any) -> list[dict]:
     """The pipeline as workers get it, masks in the dataset's colours."""
     pipeline = cfg.refine_dataset.to_dict()['pipeline']
     palette = dataset.metainfo.get('palette')

@@ -8,8 +8,9 @@ import os
 import os.path as osp
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -23,29 +24,43 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmwsss.registry import MODELS
-from mmwsss.utils.checkpoint import (compare_state, load_checkpoint_file,
-                                     use_safe_loading)
+from mmwsss.utils.checkpoint import (
+    compare_state,
+    load_checkpoint_file,
+    use_safe_loading,
+)
 from mmwsss.utils.io import atomic_write
 from mmwsss.utils.model_index import find_config
 from mmwsss.utils.weight_sources import command_for
 
-from .config_edits import (drop_missing_masks, drop_sync_bn, enable_amp,
-                           enable_pictures, enable_tta, name_splits,
-                           set_output, use_train_images)
+from .config_edits import (
+    drop_missing_masks,
+    drop_sync_bn,
+    enable_amp,
+    enable_pictures,
+    enable_tta,
+    name_splits,
+    set_output,
+    use_train_images,
+)
 from .evaluation_data import check_true_masks
-from .run_checks import (check_classes, classes_of, report_changes,
-                         settle_loaders)
+from .run_checks import (
+    check_classes,
+    classes_of,
+    report_changes,
+    settle_loaders,
+)
 
-PathLike = Union[str, Path]
-ConfigLike = Union[str, Path, Config]
+PathLike = str | Path
+ConfigLike = str | Path | Config
 # Keys that mmengine reads from a config beside its runner's arguments.
 RUN_KEYS = ('compile', 'efficient_conv_bn_eval', 'find_unused_parameters',
             'model_wrapper_cfg', 'runner_type', 'sync_bn')
 
 
 def load_config(config: ConfigLike,
-                cfg_options: Optional[Mapping[str, Any]] = None,
-                work_dir: Optional[PathLike] = None,
+                cfg_options: Mapping[str, Any] | None = None,
+                work_dir: PathLike | None = None,
                 launcher: str = 'none',
                 local_rank: int = 0) -> Config:
     """Read a config and apply options to it.
@@ -150,7 +165,7 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
                 break
 
 
-def find_resumable(work_dir: str) -> Optional[str]:
+def find_resumable(work_dir: str) -> str | None:
     """The checkpoint that ``--resume`` continues from.
 
     Args:
@@ -206,10 +221,10 @@ def last_of_run(path: str) -> str:
 
 def train(config: ConfigLike,
           *,
-          work_dir: Optional[PathLike] = None,
+          work_dir: PathLike | None = None,
           resume: bool = False,
           amp: bool = False,
-          cfg_options: Optional[Mapping[str, Any]] = None,
+          cfg_options: Mapping[str, Any] | None = None,
           launcher: str = 'none',
           local_rank: int = 0,
           trust_checkpoint: bool = False) -> nn.Module:
@@ -296,19 +311,19 @@ def set_start(cfg: Config, resume: bool, given: bool = False) -> None:
 
 
 def test(config: ConfigLike,
-         checkpoint: Optional[PathLike] = None,
+         checkpoint: PathLike | None = None,
          *,
-         work_dir: Optional[PathLike] = None,
-         out: Optional[PathLike] = None,
+         work_dir: PathLike | None = None,
+         out: PathLike | None = None,
          train_images: bool = False,
          show: bool = False,
-         show_dir: Optional[PathLike] = None,
+         show_dir: PathLike | None = None,
          wait_time: float = 2.,
          tta: bool = False,
-         cfg_options: Optional[Mapping[str, Any]] = None,
+         cfg_options: Mapping[str, Any] | None = None,
          launcher: str = 'none',
          local_rank: int = 0,
-         trust_checkpoint: bool = False) -> Dict[str, Any]:
+         trust_checkpoint: bool = False) -> dict[str, Any]:
     """Test a model, and write what it predicts.
 
     Args:
@@ -388,7 +403,7 @@ def test(config: ConfigLike,
 
 
 def extract_cams(config: ConfigLike,
-                 checkpoint: Optional[PathLike],
+                 checkpoint: PathLike | None,
                  out: PathLike,
                  *,
                  train_images: bool = True,
@@ -438,7 +453,7 @@ def is_training_free(cfg: Config) -> bool:
     return bool(getattr(kind, 'training_free', False))
 
 
-def write_metrics(cfg: Config, checkpoint: Optional[str],
+def write_metrics(cfg: Config, checkpoint: str | None,
                   metrics: dict) -> Path:
     """Leave the result of a test as ``{work_dir}/metrics.json``.
 
@@ -550,18 +565,18 @@ def leave(launcher: str) -> None:
     os._exit(0)
 
 
-def _is_local(path: Optional[str]) -> bool:
+def _is_local(path: str | None) -> bool:
     # "torchvision://", "https://", "open-mmlab://" ..., but not "C:\".
     return path is not None and re.match(r'[\w+.-]{2,}:', path) is None
 
 
-def _local_checkpoint(path: Optional[str], trusted: bool) -> Optional[dict]:
+def _local_checkpoint(path: str | None, trusted: bool) -> dict | None:
     if not _is_local(path):
         return None
     return load_checkpoint_file(path, trusted=trusted)
 
 
-def pretrained_paths(cfg: Any, where: str = 'model') -> List[tuple]:
+def pretrained_paths(cfg: Any, where: str = 'model') -> list[tuple]:
     """Checkpoints that parts of a model ask to be initialised from.
 
     Args:

@@ -2,8 +2,9 @@
 import ast
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size
@@ -20,7 +21,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # -------------------------------------------------------------------- classes
 def check_classes(model: Any, checkpoint: Mapping, path: str,
-                  classes: Optional[Sequence[str]], purpose: str) -> None:
+                  classes: Sequence[str] | None, purpose: str) -> None:
     """Make sure that a checkpoint means the classes that the data has.
 
     Args:
@@ -71,7 +72,7 @@ def check_classes(model: Any, checkpoint: Mapping, path: str,
         f'{advice}')
 
 
-def classes_of(dataset: Any) -> Optional[Sequence[str]]:
+def classes_of(dataset: Any) -> Sequence[str] | None:
     """Class names of a built data set, wrapped or not.
 
     Args:
@@ -83,7 +84,7 @@ def classes_of(dataset: Any) -> Optional[Sequence[str]]:
     return (getattr(dataset, 'metainfo', None) or {}).get('classes')
 
 
-def file_classes(dataset: dict) -> Optional[Tuple[str, ...]]:
+def file_classes(dataset: dict) -> tuple[str, ...] | None:
     """Class names that a data set takes from its file of tags.
 
     Args:
@@ -145,7 +146,7 @@ def settle_loaders(cfg: Config) -> None:
 
 
 # --------------------------------------------------------------------- resume
-def report_changes(cfg: Config, checkpoint: Mapping, path: str) -> List[str]:
+def report_changes(cfg: Config, checkpoint: Mapping, path: str) -> list[str]:
     """Say what a changed config changes in a resumed training.
 
     Args:
@@ -213,7 +214,7 @@ def _is_state(key: str) -> bool:
             or parts[0] == 'model' and 'init_cfg' in parts)
 
 
-def _changes(old: Any, new: Any, where: str = '') -> List[tuple]:
+def _changes(old: Any, new: Any, where: str = '') -> list[tuple]:
     """Dotted keys at which two settings differ, with both values."""
     if isinstance(old, dict) and isinstance(new, dict) and old.get(
             'type') == new.get('type'):
@@ -242,7 +243,7 @@ def _short(value: Any, limit: int = 70) -> str:
     return text if len(text) <= limit else f'{text[:limit]}..'
 
 
-def parse_config(text: str) -> Dict[str, Any]:
+def parse_config(text: str) -> dict[str, Any]:
     """Read a dumped config without running it: it comes with a checkpoint.
 
     Args:
@@ -256,7 +257,7 @@ def parse_config(text: str) -> Dict[str, Any]:
         SyntaxError: If it is no Python.
         ValueError: If it holds anything else than literals.
     """
-    settings: Dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and \
                 isinstance(node.targets[0], ast.Name):

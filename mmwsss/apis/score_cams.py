@@ -1,7 +1,7 @@
 """Score files of CAMs at every threshold."""
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from .evaluation_data import evaluation_dataset
 from .run import ConfigLike, PathLike, load_config
 
 
-def score_cams(folder: Path, dataset: Any, **metric: Any) -> Dict[str, Any]:
+def score_cams(folder: Path, dataset: Any, **metric: Any) -> dict[str, Any]:
     """mIoU of CAMs on disk for all background thresholds.
 
     Maps smaller than their mask are enlarged bilinearly.
@@ -67,9 +67,9 @@ def evaluate_cams(cams: PathLike,
                   config: ConfigLike,
                   *,
                   train_images: bool = False,
-                  split: Optional[str] = None,
-                  threshold: Optional[float] = None,
-                  out: Optional[PathLike] = None) -> Dict[str, Any]:
+                  split: str | None = None,
+                  threshold: float | None = None,
+                  out: PathLike | None = None) -> dict[str, Any]:
     """Score a folder of CAMs with the true masks of a config's data.
 
     Args:

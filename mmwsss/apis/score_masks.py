@@ -1,8 +1,10 @@
 """Score a folder of masks: the work of tools/evaluate_masks.py."""
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
-                    Tuple, Union)
+from typing import (
+    Any,
+)
 
 import numpy as np
 from mmengine.config import Config
@@ -12,8 +14,12 @@ from prettytable import PrettyTable
 
 from mmwsss.datasets.mask_values import parse_mask_values
 from mmwsss.datasets.transforms.load_images import read_true_mask
-from mmwsss.evaluation.functional import (curve_from_confusion, mean_of,
-                                          unmeasured, unmeasured_text)
+from mmwsss.evaluation.functional import (
+    curve_from_confusion,
+    mean_of,
+    unmeasured,
+    unmeasured_text,
+)
 from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.pseudo_labels.mask_file import labels_from_mask, mask_path
 from mmwsss.registry import DATASETS
@@ -50,7 +56,7 @@ def mask_confusion(pred: np.ndarray,
     return counts.reshape(num_classes + 1, columns)
 
 
-def summarize(confusion: np.ndarray, classes: Sequence[str]) -> Dict[str, Any]:
+def summarize(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """Numbers of a data set from the summed confusions.
 
     Args:
@@ -84,12 +90,12 @@ def summarize(confusion: np.ndarray, classes: Sequence[str]) -> Dict[str, Any]:
 
 
 def score_masks(mask_dir: str,
-                truth: Iterable[Tuple[str, str]],
+                truth: Iterable[tuple[str, str]],
                 classes: Sequence[str],
                 ignore_index: int = 255,
-                values: Optional[Dict[int, int]] = None,
-                tags: Optional[Dict[str, Sequence[int]]] = None
-                ) -> Dict[str, Any]:
+                values: dict[int, int] | None = None,
+                tags: dict[str, Sequence[int]] | None = None
+                ) -> dict[str, Any]:
     """Compare a folder of masks with true ones.
 
     Args:
@@ -157,7 +163,7 @@ def score_masks(mask_dir: str,
     return dict(summarize(confusion, classes), num_images=len(truth))
 
 
-def read_classes(source: str) -> List[str]:
+def read_classes(source: str) -> list[str]:
     """Class names, background first.
 
     Args:
@@ -186,7 +192,7 @@ def read_classes(source: str) -> List[str]:
 
 
 def _from_config(cfg: Config, train_images: bool,
-                 split: Optional[str]) -> Tuple[List[dict], List[str]]:
+                 split: str | None) -> tuple[list[dict], list[str]]:
     """Images with true masks, and class names, of a config's data set."""
     if cfg.get('refine_dataset') is None or train_images:
         dataset = evaluation_dataset(cfg, train_images, split)
@@ -200,7 +206,7 @@ def _from_config(cfg: Config, train_images: bool,
     return infos, list(dataset.metainfo['classes'])
 
 
-def _from_folder(gt: PathLike, split: PathLike) -> List[Tuple[str, Path]]:
+def _from_folder(gt: PathLike, split: PathLike) -> list[tuple[str, Path]]:
     """Ids of a list, with true masks of a folder."""
     path = Path(split)
     if not path.is_file():
@@ -213,7 +219,7 @@ def _from_folder(gt: PathLike, split: PathLike) -> List[Tuple[str, Path]]:
     return [(i, mask_path(gt, i)) for i in ids]
 
 
-def subset_iou(iou: Dict[str, Optional[float]],
+def subset_iou(iou: dict[str, float | None],
                names: Sequence[str]) -> float:
     """Mean IoU of some classes.
 
@@ -236,7 +242,7 @@ def subset_iou(iou: Dict[str, Optional[float]],
     return float(np.mean(values)) if values else float('nan')
 
 
-def result_table(result: Dict[str, Any]) -> PrettyTable:
+def result_table(result: dict[str, Any]) -> PrettyTable:
     """A result as a table.
 
     Args:
@@ -252,7 +258,7 @@ def result_table(result: Dict[str, Any]) -> PrettyTable:
     return table
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """A result in one line.
 
     Args:
@@ -274,17 +280,17 @@ def summary(result: Dict[str, Any]) -> str:
 
 
 def evaluate_masks(mask_dir: PathLike,
-                   config: Optional[ConfigLike] = None,
+                   config: ConfigLike | None = None,
                    *,
                    train_images: bool = False,
-                   gt: Optional[PathLike] = None,
-                   split: Optional[PathLike] = None,
-                   classes: Union[str, Sequence[str], None] = None,
-                   mask_values: Optional[Sequence[str]] = None,
-                   report_classes: Optional[Sequence[str]] = None,
-                   out: Optional[PathLike] = None,
-                   cfg_options: Optional[Mapping[str, Any]] = None
-                   ) -> Dict[str, Any]:
+                   gt: PathLike | None = None,
+                   split: PathLike | None = None,
+                   classes: str | Sequence[str] | None = None,
+                   mask_values: Sequence[str] | None = None,
+                   report_classes: Sequence[str] | None = None,
+                   out: PathLike | None = None,
+                   cfg_options: Mapping[str, Any] | None = None
+                   ) -> dict[str, Any]:
     """Score a folder of masks.
 
     Args:

@@ -1,7 +1,10 @@
 from . import transforms
 from .coco import COCOImageLevelDataset
-from .image_labels import (labels_from_voc_xml, read_image_labels,
-                           write_image_labels)
+from .image_labels import (
+                           labels_from_voc_xml,
+                           read_image_labels,
+                           write_image_labels,
+)
 from .image_level import ImageLevelDataset
 from .pseudo_mask import PseudoMaskDataset
 from .samplers import InfiniteSeededSampler, SeededSampler

@@ -1,7 +1,8 @@
 """COCO 2014 with tags."""
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, NamedTuple, Tuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.utils import track_iter_progress
@@ -85,10 +86,10 @@ class COCOImage(NamedTuple):
     img_id: str
     height: int
     width: int
-    objects: List[COCOObject]
+    objects: list[COCOObject]
 
     @property
-    def label(self) -> Tuple[int, ...]:
+    def label(self) -> tuple[int, ...]:
         """Classes with an annotation, sorted."""
         return tuple(sorted({o.class_id for o in self.objects}))
 
@@ -106,7 +107,7 @@ class ListCounts(NamedTuple):
     bare: int
 
 
-def read_instances(path: Union[str, Path]) -> List[COCOImage]:
+def read_instances(path: str | Path) -> list[COCOImage]:
     """Read an instance annotation file of COCO.
 
     The file is read bit by bit. What stays in memory are the outlines: less
@@ -123,9 +124,9 @@ def read_instances(path: Union[str, Path]) -> List[COCOImage]:
         ValueError: If it is cut off, is no such file, has other categories
             than COCO, or contradicts itself; names the key and its position.
     """
-    images: Dict[int, COCOImage] = {}
-    objects: Dict[int, List[COCOObject]] = {}
-    names: Dict[int, str] = {}
+    images: dict[int, COCOImage] = {}
+    objects: dict[int, list[COCOObject]] = {}
+    names: dict[int, str] = {}
     for key, index, item in iter_members(path):
         where = f'{path}: {key}[{index}]'
         if key == 'images':
@@ -170,7 +171,7 @@ def read_instances(path: Union[str, Path]) -> List[COCOImage]:
     return images
 
 
-def _fields(item: Any, kinds: Dict[str, Any], where: str) -> List[Any]:
+def _fields(item: Any, kinds: dict[str, Any], where: str) -> list[Any]:
     """Values of the keys that must be there."""
     if not isinstance(item, dict):
         raise ValueError(f'{where} is {str(item)[:50]!r}, no object with '
@@ -188,7 +189,7 @@ def _fields(item: Any, kinds: Dict[str, Any], where: str) -> List[Any]:
     return [item[key] for key in kinds]
 
 
-def _parse_image(item: Any, where: str) -> Tuple[int, COCOImage]:
+def _parse_image(item: Any, where: str) -> tuple[int, COCOImage]:
     number, name, height, width = _fields(
         item, dict(id=int, file_name=str, height=int, width=int), where)
     img_id, dot, suffix = name.rpartition('.')
@@ -204,7 +205,7 @@ def _parse_image(item: Any, where: str) -> Tuple[int, COCOImage]:
 _CLASS_OF = {number: c for c, number in enumerate(CATEGORY_IDS)}
 
 
-def _parse_annotation(item: Any, where: str) -> Tuple[int, COCOObject]:
+def _parse_annotation(item: Any, where: str) -> tuple[int, COCOObject]:
     number, category, area, segmentation = _fields(
         item,
         dict(
@@ -251,8 +252,8 @@ def draw_mask(image: COCOImage) -> np.ndarray:
 
 
 def convert_coco(
-        root: Union[str, Path],
-        masks: bool = True) -> Tuple[Path, Dict[str, ListCounts]]:
+        root: str | Path,
+        masks: bool = True) -> tuple[Path, dict[str, ListCounts]]:
     """Write label file, split lists and masks of COCO 2014.
 
     Converts the splits whose image folder is there. Images stay where they
@@ -287,7 +288,7 @@ def convert_coco(
             f'There is neither {root}/train2014 nor {root}/val2014. Unpack '
             'train2014.zip, val2014.zip and annotations_trainval2014.zip of '
             'https://cocodataset.org there.')
-    images: Dict[str, List[COCOImage]] = {}
+    images: dict[str, list[COCOImage]] = {}
     for split in splits:
         path = root / f'annotations/instances_{split}2014.json'
         if not path.is_file():
@@ -319,7 +320,7 @@ def convert_coco(
     return out, counts
 
 
-def _check_files(root: Path, split: str, images: List[COCOImage]) -> None:
+def _check_files(root: Path, split: str, images: list[COCOImage]) -> None:
     with os.scandir(root / f'{split}2014') as entries:
         there = {entry.name for entry in entries}
     missing = [i.img_id for i in images if f'{i.img_id}.jpg' not in there]
@@ -337,7 +338,7 @@ def _write_list(path: Path, ids: Iterable[str]) -> None:
         temp.write_text(''.join(f'{i}\n' for i in ids), encoding='utf-8')
 
 
-def _write_masks(folder: Path, images: List[COCOImage]) -> None:
+def _write_masks(folder: Path, images: list[COCOImage]) -> None:
     remove_temporary(folder)  # What a killed run left.
     todo = [i for i in images if not mask_path(folder, i.img_id).exists()]
     print(f'{len(images) - len(todo)} of {len(images)} masks are in {folder}; '

@@ -4,10 +4,12 @@ import hashlib
 import random
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
-                    Set, Tuple, Union)
+from typing import (
+    Any,
+)
 
 import numpy as np
 from mmengine.utils import track_iter_progress
@@ -16,18 +18,38 @@ from PIL import Image, UnidentifiedImageError
 from mmwsss.pseudo_labels.mask_file import write_mask
 from mmwsss.utils.image_formats import unread_kinds
 from mmwsss.utils.io import atomic_write, open_picture
-from mmwsss.utils.read_images import (decode_image, read_any_mask,
-                                      suits_window, to_8bit)
+from mmwsss.utils.read_images import (
+    decode_image,
+    read_any_mask,
+    suits_window,
+    to_8bit,
+)
 
-from .image_labels import (Labels, select_labels, tags_to_indices,
-                           write_image_labels)
+from .image_labels import (
+    Labels,
+    select_labels,
+    tags_to_indices,
+    write_image_labels,
+)
 from .image_level import _some
-from .mask_values import (IGNORE, Value, check_tags_shown, parse_mask_values,
-                          translate_mask)
-from .tags import (TagFile, find_images, find_unread, is_image,
-                   missing_images, nfc, read_tags)
+from .mask_values import (
+    IGNORE,
+    Value,
+    check_tags_shown,
+    parse_mask_values,
+    translate_mask,
+)
+from .tags import (
+    TagFile,
+    find_images,
+    find_unread,
+    is_image,
+    missing_images,
+    nfc,
+    read_tags,
+)
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 #: EXIF's orientation, 1 is upright.
 _ORIENTATION = 274
 #: Where masks go that had to be translated.
@@ -63,36 +85,36 @@ class CustomData:
             white in images of more than 8 bits.
     """
     images: Path
-    masks: Optional[Path]
+    masks: Path | None
     format: str
-    classes: Tuple[str, ...]
+    classes: tuple[str, ...]
     labels: Labels
-    lists: Dict[str, List[str]] = field(default_factory=dict)
-    notes: List[str] = field(default_factory=list)
-    translated: Dict[str, Optional[Path]] = field(default_factory=dict)
-    files: Dict[str, str] = field(default_factory=dict)
-    mask_values: Optional[Dict[Value, int]] = None
-    window: Optional[Tuple[float, float]] = None
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    translated: dict[str, Path | None] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    mask_values: dict[Value, int] | None = None
+    window: tuple[float, float] | None = None
 
-    def count(self, name: str) -> List[int]:
+    def count(self, name: str) -> list[int]:
         """Images of each class in a list."""
         numbers = Counter(c for i in self.lists[name] for c in self.labels[i])
         return [numbers[c] for c in range(len(self.classes))]
 
 
 def read_custom(tags: PathLike,
-                images: Optional[PathLike] = None,
-                masks: Optional[PathLike] = None,
-                format: Optional[str] = None,
-                classes: Optional[Sequence[str]] = None,
+                images: PathLike | None = None,
+                masks: PathLike | None = None,
+                format: str | None = None,
+                classes: Sequence[str] | None = None,
                 val: float = 0.1,
                 seed: int = 0,
                 check_images: bool = True,
-                columns: Optional[Mapping[str, Any]] = None,
+                columns: Mapping[str, Any] | None = None,
                 no_class: Sequence[str] = (),
-                mask_values: Optional[Sequence[str]] = None,
-                mask_suffix: Optional[str] = None,
-                window: Optional[Sequence[float]] = None) -> CustomData:
+                mask_values: Sequence[str] | None = None,
+                mask_suffix: str | None = None,
+                window: Sequence[float] | None = None) -> CustomData:
     """Read and check images with tags of any format; writes nothing.
 
     Args:
@@ -135,7 +157,7 @@ def read_custom(tags: PathLike,
     tags = Path(tags)
     root = Path(images) if images is not None else _image_folder(tags)
     file = read_tags(tags, format, root, columns, keep=classes or ())
-    notes: List[str] = list(file.notes)
+    notes: list[str] = list(file.notes)
     _drop_no_class(file, no_class)
     if classes is None:
         _note_background_names(file, notes)
@@ -237,8 +259,8 @@ def _image_folder(tags: Path) -> Path:
     return beside if xml and beside.is_dir() else tags
 
 
-def _choose_classes(there: Sequence[str], asked: Optional[Sequence[str]],
-                    tags: Path) -> Tuple[str, ...]:
+def _choose_classes(there: Sequence[str], asked: Sequence[str] | None,
+                    tags: Path) -> tuple[str, ...]:
     if asked is None:
         names = tuple(there)
     else:
@@ -285,7 +307,7 @@ def _drop_no_class(file: TagFile, names: Sequence[str]) -> None:
         file.unknown = {i: tags for i, tags in unknown.items() if tags}
 
 
-def _note_background_names(file: TagFile, notes: List[str]) -> None:
+def _note_background_names(file: TagFile, notes: list[str]) -> None:
     """Say which classes perhaps are none."""
     for name in file.classes:
         if _says_nothing(name):
@@ -303,7 +325,7 @@ def _note_background_names(file: TagFile, notes: List[str]) -> None:
 
 
 def _leave_out_unread(labels: Labels, found: Mapping[str, str], root: Path,
-                      tags: Path, notes: List[str]) -> None:
+                      tags: Path, notes: list[str]) -> None:
     """Take images out whose kind of file nobody here reads."""
     unread = {i: p for i, p in find_unread(root).items() if i not in found}
     tagged = {i: p for i, p in unread.items() if i in labels}
@@ -324,16 +346,16 @@ def _leave_out_unread(labels: Labels, found: Mapping[str, str], root: Path,
 
 def _unite_doubles(labels: Labels, paths: Mapping[str, Path],
                    digests: Mapping[str, str], names: Sequence[str],
-                   notes: List[str]) -> Labels:
+                   notes: list[str]) -> Labels:
     """Take pictures of equal content once, with the tags of all of them.
 
     Of pixels where digests of them are at hand, else of files.
     """
-    sizes: Dict[int, List[str]] = {}
+    sizes: dict[int, list[str]] = {}
     for img_id, path in () if digests else paths.items():
         with contextlib.suppress(OSError):  # Whoever reads it will tell.
             sizes.setdefault(path.stat().st_size, []).append(img_id)
-    groups: Dict[str, List[str]] = {}
+    groups: dict[str, list[str]] = {}
     for img_id, digest in digests.items():
         groups.setdefault(digest, []).append(img_id)
     for ids in sizes.values():
@@ -367,13 +389,13 @@ def _unite_doubles(labels: Labels, paths: Mapping[str, Path],
     return united
 
 
-def _check_images(paths: Mapping[str, Path], notes: List[str],
-                  window: Optional[Sequence[float]] = None) -> Dict[str, str]:
+def _check_images(paths: Mapping[str, Path], notes: list[str],
+                  window: Sequence[float] | None = None) -> dict[str, str]:
     """Read all images, and name all that cannot be; digests of pixels."""
     broken, rotated, pages, clear, fourth = [], [], [], [], []
-    digests: Dict[str, str] = {}
-    plain: List[str] = []
-    deep: Dict[str, int] = {}
+    digests: dict[str, str] = {}
+    plain: list[str] = []
+    deep: dict[str, int] = {}
     for img_id, path in track_iter_progress(list(paths.items())):
         try:
             image = decode_image(path, img_id)
@@ -460,8 +482,8 @@ def _is_transparent(picture: Image.Image) -> bool:
 
 
 def _check_masks(data: CustomData, paths: Mapping[str, Path],
-                 mask_values: Optional[Sequence[str]],
-                 suffix: Optional[str]) -> Set[str]:
+                 mask_values: Sequence[str] | None,
+                 suffix: str | None) -> set[str]:
     """The images that have a mask, which fits; notes what to translate."""
     folder, labels = data.masks, data.labels
     files = _find_masks(folder, list(paths), suffix, data.notes)
@@ -475,8 +497,8 @@ def _check_masks(data: CustomData, paths: Mapping[str, Path],
         files.update(dict.fromkeys(bare))
     if mask_values is not None:
         data.mask_values = parse_mask_values(mask_values, data.classes, True)
-    values: Dict[str, List[int]] = {}
-    shown: Dict[str, Set[int]] = {}
+    values: dict[str, list[int]] = {}
+    shown: dict[str, set[int]] = {}
     plain = mask_values is None
     for img_id, path in files.items():
         if path is None:
@@ -515,8 +537,8 @@ def _is_plain_mask(path: Path) -> bool:
         return picture.mode in ('P', 'L')
 
 
-def _check_mask_values(data: CustomData, values: Mapping[str, List[int]],
-                       shown: Mapping[str, Set[int]]) -> None:
+def _check_mask_values(data: CustomData, values: Mapping[str, list[int]],
+                       shown: Mapping[str, set[int]]) -> None:
     """Raise ValueError for masks whose values mean something else."""
     counts = Counter(v for found in values.values() for v in found)
     bad = [v for v in counts if len(data.classes) < v < IGNORE]
@@ -541,8 +563,8 @@ def _check_mask_values(data: CustomData, values: Mapping[str, List[int]],
             'are tagged so; this cannot be measured.')
 
 
-def _find_masks(folder: Path, ids: Sequence[str], suffix: Optional[str],
-                notes: List[str]) -> Dict[str, Optional[Path]]:
+def _find_masks(folder: Path, ids: Sequence[str], suffix: str | None,
+                notes: list[str]) -> dict[str, Path | None]:
     """Mask files of images, by name."""
     if not folder.is_dir():
         raise FileNotFoundError(f'There is no folder of masks {folder}.')
@@ -564,7 +586,7 @@ def _find_masks(folder: Path, ids: Sequence[str], suffix: Optional[str],
         if len(endings) == 1:
             notes.append(f'Masks are called like their images with '
                          f'{endings[0]!r} behind the name.')
-    files: Dict[str, Optional[Path]] = {}
+    files: dict[str, Path | None] = {}
     if len(endings) == 1:
         files = {i: there[f'{i}{endings[0]}'] for i in ids
                  if f'{i}{endings[0]}' in there}
@@ -579,8 +601,8 @@ def _find_masks(folder: Path, ids: Sequence[str], suffix: Optional[str],
     return files
 
 
-def _choose_val(labels: Labels, masked: Optional[Set[str]], share: float,
-                seed: int) -> Set[str]:
+def _choose_val(labels: Labels, masked: set[str] | None, share: float,
+                seed: int) -> set[str]:
     """Validation images: those with masks, else a share of all."""
     if masked is not None and len(masked) < len(labels):
         return masked
@@ -588,7 +610,7 @@ def _choose_val(labels: Labels, masked: Optional[Set[str]], share: float,
     ids = sorted(labels)
     random.Random(seed).shuffle(ids)
     wanted = max(round(share * len(ids)), 1) if share else 0
-    chosen: Set[str] = set()
+    chosen: set[str] = set()
     for img_id in ids:
         if len(chosen) == wanted or len(chosen) == len(ids) - 1:
             break

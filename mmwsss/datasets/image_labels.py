@@ -5,23 +5,28 @@ Tags are read by :mod:`.tags`; the pickled multi-hot vectors
 """
 import difflib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Dict, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 from mmengine.logging import print_log
 
-from .tags import (TagFile, find_format, read_tags, voc_xml_tags,
-                   write_image_labels)
+from .tags import (
+    TagFile,
+    find_format,
+    read_tags,
+    voc_xml_tags,
+    write_image_labels,
+)
 
 __all__ = [
     'Labels', 'labels_from_voc_xml', 'read_image_labels',
     'select_labels', 'tags_to_indices', 'write_image_labels'
 ]
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
-class Labels(Dict[str, Tuple[int, ...]]):
+class Labels(dict[str, tuple[int, ...]]):
     """Image id -> sorted class indices, as a dict; and what is unknown.
 
     Args:
@@ -36,8 +41,8 @@ class Labels(Dict[str, Tuple[int, ...]]):
     """
 
     def __init__(self,
-                 labels: Mapping[str, Tuple[int, ...]] = (),
-                 unknown: Optional[Mapping[str, Tuple[int, ...]]] = None
+                 labels: Mapping[str, tuple[int, ...]] = (),
+                 unknown: Mapping[str, tuple[int, ...]] | None = None
                  ) -> None:
         super().__init__(labels)
         self.unknown = {i: u for i, u in (unknown or {}).items() if u}
@@ -46,9 +51,9 @@ class Labels(Dict[str, Tuple[int, ...]]):
 def read_image_labels(path: PathLike,
                       classes: Sequence[str],
                       allow_pickle: bool = False,
-                      format: Optional[str] = None,
+                      format: str | None = None,
                       unknown: str = 'error',
-                      root: Optional[PathLike] = None) -> Labels:
+                      root: PathLike | None = None) -> Labels:
     """Read the tags of a data set.
 
     Args:
@@ -125,10 +130,10 @@ def select_labels(file: TagFile, classes: Sequence[str],
 
 def _indices(file: TagFile,
              classes: Sequence[str],
-             known: Optional[Set[str]] = None) -> Labels:
+             known: set[str] | None = None) -> Labels:
     """Indices of all tags, or of those that are known."""
 
-    def of(tags: Mapping[str, Sequence[str]]) -> Dict[str, Tuple[int, ...]]:
+    def of(tags: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]:
         return {
             i: tags_to_indices(
                 [n for n in names if known is None or n in known], classes, i,
@@ -140,7 +145,7 @@ def _indices(file: TagFile,
 
 
 def tags_to_indices(tags: Sequence[str], classes: Sequence[str], img_id: str,
-                    source: object) -> Tuple[int, ...]:
+                    source: object) -> tuple[int, ...]:
     """Class indices of one image's tags.
 
     Args:
@@ -170,7 +175,7 @@ def tags_to_indices(tags: Sequence[str], classes: Sequence[str], img_id: str,
 
 
 def labels_from_voc_xml(xml_path: PathLike,
-                        classes: Sequence[str]) -> Tuple[int, ...]:
+                        classes: Sequence[str]) -> tuple[int, ...]:
     """Tags of an image from its VOC annotation, difficult objects included.
 
     Args:
@@ -188,7 +193,7 @@ def labels_from_voc_xml(xml_path: PathLike,
         voc_xml_tags(xml_path), classes, Path(xml_path).stem, xml_path)
 
 
-def _read_npy(path: Path, classes: Tuple[str, ...],
+def _read_npy(path: Path, classes: tuple[str, ...],
               allow_pickle: bool) -> Labels:
     if not allow_pickle:
         raise ValueError(

@@ -1,8 +1,8 @@
 """Datasets whose training labels are tags."""
 import os
 import random
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Union
 
 import mmengine
 import numpy as np
@@ -16,11 +16,22 @@ from mmwsss.registry import DATASETS
 from mmwsss.utils.io import read_lines
 from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
-from .image_labels import (Labels, labels_from_voc_xml, read_image_labels,
-                           select_labels)
+from .image_labels import (
+    Labels,
+    labels_from_voc_xml,
+    read_image_labels,
+    select_labels,
+)
 from .mask_values import parse_mask_values
-from .tags import (TagFile, find_format, find_images, image_id,
-                   missing_images, nfc, read_tags)
+from .tags import (
+    TagFile,
+    find_format,
+    find_images,
+    image_id,
+    missing_images,
+    nfc,
+    read_tags,
+)
 
 _PREPARE_VOC = 'python tools/dataset_converters/voc.py PATH/TO/VOC2012'
 
@@ -118,27 +129,27 @@ class ImageLevelDataset(BaseSegDataset):
         xml_path='Annotations')
 
     def __init__(self,
-                 data_root: Optional[str] = None,
+                 data_root: str | None = None,
                  ann_file: str = '',
-                 labels_file: Optional[str] = None,
-                 labels_from: Optional[str] = None,
-                 labels_format: Optional[str] = None,
+                 labels_file: str | None = None,
+                 labels_from: str | None = None,
+                 labels_format: str | None = None,
                  unknown_tags: str = 'error',
-                 with_masks: Union[bool, str] = False,
+                 with_masks: bool | str = False,
                  class_less: str = 'keep',
                  check_files: bool = True,
                  allow_pickle: bool = False,
-                 data_prefix: Optional[dict] = None,
+                 data_prefix: dict | None = None,
                  saliency_suffix: str = '.png',
-                 cam_dir: Optional[str] = None,
-                 mask_dir: Optional[str] = None,
-                 low_score_dir: Optional[str] = None,
-                 high_score_dir: Optional[str] = None,
-                 proposal_dir: Optional[str] = None,
-                 mask_values: Optional[Sequence[str]] = None,
-                 window: Optional[Sequence[float]] = None,
+                 cam_dir: str | None = None,
+                 mask_dir: str | None = None,
+                 low_score_dir: str | None = None,
+                 high_score_dir: str | None = None,
+                 proposal_dir: str | None = None,
+                 mask_values: Sequence[str] | None = None,
+                 window: Sequence[float] | None = None,
                  img_suffix: str = '.jpg',
-                 metainfo: Optional[dict] = None,
+                 metainfo: dict | None = None,
                  **kwargs) -> None:
         name = type(self).__name__
         if (labels_file is None) == (labels_from is None):
@@ -185,8 +196,8 @@ class ImageLevelDataset(BaseSegDataset):
         }['img_path']
         self.mask_values = mask_values
         self.window = None if window is None else tuple(window)
-        self._tag_file: Optional[TagFile] = None
-        self._images: Dict[str, str] = {}
+        self._tag_file: TagFile | None = None
+        self._images: dict[str, str] = {}
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -208,8 +219,8 @@ class ImageLevelDataset(BaseSegDataset):
         """The K class names without background."""
         return tuple((self._metainfo.get('classes') or ())[1:])
 
-    def _with_classes(self, metainfo: Optional[dict],
-                      data_root: Optional[str]) -> Optional[dict]:
+    def _with_classes(self, metainfo: dict | None,
+                      data_root: str | None) -> dict | None:
         """Take the class names from the label file if nobody gives them."""
         if (self.METAINFO.get('classes') or (metainfo or {}).get('classes')
                 or self.labels_file is None):
@@ -226,7 +237,7 @@ class ImageLevelDataset(BaseSegDataset):
         return dict(
             metainfo or {}, classes=('background', *self._tag_file.classes))
 
-    def _image_root(self, data_root: Optional[str]) -> Optional[str]:
+    def _image_root(self, data_root: str | None) -> str | None:
         """The image folder, for names as annotation tools write them."""
         root = os.path.join(data_root or '', self.image_folder)
         return root if os.path.isdir(root) else None
@@ -269,7 +280,7 @@ class ImageLevelDataset(BaseSegDataset):
                 'file and masks; tools/dataset_converters/custom.py '
                 '--classes writes them.')
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Read split list and tags.
 
         Returns:
@@ -331,7 +342,7 @@ class ImageLevelDataset(BaseSegDataset):
                                  self.unknown_tags,
                                  self._image_root(self.data_root))
 
-    def _find_images(self, ids: List[str]) -> None:
+    def _find_images(self, ids: list[str]) -> None:
         """Look up the file of each image, whatever its ending."""
         root = self.data_prefix['img_path']
         if not os.path.isdir(root):
@@ -388,7 +399,7 @@ class ImageLevelDataset(BaseSegDataset):
                                                self.saliency_suffix)
         return info
 
-    def _read_split(self, labels: Optional[dict]) -> List[str]:
+    def _read_split(self, labels: dict | None) -> list[str]:
         if not self.ann_file:
             if labels is None:
                 raise ValueError('Without ann_file (the list of image ids) '
@@ -424,7 +435,7 @@ class ImageLevelDataset(BaseSegDataset):
 
     def _check_exist(self, ids: Iterable[str], key: str, suffix: str) -> None:
         """One directory listing is far cheaper than a stat per file."""
-        folders: Dict[str, List[str]] = {}
+        folders: dict[str, list[str]] = {}
         for img_id in ids:
             path = self._path(img_id, key, suffix)
             folders.setdefault(os.path.dirname(path), []).append(img_id)
@@ -469,8 +480,8 @@ class ImageLevelDataset(BaseSegDataset):
             os.path.basename(path) in found[os.path.dirname(path)]
             for path in paths)
 
-    def _read_labels(self, ids: List[str],
-                     labels: Optional[dict]) -> Dict[str, Sequence[int]]:
+    def _read_labels(self, ids: list[str],
+                     labels: dict | None) -> dict[str, Sequence[int]]:
         if self.labels_from == 'xml':
             return {
                 i:
@@ -497,7 +508,7 @@ class ImageLevelDataset(BaseSegDataset):
         return labels_from_mask(mask, len(self.classes), self.ignore_index,
                                 img_id)
 
-    def get_cat_ids(self, idx: int) -> List[int]:
+    def get_cat_ids(self, idx: int) -> list[int]:
         """Classes of an image, for mmengine's ``ClassBalancedDataset``."""
         return self.get_data_info(idx)['gt_label'].tolist()
 

@@ -5,8 +5,10 @@ measured. Many programs write other values, such as 0 and 255 for one class,
 which then is "not measured" everywhere.
 """
 from collections import Counter
-from typing import (Any, Callable, Dict, List, Mapping, Sequence, Set, Tuple,
-                    Union)
+from collections.abc import Callable, Mapping, Sequence
+from typing import (
+    Any,
+)
 
 import numpy as np
 
@@ -16,12 +18,12 @@ TAG = -2
 #: Images that show a class must be so few that chance may explain it.
 FEW = 2
 #: A grey level, or a colour (red, green, blue).
-Value = Union[int, Tuple[int, int, int]]
+Value = int | tuple[int, int, int]
 
 
 def parse_mask_values(entries: Sequence[str],
                       classes: Sequence[str],
-                      rewrite: bool = False) -> Dict[Value, int]:
+                      rewrite: bool = False) -> dict[Value, int]:
     """What values of masks stand for.
 
     Args:
@@ -46,7 +48,7 @@ def parse_mask_values(entries: Sequence[str],
     known = {'background': 0, 'ignore': IGNORE, **known}
     if rewrite:
         known.setdefault('tag', TAG)
-    values: Dict[Value, int] = {}
+    values: dict[Value, int] = {}
     for entry in entries:
         value, sign, name = str(entry).partition('=')
         name = name.strip()
@@ -132,7 +134,7 @@ def check_tags_shown(tags: Mapping[str, Sequence[int]],
                      classes: Sequence[str],
                      read: Callable[[str], np.ndarray],
                      where: object,
-                     advice: str = '') -> List[str]:
+                     advice: str = '') -> list[str]:
     """Make sure that masks show the classes that images are tagged with.
 
     Reads no more masks than it takes to see every class once, in an image
@@ -154,8 +156,8 @@ def check_tags_shown(tags: Mapping[str, Sequence[int]],
         ValueError: If a class never occurs in the masks of the images
             that are tagged with it; names the values that do occur.
     """
-    by_class: Dict[int, List[str]] = {}
-    alone: Dict[int, List[str]] = {}
+    by_class: dict[int, list[str]] = {}
+    alone: dict[int, list[str]] = {}
     for img_id, labels in tags.items():
         for label in labels:
             by_class.setdefault(int(label), []).append(img_id)
@@ -164,8 +166,8 @@ def check_tags_shown(tags: Mapping[str, Sequence[int]],
     # Images of one tag tell best: those of several show some of their classes
     # even where masks number them in another order.
     by_class.update((c, ids) for c, ids in alone.items() if len(ids) > FEW)
-    values: Dict[str, np.ndarray] = {}
-    seen: Set[int] = set()
+    values: dict[str, np.ndarray] = {}
+    seen: set[int] = set()
     for label, ids in by_class.items():
         for img_id in ids:
             if img_id not in values:
@@ -195,7 +197,7 @@ def _only_ignored(values: np.ndarray) -> bool:
     return IGNORE in values and set(values.tolist()) <= {0, IGNORE}
 
 
-def unmeasured_message(lacking: Mapping[str, Tuple[int, int]],
+def unmeasured_message(lacking: Mapping[str, tuple[int, int]],
                        values: Mapping[int, Any],
                        where: object,
                        advice: str = '') -> str:

@@ -2,7 +2,6 @@
 import copy
 import os
 from pathlib import Path
-from typing import List, Union
 
 from mmengine.dataset import Compose
 from torch.utils.data import Dataset
@@ -39,9 +38,9 @@ class PseudoMaskDataset(Dataset):
     """
 
     def __init__(self,
-                 dataset: Union[dict, ImageLevelDataset],
-                 mask_dir: Union[str, Path],
-                 pipeline: List[Union[dict, object]] = ()) -> None:
+                 dataset: dict | ImageLevelDataset,
+                 mask_dir: str | Path,
+                 pipeline: list[dict | object] = ()) -> None:
         if isinstance(dataset, dict):
             dataset = DATASETS.build(dataset)
         if not isinstance(dataset, ImageLevelDataset):
@@ -114,7 +113,7 @@ class PseudoMaskDataset(Dataset):
         info['label_map'] = None
         return info
 
-    def get_cat_ids(self, idx: int) -> List[int]:
+    def get_cat_ids(self, idx: int) -> list[int]:
         """Classes of an image, for mmengine's ``ClassBalancedDataset``."""
         return self.dataset.get_cat_ids(idx)
 

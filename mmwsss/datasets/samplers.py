@@ -1,6 +1,6 @@
 """Samplers whose draws carry the randomness of their augmentation."""
+from collections.abc import Iterator
 from itertools import islice
-from typing import Iterator
 
 import numpy as np
 from mmengine.dataset import DefaultSampler

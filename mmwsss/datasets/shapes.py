@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple, Union
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -151,7 +151,7 @@ def _box(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
-def _telling_part(class_id: int) -> List[Tuple[np.ndarray, str]]:
+def _telling_part(class_id: int) -> list[tuple[np.ndarray, str]]:
     """Polygons in the unit circle with the name of their colour."""
     name = CLASSES[class_id]
     if name == 'ring':
@@ -174,7 +174,7 @@ def _telling_part(class_id: int) -> List[Tuple[np.ndarray, str]]:
             (_box(.4, -.95, .9, .95), 'hue')]
 
 
-def _body(rng: np.random.Generator) -> List[np.ndarray]:
+def _body(rng: np.random.Generator) -> list[np.ndarray]:
     """Polygons of the parts that all classes share, in object units.
 
     The object looks along +x, its half length is about 1.
@@ -251,10 +251,10 @@ def _draw_clutter(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 
 def _place(rng: np.random.Generator, count: int,
-           size: int) -> List[Tuple[np.ndarray, float]]:
+           size: int) -> list[tuple[np.ndarray, float]]:
     """Centers and half lengths of objects that hardly overlap."""
     low, high = ((.28, .44), (.21, .31), (.17, .23))[count - 1]
-    placed: List[Tuple[np.ndarray, float]] = []
+    placed: list[tuple[np.ndarray, float]] = []
     for _ in range(60):
         half = rng.uniform(low, high) * size
         margin = .85 * half
@@ -381,8 +381,8 @@ def _build(root: Path, request: dict) -> None:
     for folder in ('JPEGImages', 'SegmentationClass', 'SegmentationObject',
                    'SegmentationPart', 'ImageSets/Segmentation'):
         (root / folder).mkdir(parents=True)
-    labels: Dict[str, tuple] = {}
-    backgrounds: Dict[str, str] = {}
+    labels: dict[str, tuple] = {}
+    backgrounds: dict[str, str] = {}
     for k, split in enumerate(('train', 'val')):
         ids = [f'{split}_{i:05d}' for i in range(request[f'num_{split}'])]
         for i, img_id in enumerate(ids):
@@ -434,7 +434,7 @@ def _build_saliency(root: Path) -> None:
         shutil.rmtree(temp, ignore_errors=True)
 
 
-def add_saliency(root: Union[str, Path]) -> None:
+def add_saliency(root: str | Path) -> None:
     """Add the saliency maps to a Shapes folder made before they existed.
 
     Nothing else in it changes; a folder that has them stays as it is.
@@ -477,7 +477,7 @@ def _check_existing(root: Path, request: dict) -> bool:
     return True
 
 
-def generate_shapes(root: Union[str, Path],
+def generate_shapes(root: str | Path,
                     num_train: int = 1500,
                     num_val: int = 200,
                     image_size: int = 96,
@@ -589,7 +589,7 @@ class ShapesDataset(ImageLevelDataset):
             labels_file=labels_file,
             **kwargs)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Make the data set if need be and read a split; see the parent."""
         generate_shapes(self.data_root, **self.request)
         if 'saliency_path' in self.data_prefix:

@@ -1,6 +1,5 @@
 """PASCAL VOC 2012 with tags."""
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
 
 from mmengine.utils import track_iter_progress
 from mmseg.datasets import PascalVOCDataset
@@ -32,7 +31,7 @@ class VOCImageLevelDataset(ImageLevelDataset):
                'fetches and prepares all of it)')
 
 
-def find_voc(path: Union[str, Path]) -> Path:
+def find_voc(path: str | Path) -> Path:
     """The folder of VOC 2012 in what a person calls the VOC folder.
 
     Args:
@@ -55,11 +54,11 @@ def find_voc(path: Union[str, Path]) -> Path:
 
 
 def convert_voc(
-    root: Union[str, Path],
+    root: str | Path,
     source: str = 'xml',
     mask_dir: str = 'SegmentationClassAug',
-    out: Optional[Union[str, Path]] = None
-) -> Tuple[Path, Dict[str, Tuple[int, int]]]:
+    out: str | Path | None = None
+) -> tuple[Path, dict[str, tuple[int, int]]]:
     """Write the label file of VOC 2012 and check its split lists.
 
     Where the masks of the augmented set (SBD) lie in ``mask_dir`` but the
@@ -117,7 +116,7 @@ def convert_voc(
     return out, counts
 
 
-def _read_lists(root: Path) -> Dict[str, List[str]]:
+def _read_lists(root: Path) -> dict[str, list[str]]:
     lists = {}
     for path in sorted((root / 'ImageSets/Segmentation').glob('*.txt')):
         ids = read_lines(path)
@@ -130,7 +129,7 @@ def _read_lists(root: Path) -> Dict[str, List[str]]:
 
 
 def _write_train_aug(root: Path, mask_dir: str,
-                     lists: Dict[str, List[str]]) -> List[str]:
+                     lists: dict[str, list[str]]) -> list[str]:
     if 'val' not in lists:
         raise FileNotFoundError(
             f'{root}/ImageSets/Segmentation/val.txt is missing; without it '
@@ -144,7 +143,7 @@ def _write_train_aug(root: Path, mask_dir: str,
     return ids
 
 
-def _check_list(split: str, ids: List[str], there: object, kind: str,
+def _check_list(split: str, ids: list[str], there: object, kind: str,
                 folder: Path) -> None:
     missing = [i for i in ids if i not in there]
     if missing:

@@ -5,8 +5,8 @@ official image-level labels. ``voc_mini_ids.txt`` says which, and which lists
 (``train``, ``train_bal``, ``train_official``, ``val_bal``) name them.
 """
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.utils import track_iter_progress
@@ -23,7 +23,7 @@ JPEG_QUALITY = 82
 IDS = Path(__file__).with_name('voc_mini_ids.txt')
 
 
-def voc_mini_lists(path: Union[str, Path] = IDS) -> Dict[str, List[str]]:
+def voc_mini_lists(path: str | Path = IDS) -> dict[str, list[str]]:
     """The image lists of voc_mini.
 
     Args:
@@ -33,7 +33,7 @@ def voc_mini_lists(path: Union[str, Path] = IDS) -> Dict[str, List[str]]:
     Returns:
         dict[str, list[str]]: List name -> sorted image ids.
     """
-    lists: Dict[str, List[str]] = {}
+    lists: dict[str, list[str]] = {}
     for line in read_lines(Path(path)):
         img_id, *names = line.split()
         for name in names:
@@ -41,7 +41,7 @@ def voc_mini_lists(path: Union[str, Path] = IDS) -> Dict[str, List[str]]:
     return {name: sorted(ids) for name, ids in lists.items()}
 
 
-def small_size(width: int, height: int) -> Tuple[int, int]:
+def small_size(width: int, height: int) -> tuple[int, int]:
     """Size of an image in voc_mini.
 
     Args:
@@ -55,9 +55,9 @@ def small_size(width: int, height: int) -> Tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def convert_voc_mini(root: Union[str, Path],
-                     out: Union[str, Path],
-                     ids: Union[str, Path] = IDS) -> Dict[str, int]:
+def convert_voc_mini(root: str | Path,
+                     out: str | Path,
+                     ids: str | Path = IDS) -> dict[str, int]:
     """Cut voc_mini out of VOC 2012 with the masks of SBD.
 
     Files that are there are left alone, so a run that was cut off goes on
@@ -139,7 +139,7 @@ def _shrink_mask(source: Path, target: Path) -> None:
         small.save(temp, 'PNG')
 
 
-def _write_labels(path: Path, labels: Dict[str, List[str]]) -> None:
+def _write_labels(path: Path, labels: dict[str, list[str]]) -> None:
     """One image per line, which the eye and ``diff`` can read."""
     lines = (f'  {json.dumps(i)}: {json.dumps(names)}'
              for i, names in labels.items())

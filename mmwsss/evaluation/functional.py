@@ -7,8 +7,8 @@ whatever t is, and it is foreground exactly for the thresholds below that
 maximum. So one histogram over (label, best class, number of thresholds below
 the maximum) holds the confusions of all thresholds.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class ScoreBins:
             raise ValueError('thresholds must increase (as float32), got '
                              f'{values.tolist()}.')
         self.values = torch.from_numpy(values)
-        self.shift: Optional[int] = None
+        self.shift: int | None = None
         for shift in range(16, MIN_SHIFT - 1, -1):
             # Cells that cover the floats of [0, 2).
             edges = np.arange((0x40000000 >> shift) + 1, dtype=np.int64)
@@ -82,7 +82,7 @@ class ScoreBins:
         return bins
 
 
-def best_class(cams: Tensor) -> Tuple[Tensor, Tensor]:
+def best_class(cams: Tensor) -> tuple[Tensor, Tensor]:
     """The highest CAM per pixel.
 
     Args:
@@ -125,7 +125,7 @@ def score_histogram(
         gt: Tensor,
         bins: ScoreBins,
         num_classes: int,
-        ignore_index: int = 255) -> Tuple[np.ndarray, np.ndarray]:
+        ignore_index: int = 255) -> tuple[np.ndarray, np.ndarray]:
     """Sparse histogram of one image.
 
     Args:
@@ -297,7 +297,7 @@ def curve_from_confusion(confusion: np.ndarray,
                           confusion.sum(axis=1)[None] - tp, absent)
 
 
-def unmeasured(pixels: np.ndarray, tagged: np.ndarray) -> List[int]:
+def unmeasured(pixels: np.ndarray, tagged: np.ndarray) -> list[int]:
     """Classes whose masks are missing although they should be there.
 
     Args:

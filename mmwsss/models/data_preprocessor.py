@@ -1,5 +1,6 @@
 """From what a data loader gives to a batch on the model's device."""
-from typing import Any, Callable, Dict, List, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmengine.structures import BaseDataElement, LabelData
@@ -60,12 +61,12 @@ class SegDataPreProcessor(MMSegDataPreProcessor):
         """
         if self.device is None or torch.device(self.device).type == 'cpu':
             return super().cast_data(data)
-        found: List[Tensor] = []
+        found: list[Tensor] = []
         map_tensors(data, lambda x: found.append(x) or x)
         moved = iter(send_all(found, self.device))
         return map_tensors(data, lambda x: next(moved))
 
-    def forward(self, data: dict, training: bool = False) -> Dict[str, Any]:
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Normalise and stack a batch.
 
         Args:

@@ -4,23 +4,54 @@ File formats, dense CRF, PAMR and PAR, random walks, label rules and the pool
 of processes; :mod:`mmwsss.pseudo_labels.transforms` holds the steps of a
 ``refine_dataset`` pipeline.
 """
-from .cam_file import (CAMFile, cam_path, read_cam, read_manifest, write_cam,
-                       write_manifest)
+from .cam_file import (
+                       CAMFile,
+                       cam_path,
+                       read_cam,
+                       read_manifest,
+                       write_cam,
+                       write_manifest,
+)
 from .dense_crf import DenseCRF, DenseCRFRefiner
-from .instance_file import (InstanceFile, instance_path, read_instances,
-                            write_instance_manifest, write_instances)
-from .instances import (cluster_cells, find_fragments, instances_irn,
-                        refine_centroids, split_planes)
+from .instance_file import (
+                       InstanceFile,
+                       instance_path,
+                       read_instances,
+                       write_instance_manifest,
+                       write_instances,
+)
+from .instances import (
+                       cluster_cells,
+                       find_fragments,
+                       instances_irn,
+                       refine_centroids,
+                       split_planes,
+)
 from .label_completion import LabelCompletion, complete_labels
-from .mask_file import (labels_from_mask, mask_path, write_mask,
-                        write_mask_manifest)
+from .mask_file import (
+                       labels_from_mask,
+                       mask_path,
+                       write_mask,
+                       write_mask_manifest,
+)
 from .mask_proposals import refine_labels, refine_maps
 from .pamr import PAMR
-from .pixel_pairs import (from_slices, pair_labels, pair_offsets, pair_values,
-                          path_affinity, path_cells, path_offsets,
-                          scatter_pairs)
-from .random_walk import (edge_affinity, random_walk, walk_scores_irn,
-                          walk_scores_psa)
+from .pixel_pairs import (
+                       from_slices,
+                       pair_labels,
+                       pair_offsets,
+                       pair_values,
+                       path_affinity,
+                       path_cells,
+                       path_offsets,
+                       scatter_pairs,
+)
+from .random_walk import (
+                       edge_affinity,
+                       random_walk,
+                       walk_scores_irn,
+                       walk_scores_psa,
+)
 
 __all__ = [
     'CAMFile', 'DenseCRF', 'DenseCRFRefiner', 'InstanceFile',

@@ -9,13 +9,14 @@ Formats, all of which but ours are pickles in ``{img_id}.npy``:
 """
 import pickle
 from pathlib import Path
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any
 
 import numpy as np
 import torch
 
 from mmwsss.utils.io import atomic_write, open_picture
 from mmwsss.utils.planes import resize_planes
+
 from .cam_file import CAMFile, cam_path, read_cam, write_cam
 
 FORMATS = ('mmwsss', 'irn', 'psa')
@@ -23,7 +24,7 @@ FORMATS = ('mmwsss', 'irn', 'psa')
 STRIDE = 4
 
 
-def find_files(folder: Union[str, Path], form: str) -> List[Tuple[str, Path]]:
+def find_files(folder: str | Path, form: str) -> list[tuple[str, Path]]:
     """Image ids and files of a folder.
 
     Args:
@@ -104,7 +105,7 @@ def _class_ids(keys: Any, img_id: str, path: Path) -> np.ndarray:
 
 
 def _image_size(img_id: str, path: Path,
-                images: Optional[Union[str, Path]]) -> Tuple[int, int]:
+                images: str | Path | None) -> tuple[int, int]:
     """Size of an image whose CAMs do not tell it."""
     found = None if images is None else next(
         (p for suffix in ('.jpg', '.png', '.jpeg')
@@ -119,11 +120,11 @@ def _image_size(img_id: str, path: Path,
         return picture.height, picture.width
 
 
-def read_foreign(path: Union[str, Path],
+def read_foreign(path: str | Path,
                  form: str,
                  img_id: str,
                  trust_pickle: bool = False,
-                 images: Optional[Union[str, Path]] = None) -> CAMFile:
+                 images: str | Path | None = None) -> CAMFile:
     """Read CAMs of another code base.
 
     Args:
@@ -176,7 +177,7 @@ def read_foreign(path: Union[str, Path],
     return CAMFile(img_id, ids[order], cam, tuple(int(s) for s in size))
 
 
-def write_foreign(folder: Union[str, Path], form: str, cams: CAMFile) -> Path:
+def write_foreign(folder: str | Path, form: str, cams: CAMFile) -> Path:
     """Write CAMs for another code base.
 
     Args:
@@ -205,13 +206,13 @@ def write_foreign(folder: Union[str, Path], form: str, cams: CAMFile) -> Path:
     return path
 
 
-def convert_file(path: Union[str, Path],
+def convert_file(path: str | Path,
                  img_id: str,
                  source: str,
-                 folder: Union[str, Path],
+                 folder: str | Path,
                  target: str,
                  trust_pickle: bool = False,
-                 images: Optional[Union[str, Path]] = None) -> Path:
+                 images: str | Path | None = None) -> Path:
     """Convert the CAMs of one image.
 
     Args:

@@ -2,9 +2,10 @@
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +31,10 @@ class CAMFile:
     img_id: str
     class_ids: np.ndarray
     cam: np.ndarray
-    image_size: Tuple[int, int]
+    image_size: tuple[int, int]
 
 
-def cam_path(folder: Union[str, Path], img_id: str) -> Path:
+def cam_path(folder: str | Path, img_id: str) -> Path:
     """Where the CAMs of an image lie.
 
     Args:
@@ -57,7 +58,7 @@ def _check(img_id: str,
            class_ids: np.ndarray,
            cam: np.ndarray,
            image_size: np.ndarray,
-           num_classes: Optional[int] = None) -> None:
+           num_classes: int | None = None) -> None:
     """Raise ValueError where the arrays are not as the format says."""
     problem = None
     if cam.ndim != 3 or cam.dtype.kind != 'f':
@@ -90,9 +91,9 @@ def _check(img_id: str,
         raise ValueError(f'CAMs of image {img_id}: {problem}.')
 
 
-def write_cam(folder: Union[str, Path], img_id: str,
+def write_cam(folder: str | Path, img_id: str,
               class_ids: Sequence[int], cam: np.ndarray,
-              image_size: Tuple[int, int]) -> Path:
+              image_size: tuple[int, int]) -> Path:
     """Write the CAMs of one image, whole or not at all.
 
     Args:
@@ -125,9 +126,9 @@ def write_cam(folder: Union[str, Path], img_id: str,
     return path
 
 
-def read_cam(path: Union[str, Path],
-             num_classes: Optional[int] = None,
-             image_size: Optional[Tuple[int, int]] = None) -> CAMFile:
+def read_cam(path: str | Path,
+             num_classes: int | None = None,
+             image_size: tuple[int, int] | None = None) -> CAMFile:
     """Read and check the CAMs of one image.
 
     Args:
@@ -182,7 +183,7 @@ def read_cam(path: Union[str, Path],
                    cam.astype(np.float32), size)
 
 
-def write_manifest(folder: Union[str, Path], **facts: Any) -> Path:
+def write_manifest(folder: str | Path, **facts: Any) -> Path:
     """Note how a folder of CAM files came about, once it is complete.
 
     Args:
@@ -200,7 +201,7 @@ def write_manifest(folder: Union[str, Path], **facts: Any) -> Path:
     return path
 
 
-def read_manifest(folder: Union[str, Path]) -> Dict[str, Any]:
+def read_manifest(folder: str | Path) -> dict[str, Any]:
     """Read the note of :func:`write_manifest`.
 
     Args:

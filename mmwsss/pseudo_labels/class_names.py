@@ -4,8 +4,9 @@ Files hold class numbers. What they mean is known from names that were noted
 when the files were made: in manifests and in checkpoints.
 """
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any
 
 MANIFEST = 'manifest.json'
 
@@ -15,7 +16,7 @@ def plain_name(name: str) -> str:
     return ''.join(c for c in str(name).lower() if c not in ' _-/')
 
 
-def without_background(names: Sequence[str]) -> List[str]:
+def without_background(names: Sequence[str]) -> list[str]:
     """Names of classes alone, whether the background is listed or not."""
     names = [str(name) for name in names]
     return names[1:] if names and plain_name(
@@ -67,7 +68,7 @@ def describe_difference(first: Sequence[str], second: Sequence[str],
     return '\n'.join(lines)
 
 
-def noted_classes(folder: Union[str, Path]) -> Optional[List[str]]:
+def noted_classes(folder: str | Path) -> list[str] | None:
     """For which classes a folder of CAMs or masks was made.
 
     Args:
@@ -84,7 +85,7 @@ def noted_classes(folder: Union[str, Path]) -> Optional[List[str]]:
     return list(names) if isinstance(names, list) and names else None
 
 
-def check_stage_classes(folder: Union[str, Path],
+def check_stage_classes(folder: str | Path,
                         classes: Sequence[str]) -> None:
     """Make sure that files of an earlier stage mean the same classes.
 

@@ -11,7 +11,8 @@ inferred. Pass the background and the present classes: time grows with labels.
 import functools
 import importlib
 import logging
-from typing import Any, List, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def unary_from_labels(label: np.ndarray, num_labels: int,
                     -np.log(others)).astype(np.float32)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _warn_once(message: str) -> None:
     print_log(message, logger='current', level=logging.WARNING)
 
@@ -113,7 +114,7 @@ def choose_backend(backend: str) -> str:
 
 
 def _checked(image: np.ndarray,
-             unaries: Sequence[np.ndarray]) -> Tuple[np.ndarray, List]:
+             unaries: Sequence[np.ndarray]) -> tuple[np.ndarray, list]:
     """Both as contiguous arrays of the right type, or ValueError."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -228,9 +229,8 @@ class DenseCRF:
         self.backend = choose_backend(backend)
 
     def __call__(
-        self, image: np.ndarray, unaries: Union[np.ndarray,
-                                                Sequence[np.ndarray]]
-    ) -> Union[np.ndarray, List[np.ndarray]]:
+        self, image: np.ndarray, unaries: np.ndarray | Sequence[np.ndarray]
+    ) -> np.ndarray | list[np.ndarray]:
         """Infer the labels of all pixels.
 
         Args:
@@ -248,7 +248,7 @@ class DenseCRF:
         return out[0] if single else out
 
     def _pydensecrf(self, image: np.ndarray,
-                    unaries: List[np.ndarray]) -> List[np.ndarray]:
+                    unaries: list[np.ndarray]) -> list[np.ndarray]:
         """One CRF object for all; it has a fixed number of labels."""
         from pydensecrf.densecrf import DenseCRF2D
         height, width = image.shape[:2]
@@ -272,7 +272,7 @@ class DenseCRF:
         return out
 
     def _torch(self, image: np.ndarray,
-               unaries: List[np.ndarray]) -> List[np.ndarray]:
+               unaries: list[np.ndarray]) -> list[np.ndarray]:
         """The same on our lattice."""
         crf = PermutohedralCRF(image, self.gaussian_sxy, self.gaussian_compat,
                                self.bilateral_sxy, self.bilateral_srgb,

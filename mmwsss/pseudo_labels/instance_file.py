@@ -4,13 +4,15 @@ Masks are stored as COCO's run lengths (``counts``): how many pixels are
 outside, inside, outside, .. the object, column by column.
 """
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import numpy as np
 
 from mmwsss.utils.io import atomic_write
+
 from .cam_file import MANIFEST, cam_path
 
 FORMAT = 'mmwsss-instances'
@@ -33,10 +35,10 @@ class InstanceFile:
     masks: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
-    image_size: Tuple[int, int]
+    image_size: tuple[int, int]
 
 
-def encode_mask(mask: np.ndarray) -> List[int]:
+def encode_mask(mask: np.ndarray) -> list[int]:
     """Run lengths of a mask.
 
     Args:
@@ -53,7 +55,7 @@ def encode_mask(mask: np.ndarray) -> List[int]:
     return first + runs.tolist()
 
 
-def decode_mask(counts: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
+def decode_mask(counts: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """The mask of run lengths.
 
     Args:
@@ -75,7 +77,7 @@ def decode_mask(counts: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
     return pixels.reshape(size, order='F')
 
 
-def instance_path(folder: Union[str, Path], img_id: str) -> Path:
+def instance_path(folder: str | Path, img_id: str) -> Path:
     """Where the instances of an image lie.
 
     Args:
@@ -101,8 +103,8 @@ def _check(img_id: str,
            masks: np.ndarray,
            labels: np.ndarray,
            scores: np.ndarray,
-           image_size: Tuple[int, int],
-           num_classes: Optional[int] = None) -> None:
+           image_size: tuple[int, int],
+           num_classes: int | None = None) -> None:
     """Raise ValueError where the arrays are not as the format says."""
     count = len(masks)
     problem = None
@@ -128,9 +130,9 @@ def _check(img_id: str,
         raise ValueError(f'Instances of image {img_id}: {problem}.')
 
 
-def write_instances(folder: Union[str, Path], img_id: str, masks: np.ndarray,
+def write_instances(folder: str | Path, img_id: str, masks: np.ndarray,
                     labels: np.ndarray, scores: np.ndarray,
-                    image_size: Tuple[int, int]) -> Path:
+                    image_size: tuple[int, int]) -> Path:
     """Write the instances of one image, whole or not at all.
 
     Args:
@@ -164,9 +166,9 @@ def write_instances(folder: Union[str, Path], img_id: str, masks: np.ndarray,
     return path
 
 
-def read_instances(path: Union[str, Path],
-                   num_classes: Optional[int] = None,
-                   image_size: Optional[Tuple[int, int]] = None
+def read_instances(path: str | Path,
+                   num_classes: int | None = None,
+                   image_size: tuple[int, int] | None = None
                    ) -> InstanceFile:
     """Read and check the instances of one image.
 
@@ -191,7 +193,7 @@ def read_instances(path: Union[str, Path],
             'where CONFIG predicts instances.')
     where = f'Instances of image {img_id} ({path})'
     try:
-        content: Dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f'{where} are no JSON: {error}. Delete the file and '
                          'write it again.') from error
@@ -222,7 +224,7 @@ def read_instances(path: Union[str, Path],
     return InstanceFile(img_id, masks, labels, scores, size)
 
 
-def write_instance_manifest(folder: Union[str, Path], **facts: Any) -> Path:
+def write_instance_manifest(folder: str | Path, **facts: Any) -> Path:
     """Note how a folder of instances came about, once it is complete.
 
     Args:

@@ -5,7 +5,7 @@ the objects of a class apart by where displacements lead: cells of one object
 lead to one place. The CAMs are split by these places, and each part
 walks on its own up to the boundaries.
 """
-from typing import Any, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def cluster_cells(field: Tensor,
     return centres.to(field.device)[centroids[0], centroids[1]]
 
 
-def split_planes(cams: Tensor, clusters: Tensor) -> Tuple[Tensor, Tensor]:
+def split_planes(cams: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor]:
     """CAMs of each object.
 
     Cells that belong to no object are kept together, like one.
@@ -99,7 +99,7 @@ def split_planes(cams: Tensor, clusters: Tensor) -> Tuple[Tensor, Tensor]:
 
 def find_fragments(scores: Tensor,
                    background: float = 0.25,
-                   min_area: float = 0.01) -> Tuple[Tensor, Tensor, Tensor]:
+                   min_area: float = 0.01) -> tuple[Tensor, Tensor, Tensor]:
     """Connected parts of what each plane wins.
 
     Args:
@@ -137,12 +137,12 @@ def find_fragments(scores: Tensor,
 def instances_irn(cams: Tensor,
                   edge: Tensor,
                   field: Tensor,
-                  size: Tuple[int, int],
+                  size: tuple[int, int],
                   num_steps: int = 300,
                   threshold: float = 2.5,
                   background: float = 0.25,
                   min_area: float = 0.01,
-                  **walk: Any) -> Tuple[Tensor, Tensor, Tensor]:
+                  **walk: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Instances of one image (IRNet, Sec. 5).
 
     Args:

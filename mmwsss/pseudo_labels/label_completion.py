@@ -1,5 +1,4 @@
 """Labels from CAMs and a saliency map: activation-aware completion."""
-from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +75,7 @@ def complete_labels(cams: Tensor,
                     cut: float = 0.9,
                     bg_power: float = 32,
                     conflict: str = 'ignore',
-                    opening: int = 10) -> Tuple[Tensor, Tensor]:
+                    opening: int = 10) -> tuple[Tensor, Tensor]:
     """Labels of one image by GETAM's activation-aware label completion.
 
     Salient and activated pixels get their class, salient ones that are not
@@ -206,8 +205,8 @@ class LabelCompletion(nn.Module):
         self,
         cams: Tensor,
         class_ids: Tensor,
-        saliency: Optional[Tensor] = None
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+        saliency: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Label a batch.
 
         Args:

@@ -1,7 +1,8 @@
 """Masks on disk: what a segmentation model trains on or has predicted."""
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,7 +33,7 @@ def voc_palette() -> np.ndarray:
     return palette
 
 
-def mask_path(folder: Union[str, Path], img_id: str) -> Path:
+def mask_path(folder: str | Path, img_id: str) -> Path:
     """Where the mask of an image lies.
 
     Args:
@@ -50,10 +51,10 @@ def mask_path(folder: Union[str, Path], img_id: str) -> Path:
 
 
 def write_mask(
-    folder: Union[str, Path],
+    folder: str | Path,
     img_id: str,
     mask: np.ndarray,
-    palette: Optional[Sequence[Sequence[int]]] = None,
+    palette: Sequence[Sequence[int]] | None = None,
 ) -> Path:
     """Write a mask as palette PNG, whole or not at all.
 
@@ -90,7 +91,7 @@ def write_mask(
     return path
 
 
-def write_mask_manifest(folder: Union[str, Path], **facts: Any) -> Path:
+def write_mask_manifest(folder: str | Path, **facts: Any) -> Path:
     """Note how a folder of masks came about, once it is complete.
 
     Args:
@@ -122,7 +123,7 @@ def class_lut(class_ids: Sequence[int]) -> np.ndarray:
 def labels_from_mask(mask: np.ndarray,
                      num_classes: int,
                      ignore_index: int = 255,
-                     img_id: str = '?') -> Tuple[int, ...]:
+                     img_id: str = '?') -> tuple[int, ...]:
     """Classes that a mask shows.
 
     Args:

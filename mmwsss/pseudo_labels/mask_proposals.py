@@ -6,7 +6,6 @@ https://arxiv.org/abs/2305.05803): every proposal belongs to the class that it
 overlaps most, if enough of it is covered. The rule here is that idea in its
 simplest form, not SEPL's selection.
 """
-from typing import Tuple
 
 import numpy as np
 
@@ -18,7 +17,7 @@ UNASSIGNED = ('background', 'keep')
 
 
 def assign_proposals(planes: np.ndarray, masks: np.ndarray,
-                     threshold: float) -> Tuple[np.ndarray, np.ndarray]:
+                     threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Which class each proposal shows.
 
     The class whose plane has the largest mean in the proposal, if that mean
@@ -75,7 +74,7 @@ def deciding_proposals(masks: np.ndarray, assigned: np.ndarray) -> np.ndarray:
 
 def _decide(planes: np.ndarray, masks: np.ndarray, threshold: float,
             unassigned: str,
-            min_area: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+            min_area: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per pixel: plane (-1 none), its score, and whether it is rejected."""
     if masks.shape[1:] != planes.shape[1:]:
         raise ValueError(f'The proposals are {masks.shape[1:]} (height, '

@@ -1,5 +1,5 @@
 """Pixel-adaptive mask refinement: maps averaged among alike neighbours."""
-from typing import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,29 @@ def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
                                  reach + dx:reach + dx + width]
 
 
+def _windows(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """The same as 3 x 3 windows around each pixel, the pixel in the middle.
+
+    A GPU takes them at once, where a CPU is faster with one neighbour after
+    the other.
+
+    Args:
+        maps (Tensor): (N, C, H, W). Its border values go on outside.
+        dilations (Sequence[int]): In pixels.
+
+    Yields:
+        Tensor: (N, C, 3, 3, H, W), a view.
+    """
+    height, width = maps.shape[-2:]
+    reach = max(dilations)
+    padded = F.pad(maps, (reach, ) * 4, mode='replicate')
+    for d in dilations:
+        part = padded[..., reach - d:reach + d + height,
+                      reach - d:reach + d + width]
+        # Shifted by -d, 0 and d.
+        yield part.unfold(2, height, d).unfold(3, width, d)
+
+
 def _deviation(image: Tensor, dilations: Sequence[int],
                count: int) -> Tensor:
     """Standard deviation of each colour over neighbours at all dilations.
@@ -45,12 +68,47 @@ def _deviation(image: Tensor, dilations: Sequence[int],
     # Measured from the pixel itself, which keeps the sums of squares exact
     # for 8-bit images and makes its own value 0.
     total, squares = torch.zeros_like(image), torch.zeros_like(image)
-    for neighbour in _neighbours(image, dilations):
-        difference = neighbour - image
-        total += difference
-        squares += difference.square()
+    if image.device.type == 'cpu':
+        for neighbour in _neighbours(image, dilations):
+            difference = neighbour - image
+            total += difference
+            squares += difference.square()
+    else:
+        for window in _windows(image, dilations):
+            difference = window - image[:, :, None, None]
+            total += difference.sum((2, 3))
+            squares += difference.square().sum((2, 3))
     variance = (squares - total.square() / count) / (count - 1)
     return variance.clamp_(min=0).sqrt()
+
+
+def _over_neighbours(image: Tensor, dilations: Sequence[int], scale: Tensor,
+                     term: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean over colours of a term, for each neighbour of each pixel.
+
+    Args:
+        image (Tensor): (N, 3, H, W).
+        dilations (Sequence[int]): In pixels.
+        scale (Tensor): (N, 3, H, W), what differences are divided by.
+        term (Callable): Of the scaled differences, place by place.
+
+    Returns:
+        Tensor: (8 * len(dilations), N, 1, H, W), in the order of
+        :func:`_neighbours`.
+    """
+    if image.device.type == 'cpu':
+        return torch.stack([
+            term((neighbour - image) / scale).mean(dim=1, keepdim=True)
+            for neighbour in _neighbours(image, dilations)
+        ])
+    means = torch.stack([
+        term((window - image[:, :, None, None]) /
+             scale[:, :, None, None]).mean(dim=1, keepdim=True)
+        for window in _windows(image, dilations)
+    ]).flatten(3, 4)
+    # The pixel in the middle is no neighbour.
+    means = torch.cat((means[:, :, :, :4], means[:, :, :, 5:]), dim=3)
+    return means.movedim(3, 1).flatten(0, 1)
 
 
 def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
@@ -72,10 +130,8 @@ def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     """
     # Each window holds the pixel as well.
     scale = 1e-8 + 0.1 * _deviation(image, dilations, 9 * len(dilations))
-    return torch.stack([
-        -((neighbour - image).abs() / scale).mean(dim=1, keepdim=True)
-        for neighbour in _neighbours(image, dilations)
-    ]).softmax(dim=0)
+    return _over_neighbours(image, dilations, scale,
+                            torch.abs).neg_().softmax(dim=0)
 
 
 #: What the part of PAR's weights that knows only distances sums to.
@@ -101,10 +157,8 @@ def par_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
         first dimension.
     """
     scale = 0.3 * (1e-8 + _deviation(image, dilations, 8 * len(dilations)))
-    colours = torch.stack([
-        -((neighbour - image) / scale).square().mean(dim=1, keepdim=True)
-        for neighbour in _neighbours(image, dilations)
-    ]).softmax(dim=0)
+    colours = _over_neighbours(image, dilations, scale,
+                               torch.square).neg_().softmax(dim=0)
     # In the order of _neighbours.
     distance = image.new_tensor([
         d * (dy * dy + dx * dx)**0.5 for d in dilations for dy in (-1, 0, 1)
@@ -122,7 +176,8 @@ class PAMR(nn.Module):
     Each step replaces a pixel by the weighted mean of its neighbours at all
     dilations. No gradient flows through it. Maps do not mix, so pass those of
     present classes only: the others cost as much. Peak memory is one plane per
-    neighbour and a few copies of the maps, not one copy per neighbour.
+    neighbour and a few copies of the maps (on a GPU ten), not one copy per
+    neighbour.
 
     ``kernel='par'`` is PAR, the refinement of ToCo: other weights of the same
     neighbours. They sum to 1.01, as published, so every step multiplies the
@@ -211,10 +266,27 @@ class PAMR(nn.Module):
             Tensor: (N, K, H, W).
         """
         affinity = self.KERNELS[self.kernel](image, self.dilations)
+        if maps.device.type != 'cpu':
+            return self._average_windows(affinity, maps)
         for _ in range(self.num_iters):
             refined = torch.zeros_like(maps)
             for weight, neighbour in zip(
                     affinity, _neighbours(maps, self.dilations)):
                 refined.addcmul_(weight, neighbour)
+            maps = refined
+        return maps
+
+    def _average_windows(self, affinity: Tensor, maps: Tensor) -> Tensor:
+        """All steps, with a few launches for each dilation."""
+        weights = affinity.unflatten(0, (-1, 8))
+        weights = torch.cat((weights[:, :4], torch.zeros_like(
+            weights[:, :1]), weights[:, 4:]), dim=1)
+        # (dilations, N, 1, 3, 3, H, W)
+        weights = weights.unflatten(1, (3, 3)).permute(0, 3, 4, 1, 2, 5, 6)
+        for _ in range(self.num_iters):
+            refined = torch.zeros_like(maps)
+            for weight, window in zip(weights,
+                                      _windows(maps, self.dilations)):
+                refined += (weight * window).sum((2, 3))
             maps = refined
         return maps

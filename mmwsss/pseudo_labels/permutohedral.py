@@ -9,7 +9,7 @@ by sorting, so that each step is one call for all points and labels.
 """
 import itertools
 import operator
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from mmwsss.utils.transfer import send
 
 
-def _embed(features: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+def _embed(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Find the lattice simplex around each point.
 
     Lattice points have d+1 integer coordinates that sum to zero and are equal
@@ -190,7 +190,7 @@ class PermutohedralCRF:
 
     @torch.no_grad()
     def infer(self, unaries: Sequence[np.ndarray],
-              num_iters: int) -> List[np.ndarray]:
+              num_iters: int) -> list[np.ndarray]:
         """Mean-field inference for several sets of energies at once.
 
         Args:

@@ -10,7 +10,7 @@ Sources are the pixels whose targets all lie on the map, so with
 R = radius - 1 the rows 0..h-R-1 and the columns R..w-R-1. Pair arrays are
 (offsets P, sources n), the sources in row-major order.
 """
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def pair_offsets(radius: int) -> np.ndarray:
                     np.int64).reshape(-1, 2)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cells(dy: int, dx: int) -> tuple[tuple[int, int], ...]:
     squared = dy * dy + dx * dx
     cells = [(y, x) for y in range(min(dy, 0),
@@ -232,7 +232,7 @@ def pair_labels(
     return same & (source == 0), same & (source != 0), ~same & valid
 
 
-@lru_cache(maxsize=None)
+@cache
 def _paths(radius: int) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Cells of the paths of :func:`path_offsets`, short paths first."""
     return tuple(_cells(dy, dx) for dy, dx in path_offsets(radius).tolist())

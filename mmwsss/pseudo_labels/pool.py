@@ -5,8 +5,9 @@ import multiprocessing
 import os
 import signal
 import traceback
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any
 
 import cv2
 import torch
@@ -60,7 +61,7 @@ def _prepare(pipeline: Sequence[dict], scope: str,
     return Compose(pipeline)
 
 
-def _attempt(run: Callable[[dict], Any], info: dict) -> Optional[str]:
+def _attempt(run: Callable[[dict], Any], info: dict) -> str | None:
     """Process one sample; returns the reason if that fails."""
     try:
         if run(info) is None:
@@ -97,7 +98,7 @@ class _Worker:
         self.process.start()
         # The pipe must break when the worker dies.
         child.close()
-        self.waiting: List[str] = []
+        self.waiting: list[str] = []
 
     def give(self, infos: Sequence[dict]) -> None:
         self.waiting = [info['img_id'] for info in infos]
@@ -170,7 +171,7 @@ def run_pool(infos: Sequence[dict],
     workers = min(workers, len(infos))
     size = max(1, min(CHUNK, math.ceil(len(infos) / (4 * max(workers, 1)))))
     chunks = iter([infos[i:i + size] for i in range(0, len(infos), size)])
-    pool: List[_Worker] = []
+    pool: list[_Worker] = []
     try:
         for _ in range(workers):
             pool.append(_Worker(context, (pipeline, scope, imports)))

@@ -8,20 +8,18 @@ overlap there: 0 is none.
 """
 import json
 from pathlib import Path
-from typing import Tuple, Union
 
 import numpy as np
 from PIL import UnidentifiedImageError
 
 from mmwsss.pseudo_labels.cam_file import cam_path
 from mmwsss.pseudo_labels.instance_file import encode_mask
+from mmwsss.utils.coco_regions import paint_region, parse_region
 from mmwsss.utils.io import atomic_write, open_picture
 
-from mmwsss.utils.coco_regions import paint_region, parse_region
 
-
-def proposal_paths(folder: Union[str, Path],
-                   img_id: str) -> Tuple[Path, Path]:
+def proposal_paths(folder: str | Path,
+                   img_id: str) -> tuple[Path, Path]:
     """Where the proposals of an image may lie.
 
     Args:
@@ -39,7 +37,7 @@ def proposal_paths(folder: Union[str, Path],
     return path.with_name(f'{stem}.json'), path.with_name(f'{stem}.png')
 
 
-def _read_json(path: Path, size: Tuple[int, int]) -> np.ndarray:
+def _read_json(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Masks bool (n, H, W) of a list of regions."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
@@ -59,7 +57,7 @@ def _read_json(path: Path, size: Tuple[int, int]) -> np.ndarray:
     return masks.view(bool)
 
 
-def _read_png(path: Path, size: Tuple[int, int]) -> np.ndarray:
+def _read_png(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Masks bool (n, H, W) of a picture of numbers."""
     try:
         with open_picture(path) as picture:
@@ -78,8 +76,8 @@ def _read_png(path: Path, size: Tuple[int, int]) -> np.ndarray:
     return numbers == values[values != 0][:, None, None]
 
 
-def read_proposals(folder: Union[str, Path], img_id: str,
-                   image_size: Tuple[int, int]) -> np.ndarray:
+def read_proposals(folder: str | Path, img_id: str,
+                   image_size: tuple[int, int]) -> np.ndarray:
     """Read and check the proposals of an image.
 
     Args:
@@ -117,7 +115,7 @@ def read_proposals(folder: Union[str, Path], img_id: str,
             'file again, from the image at its own size.') from error
 
 
-def write_proposals(folder: Union[str, Path], img_id: str,
+def write_proposals(folder: str | Path, img_id: str,
                     masks: np.ndarray) -> Path:
     """Write proposals as a list of run lengths, whole or not at all.
 

@@ -18,7 +18,7 @@ eps, 90 products instead of 256.
 """
 import math
 import warnings
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from .pixel_pairs import path_affinity, path_offsets
 CUT = 1e-8
 
 
-@lru_cache(maxsize=None)
+@cache
 def chebyshev_weights(power: int) -> tuple[float, ...]:
     """Weights of T_0, T_1, ... in x^power, without the negligible last ones.
 

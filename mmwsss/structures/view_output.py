@@ -1,6 +1,7 @@
 """What one look at a batch of images gave, handed from room to room."""
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Optional
 
 from torch import Tensor
 
@@ -27,8 +28,8 @@ class AttentionRequest:
             last layer. When False, that layer computes its class token only.
             Defaults to True.
     """
-    matrices: Optional[str] = None
-    class_rows_from: Optional[int] = None
+    matrices: str | None = None
+    class_rows_from: int | None = None
     affinity: bool = False
     patch_tokens: bool = True
 
@@ -117,10 +118,10 @@ class ViewOutput:
         providers (dict): Field name to a function of this view.
     """
     image: Tensor
-    labels: Optional[Tensor] = None
-    fields: Dict[str, Any] = field(default_factory=dict, repr=False)
+    labels: Tensor | None = None
+    fields: dict[str, Any] = field(default_factory=dict, repr=False)
     aligned: bool = False
-    providers: Dict[str, Callable[['ViewOutput'], Any]] = field(
+    providers: dict[str, Callable[['ViewOutput'], Any]] = field(
         default_factory=dict, repr=False)
 
     def __getattr__(self, name: str) -> Any:
@@ -138,7 +139,7 @@ class ViewOutput:
             self.fields[name] = self.providers[name](self)
         return self.fields[name]
 
-    def split(self, size: int) -> Tuple['ViewOutput', 'ViewOutput']:
+    def split(self, size: int) -> tuple['ViewOutput', 'ViewOutput']:
         """Two views that went through the model as one batch.
 
         Args:
@@ -201,12 +202,12 @@ class ViewPair:
             maps. Does nothing if ``second.aligned``.
     """
     first: ViewOutput
-    second: Optional[ViewOutput] = None
+    second: ViewOutput | None = None
     data_samples: Sequence[Any] = ()
     transform: Callable[[Tensor], Tensor] = unchanged
     inverse: Callable[[Tensor], Tensor] = unchanged
 
     @property
-    def views(self) -> List[ViewOutput]:
+    def views(self) -> list[ViewOutput]:
         """The first view and, where there is one, the second."""
         return [v for v in (self.first, self.second) if v is not None]

@@ -7,9 +7,12 @@ import re
 import tarfile
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import (Any, Callable, Dict, List, Mapping, NamedTuple, Optional,
-                    Tuple, Union)
+from typing import (
+    Any,
+    NamedTuple,
+)
 from urllib.parse import urlparse
 
 import numpy as np
@@ -144,7 +147,7 @@ def _allowed_globals() -> Any:
     ])
 
 
-def load_checkpoint_file(path: Union[str, Path],
+def load_checkpoint_file(path: str | Path,
                          map_location: Any = 'cpu',
                          trusted: bool = False) -> dict:
     """Read a checkpoint without executing anything that stands in it.
@@ -284,10 +287,10 @@ class StateComparison(NamedTuple):
         mismatched (list[tuple[str, tuple, tuple]]): Name, the checkpoint's
             shape, the model's shape.
     """
-    matching: List[str]
-    missing: List[str]
-    unexpected: List[str]
-    mismatched: List[Tuple[str, tuple, tuple]]
+    matching: list[str]
+    missing: list[str]
+    unexpected: list[str]
+    mismatched: list[tuple[str, tuple, tuple]]
 
     @property
     def complete(self) -> bool:
@@ -321,7 +324,7 @@ class StateComparison(NamedTuple):
         return '\n'.join(lines)
 
 
-def state_dict_of(checkpoint: Mapping) -> Dict[str, Tensor]:
+def state_dict_of(checkpoint: Mapping) -> dict[str, Tensor]:
     """The weights of a checkpoint, however it wraps them.
 
     Args:
@@ -362,7 +365,7 @@ def compare_state(model: torch.nn.Module,
         mismatched=mismatched)
 
 
-def checkpoint_classes(checkpoint: Mapping) -> Optional[List[str]]:
+def checkpoint_classes(checkpoint: Mapping) -> list[str] | None:
     """The classes that a checkpoint was trained for.
 
     Args:
@@ -425,7 +428,7 @@ def use_safe_loading(trusted: bool = False) -> None:
             prefix, loaders.get(prefix, load_from_unknown), force=True)
 
 
-def _zoo_url(name: str) -> Tuple[str, Callable[[dict], dict]]:
+def _zoo_url(name: str) -> tuple[str, Callable[[dict], dict]]:
     """Where mmengine's name of a published model leads.
 
     Args:

@@ -3,7 +3,7 @@
 The pixels of a polygon are those of COCO's own tools, which no fill of OpenCV
 or Pillow reproduces; nothing has to be compiled for it.
 """
-from typing import Any, List, NamedTuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class RunLengths(NamedTuple):
 
 
 #: Either float64 (n, 2) outlines, whose union is meant, or run lengths.
-Region = Union[List[np.ndarray], RunLengths]
+Region = list[np.ndarray] | RunLengths
 
 
 def parse_region(segmentation: Any) -> Region:
@@ -76,7 +76,7 @@ def _parse_runs(segmentation: dict) -> RunLengths:
     return RunLengths(*size, np.array(counts, dtype=np.int32))
 
 
-def _unpack(text: str) -> List[int]:
+def _unpack(text: str) -> list[int]:
     """Run lengths from their text.
 
     A number is written in groups of five bits, lowest first, one per
@@ -84,7 +84,7 @@ def _unpack(text: str) -> List[int]:
     last one that the number is negative. From the fourth run on the number
     is the difference to the run before last.
     """
-    counts: List[int] = []
+    counts: list[int] = []
     number = shift = 0
     for char in text:
         code = ord(char) - 48

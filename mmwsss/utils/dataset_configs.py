@@ -1,5 +1,6 @@
 """Configs of data sets: what is inside wrappers, and their pipelines."""
-from typing import Any, Collection, List, Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from mmengine.config import ConfigDict
 
@@ -7,7 +8,7 @@ from mmengine.config import ConfigDict
 MASK_LOADERS = ('LoadMask', 'LoadAnnotations', 'LoadInstances')
 
 
-def inner_datasets(dataset: dict) -> List[dict]:
+def inner_datasets(dataset: dict) -> list[dict]:
     """The data sets inside wrappers.
 
     Args:
@@ -20,7 +21,7 @@ def inner_datasets(dataset: dict) -> List[dict]:
     return [chain[-1] for chain in dataset_chains(dataset)]
 
 
-def dataset_chains(dataset: dict) -> List[List[dict]]:
+def dataset_chains(dataset: dict) -> list[list[dict]]:
     """The way from a wrapper to each of the data sets inside it.
 
     Args:
@@ -64,7 +65,7 @@ def step_name(step: dict) -> str:
 
 
 def without_steps(pipeline: Sequence[Any],
-                  names: Collection[str] = MASK_LOADERS) -> List[Any]:
+                  names: Collection[str] = MASK_LOADERS) -> list[Any]:
     """A pipeline without some transforms, those inside others included.
 
     Args:
@@ -76,7 +77,7 @@ def without_steps(pipeline: Sequence[Any],
     Returns:
         list: The others.
     """
-    kept: List[Any] = []
+    kept: list[Any] = []
     for step in pipeline:
         if isinstance(step, (list, tuple)):
             inner = without_steps(step, names)

@@ -7,10 +7,14 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
-from typing import Optional, Tuple
 
-from rich.progress import (BarColumn, DownloadColumn, Progress, TextColumn,
-                           TransferSpeedColumn)
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TransferSpeedColumn,
+)
 
 from .io import make_folder
 
@@ -23,7 +27,7 @@ class DownloadError(OSError):
     """A file could not be fetched; what came is kept for the next try."""
 
 
-def digest_in_name(url: str) -> Optional[Tuple[str, str]]:
+def digest_in_name(url: str) -> tuple[str, str] | None:
     """The digest that a file's name states.
 
     Args:
@@ -36,7 +40,7 @@ def digest_in_name(url: str) -> Optional[Tuple[str, str]]:
     return ('sha256', match.group(1)) if match else None
 
 
-def check_file(path: Path, digest: Tuple[str, str]) -> None:
+def check_file(path: Path, digest: tuple[str, str]) -> None:
     """Compare a file with its digest.
 
     Args:
@@ -65,7 +69,7 @@ def _digest(file, method: str) -> str:
 
 def download(url: str,
              path: Path,
-             digest: Optional[Tuple[str, str]] = None,
+             digest: tuple[str, str] | None = None,
              timeout: float = 30.) -> None:
     """Fetch a file; a second call goes on where the first broke off.
 

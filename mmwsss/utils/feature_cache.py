@@ -5,7 +5,7 @@ import io
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,9 +62,9 @@ class FeatureCache:
     """
 
     def __init__(self,
-                 folder: Union[str, Path],
+                 folder: str | Path,
                  digest: str,
-                 facts: Optional[Dict[str, Any]] = None) -> None:
+                 facts: dict[str, Any] | None = None) -> None:
         self.folder = Path(folder)
         self.digest = digest
         self.facts = facts or {}
@@ -105,7 +105,7 @@ class FeatureCache:
         """Where an entry lies."""
         return self.folder / key[:2] / f'{key}.npy'
 
-    def get(self, key: str) -> Optional[Tensor]:
+    def get(self, key: str) -> Tensor | None:
         """Read an entry.
 
         Args:

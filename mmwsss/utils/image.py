@@ -1,5 +1,5 @@
 """From network inputs back to pictures."""
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor

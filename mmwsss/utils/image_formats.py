@@ -1,7 +1,7 @@
 """Which files are images, and who can read them."""
 import importlib.util
 import os
-from typing import Dict, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
 
 from PIL import Image, features
 
@@ -36,7 +36,7 @@ def _has_heif() -> bool:
         importlib.util.find_spec(name) for name in ('pillow_heif', 'pi_heif'))
 
 
-def _readable() -> Tuple[str, ...]:
+def _readable() -> tuple[str, ...]:
     found = list(_ALWAYS)
     if features.check('jpg_2000'):
         found += ['.jp2', '.j2k']
@@ -48,15 +48,15 @@ def _readable() -> Tuple[str, ...]:
 
 
 #: What is taken for an image in a folder.
-IMAGE_SUFFIXES: Tuple[str, ...] = _readable()
+IMAGE_SUFFIXES: tuple[str, ...] = _readable()
 #: Pictures that are not read here, and what to do about it.
-UNREAD_SUFFIXES: Dict[str, str] = {
+UNREAD_SUFFIXES: dict[str, str] = {
     **{s: how for s, how in _SOMETIMES.items() if s not in IMAGE_SUFFIXES},
     **_NEVER
 }
 
 
-def missing_reader(path: object) -> Optional[str]:
+def missing_reader(path: object) -> str | None:
     """What to do about a picture that is not read here.
 
     Args:
@@ -94,7 +94,7 @@ def unread_kinds(paths: Iterable[str], limit: int = 3) -> str:
         str: E.g. ``2 .heic (a.heic, b.heic: pip install pillow-heif)``;
         empty if there are none.
     """
-    kinds: Dict[str, List[str]] = {}
+    kinds: dict[str, list[str]] = {}
     for path in paths:
         suffix = os.path.splitext(path)[1].lower()
         kinds.setdefault(suffix, []).append(path)

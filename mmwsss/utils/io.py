@@ -2,9 +2,10 @@
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Iterator, Union
+from typing import IO
 
 from PIL import Image
 
@@ -13,7 +14,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def atomic_write(path: Union[str, Path]) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file so that no reader ever sees half of it.
 
     The body writes to a temporary file in the same folder, which replaces
@@ -53,7 +54,7 @@ def atomic_write(path: Union[str, Path]) -> Iterator[Path]:
         temp.unlink(missing_ok=True)
 
 
-def remove_temporary(folder: Union[str, Path]) -> None:
+def remove_temporary(folder: str | Path) -> None:
     """Take away what killed writers of :func:`atomic_write` left.
 
     Only for a folder that nobody else is writing to.
@@ -67,7 +68,7 @@ def remove_temporary(folder: Union[str, Path]) -> None:
             temp.unlink(missing_ok=True)
 
 
-def open_picture(file: Union[str, Path, IO[bytes]]) -> Image.Image:
+def open_picture(file: str | Path | IO[bytes]) -> Image.Image:
     """``PIL.Image.open`` for pictures of any size.
 
     Pillow takes pictures of more than 179 megapixels for an attack; here
@@ -89,7 +90,7 @@ def open_picture(file: Union[str, Path, IO[bytes]]) -> Image.Image:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def make_folder(path: Union[str, Path]) -> Path:
+def make_folder(path: str | Path) -> Path:
     """Make a folder, and those that it lies in.
 
     Args:
@@ -112,7 +113,7 @@ def make_folder(path: Union[str, Path]) -> Path:
     return path
 
 
-def read_text(path: Union[str, Path]) -> str:
+def read_text(path: str | Path) -> str:
     """A text file that people write: UTF-8, with or without a mark.
 
     Args:
@@ -142,7 +143,7 @@ def read_text(path: Union[str, Path]) -> str:
     return text
 
 
-def read_lines(path: Union[str, Path]) -> list:
+def read_lines(path: str | Path) -> list:
     """Lines of a text file without the blanks around them.
 
     Args:

@@ -1,8 +1,9 @@
 """JSON files that are too large to be read at once."""
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, NoReturn, Optional, TextIO, Tuple, Union
+from typing import Any, NoReturn, TextIO
 
 #: No single value in an array may be longer (in characters).
 LONGEST = 1 << 24
@@ -11,8 +12,8 @@ _DECODER = json.JSONDecoder()
 
 
 def iter_members(
-        path: Union[str, Path],
-        chunk: int = 1 << 20) -> Iterator[Tuple[str, Optional[int], Any]]:
+        path: str | Path,
+        chunk: int = 1 << 20) -> Iterator[tuple[str, int | None, Any]]:
     """Walk through a JSON object whose members are long arrays.
 
     Only one element of one array is in memory at a time.
@@ -54,7 +55,7 @@ def iter_members(
             text.fail('something follows the end of the object')
 
 
-def first_element(path: Union[str, Path], chunk: int = 1 << 20) -> Any:
+def first_element(path: str | Path, chunk: int = 1 << 20) -> Any:
     """The first element of a JSON file that holds an array.
 
     Args:
@@ -77,7 +78,7 @@ def first_element(path: Union[str, Path], chunk: int = 1 << 20) -> Any:
     return None
 
 
-def _elements(text: '_Text', key: str) -> Iterator[Tuple[str, int, Any]]:
+def _elements(text: '_Text', key: str) -> Iterator[tuple[str, int, Any]]:
     text.take('[')
     mark = ',' if text.peek() != ']' else text.take(']')
     index = 0

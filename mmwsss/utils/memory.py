@@ -1,6 +1,6 @@
 """Errors of memory that say what to do."""
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 #: How torch says it, on CPU, CUDA and elsewhere.
 _SAID = ('out of memory', "can't allocate memory", 'not enough memory',

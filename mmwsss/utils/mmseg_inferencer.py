@@ -1,6 +1,7 @@
 """mmseg's own inferencer on our configs."""
 import functools
-from typing import Any, Callable, Union
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -23,7 +24,7 @@ class _FromAnywhere:
     def __init__(self, load: Callable[[dict], dict]) -> None:
         self.load = load
 
-    def __call__(self, single_input: Union[str, np.ndarray, dict]) -> dict:
+    def __call__(self, single_input: str | np.ndarray | dict) -> dict:
         """Load an image.
 
         Args:

@@ -1,6 +1,5 @@
 """Our configs by name, as ``model-index.yml`` lists them."""
 from pathlib import Path
-from typing import Dict, Union
 
 from mmengine.fileio import load
 
@@ -25,7 +24,7 @@ def index_root() -> Path:
         'found by its name. Install the package again with pip.')
 
 
-def named_configs() -> Dict[str, Path]:
+def named_configs() -> dict[str, Path]:
     """Name -> file of every config that a metafile lists.
 
     Returns:
@@ -43,7 +42,7 @@ def named_configs() -> Dict[str, Path]:
     }
 
 
-def find_config(name: Union[str, Path]) -> Path:
+def find_config(name: str | Path) -> Path:
     """A config by its path or by its name.
 
     Args:

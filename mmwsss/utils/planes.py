@@ -1,12 +1,11 @@
 """Arrays of maps, one per class."""
-from typing import Tuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 
-def resize_planes(planes: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def resize_planes(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bring maps to a size, bilinearly with ``align_corners=False``.
 
     Args:

@@ -5,8 +5,8 @@ from typing import Any
 
 from mmengine.logging import print_log
 from rich.console import Console
-from rich.progress import (BarColumn, MofNCompleteColumn, Progress as Bar,
-                           TimeRemainingColumn)
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 
 class Progress:

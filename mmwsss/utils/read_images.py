@@ -3,8 +3,8 @@ import contextlib
 import io
 import logging
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -31,9 +31,9 @@ FEW_LEVELS = 8
 MUCH = 0.98
 
 
-def read_image(path: Union[str, Path],
+def read_image(path: str | Path,
                img_id: str,
-               window: Optional[Sequence[float]] = None) -> np.ndarray:
+               window: Sequence[float] | None = None) -> np.ndarray:
     """Read any image file as 8-bit BGR.
 
     Grey, palette, RGBA and CMYK files are converted; EXIF rotation is not
@@ -59,7 +59,7 @@ def read_image(path: Union[str, Path],
     return to_8bit(decode_image(path, img_id), path, img_id, window)
 
 
-def decode_image(path: Union[str, Path], img_id: str) -> np.ndarray:
+def decode_image(path: str | Path, img_id: str) -> np.ndarray:
     """Read any image file with the numbers that it stores.
 
     Args:
@@ -146,7 +146,7 @@ def tiff_bands(data: bytes) -> int:
         return 0  # Whoever decodes it will tell.
 
 
-def _decode(data: bytes) -> Optional[np.ndarray]:
+def _decode(data: bytes) -> np.ndarray | None:
     """What OpenCV makes of a file; None if it cannot."""
     if not data:
         return None
@@ -162,9 +162,9 @@ def _decode(data: bytes) -> Optional[np.ndarray]:
 
 
 def to_8bit(image: np.ndarray,
-            path: Union[str, Path],
+            path: str | Path,
             img_id: str,
-            window: Optional[Sequence[float]] = None) -> np.ndarray:
+            window: Sequence[float] | None = None) -> np.ndarray:
     """Turn the numbers of an image into grey levels.
 
     Args:
@@ -227,7 +227,7 @@ def suits_window(image: np.ndarray, result: np.ndarray) -> bool:
         np.unique(numbers, return_counts=True)[1].max() > MUCH * numbers.size)
 
 
-def _note_window(image: np.ndarray, path: Union[str, Path],
+def _note_window(image: np.ndarray, path: str | Path,
                  window: Sequence[float]) -> None:
     """Say once per folder that a window is not that of its images."""
     folder = str(Path(path).parent)
@@ -243,7 +243,7 @@ def _note_window(image: np.ndarray, path: Union[str, Path],
         level=logging.WARNING)
 
 
-def _note_few_bits(image: np.ndarray, path: Union[str, Path]) -> None:
+def _note_few_bits(image: np.ndarray, path: str | Path) -> None:
     """Say once per folder that images are darker than they seem."""
     folder = str(Path(path).parent)
     if folder in _SAID:
@@ -259,7 +259,7 @@ def _note_few_bits(image: np.ndarray, path: Union[str, Path]) -> None:
             level=logging.WARNING)
 
 
-def read_saliency(path: Union[str, Path], img_id: str) -> np.ndarray:
+def read_saliency(path: str | Path, img_id: str) -> np.ndarray:
     """Read a saliency map.
 
     Args:
@@ -303,7 +303,7 @@ def _ends_well(data: bytes) -> bool:
     return False
 
 
-def read_mask(path: Union[str, Path], img_id: str) -> np.ndarray:
+def read_mask(path: str | Path, img_id: str) -> np.ndarray:
     """Read a mask of class indices.
 
     Args:
@@ -335,7 +335,7 @@ def read_mask(path: Union[str, Path], img_id: str) -> np.ndarray:
     return mask
 
 
-def read_any_mask(path: Union[str, Path],
+def read_any_mask(path: str | Path,
                   img_id: str,
                   colors: bool = False) -> np.ndarray:
     """Read a mask of values that still have to be translated.

@@ -8,10 +8,9 @@ import importlib.util
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import Dict, Optional, Tuple
 
 # Import name -> (oldest version tested with, what to install).
-REQUIREMENTS: Dict[str, Tuple[str, str]] = {
+REQUIREMENTS: dict[str, tuple[str, str]] = {
     'torch': ('2.1.0', 'torch'),
     'mmengine': ('0.10.7', 'onedl-mmengine'),
     'mmcv': ('2.1.0', 'onedl-mmcv'),
@@ -20,7 +19,7 @@ REQUIREMENTS: Dict[str, Tuple[str, str]] = {
 }
 
 
-def parse_version(text: str) -> Tuple[int, ...]:
+def parse_version(text: str) -> tuple[int, ...]:
     """The leading numbers of a version.
 
     Args:
@@ -35,7 +34,7 @@ def parse_version(text: str) -> Tuple[int, ...]:
     return tuple(int(x) for x in numbers.group().split('.'))
 
 
-def installed_version(origin: Optional[str]) -> Optional[str]:
+def installed_version(origin: str | None) -> str | None:
     """The version that a package's ``version.py`` states, without import.
 
     Args:
@@ -64,7 +63,7 @@ def installed_version(origin: Optional[str]) -> Optional[str]:
 
 
 def check_requirements(
-        requirements: Optional[Dict[str, Tuple[str, str]]] = None) -> None:
+        requirements: dict[str, tuple[str, str]] | None = None) -> None:
     """Make sure that everything mmwsss builds on can be imported.
 
     Args:

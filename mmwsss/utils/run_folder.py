@@ -9,8 +9,9 @@ import json
 import logging
 import signal
 import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set
+from typing import Any
 
 from filelock import FileLock, Timeout
 from mmengine.logging import print_log
@@ -47,7 +48,7 @@ class RunFolder:
     def __init__(self,
                  folder: Path,
                  paths: Mapping[str, Sequence[Path]],
-                 settings: Dict[str, Any],
+                 settings: dict[str, Any],
                  shard: Shard = Shard(),
                  overwrite: bool = False) -> None:
         self.folder = Path(folder)
@@ -58,7 +59,7 @@ class RunFolder:
         self.ids = shard.of(list(paths))
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[List[str]]:
+    def claimed(self) -> Iterator[list[str]]:
         """Have the folder, or this shard of it, for oneself.
 
         Yields:
@@ -101,7 +102,7 @@ class RunFolder:
         """
         return all(path.is_file() for path in self.paths[img_id])
 
-    def missing(self, skipped: Sequence[str] = ()) -> List[str]:
+    def missing(self, skipped: Sequence[str] = ()) -> list[str]:
         """Images of all shards that are not done.
 
         Args:
@@ -120,7 +121,7 @@ class RunFolder:
         for folder in self._folders():
             (folder / MANIFEST).unlink(missing_ok=True)
 
-    def _folders(self) -> Set[Path]:
+    def _folders(self) -> set[Path]:
         inner = {p.parent for ps in self.paths.values() for p in ps}
         return {self.folder, *inner}
 
@@ -135,7 +136,7 @@ class RunFolder:
         except Timeout as error:
             raise self._busy() from error
 
-    def _begin(self) -> List[str]:
+    def _begin(self) -> list[str]:
         self._clean()
         self._check_settings()
         return [i for i in self.ids if not self.is_done(i)]
@@ -146,7 +147,7 @@ class RunFolder:
             for folder in sorted(self._folders()):
                 remove_temporary(folder)
             return
-        stems: Dict[Path, Set[str]] = {}
+        stems: dict[Path, set[str]] = {}
         for img_id in self.ids:
             for path in self.paths[img_id]:
                 stems.setdefault(path.parent, set()).add(path.stem)
@@ -252,7 +253,7 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def differences(old: Any, new: Any, where: str = '') -> List[str]:
+def differences(old: Any, new: Any, where: str = '') -> list[str]:
     """Where two JSON values differ.
 
     Args:

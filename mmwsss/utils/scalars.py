@@ -1,10 +1,11 @@
 """What a training logged."""
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Dict, Iterable, List
+from typing import Any
 
 
-def read_scalars(files: Iterable[Path]) -> List[Dict[str, Any]]:
+def read_scalars(files: Iterable[Path]) -> list[dict[str, Any]]:
     """The lines of one or more ``vis_data/scalars.json``.
 
     Args:

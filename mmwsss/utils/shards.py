@@ -6,7 +6,8 @@ its manifest from whoever finds it complete.
 """
 import os
 import re
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 
 class Shard(NamedTuple):
@@ -21,7 +22,7 @@ class Shard(NamedTuple):
     count: int = 1
     source: str = ''
 
-    def of(self, items: Sequence[Any]) -> List[Any]:
+    def of(self, items: Sequence[Any]) -> list[Any]:
         """The share of a list.
 
         Args:
@@ -36,8 +37,8 @@ class Shard(NamedTuple):
         return f'{self.index}/{self.count}'
 
 
-def parse_shard(text: Optional[str],
-                environment: Optional[Mapping[str, str]] = None) -> Shard:
+def parse_shard(text: str | None,
+                environment: Mapping[str, str] | None = None) -> Shard:
     """Which images this process does.
 
     Args:

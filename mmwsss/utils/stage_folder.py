@@ -1,12 +1,12 @@
 """Folders of earlier stages, which datasets name."""
-from typing import Any, Dict
+from typing import Any
 
 #: Fields of a dataset; each sample carries those that are set.
 STAGE_FOLDERS = ('cam_dir', 'mask_dir', 'low_score_dir', 'high_score_dir',
                  'proposal_dir')
 
 
-def stage_folder(results: Dict[str, Any], field: str, step: object) -> str:
+def stage_folder(results: dict[str, Any], field: str, step: object) -> str:
     """The folder that a dataset names for a step of its pipeline.
 
     Args:

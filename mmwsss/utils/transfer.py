@@ -1,5 +1,5 @@
 """Moving tensors to a device without making the host wait."""
-from typing import List, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def pinned(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         size, dtype=dtype, pin_memory=device.type not in UNPINNED)
 
 
-def send(x: Tensor, device: Union[str, torch.device]) -> Tensor:
+def send(x: Tensor, device: str | torch.device) -> Tensor:
     """A tensor on another device; from the host without a wait.
 
     Args:
@@ -42,7 +42,7 @@ def send(x: Tensor, device: Union[str, torch.device]) -> Tensor:
 
 
 def send_all(tensors: Sequence[Tensor],
-             device: Union[str, torch.device]) -> List[Tensor]:
+             device: str | torch.device) -> list[Tensor]:
     """Tensors of the host on a device, in one copy for each type.
 
     Integers of 64 bits that are grey levels or label maps travel as bytes.
@@ -80,4 +80,4 @@ def _fits_a_byte(x: Tensor) -> bool:
     if x.numel() < 4096:
         return False
     low, high = x.aminmax()
-    return 0 <= low and high <= 255
+    return low >= 0 and high <= 255

@@ -1,7 +1,6 @@
 """Where the initial weights that our configs name come from."""
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Source:
 
 
 #: Name of a file in checkpoints/ -> where it comes from.
-SOURCES: Dict[str, Source] = {
+SOURCES: dict[str, Source] = {
     'resnet50.pth': Source('torchvision', 'ResNet50_Weights'),
     'resnet101.pth': Source('torchvision', 'ResNet101_Weights'),
     'resnet18_stem_to_layer3.pth': Source(
@@ -56,7 +55,7 @@ SOURCES: Dict[str, Source] = {
 }
 
 
-def command_for(path: str, config: Optional[str]) -> str:
+def command_for(path: str, config: str | None) -> str:
     """What to do about a missing checkpoint, for messages.
 
     Args:

@@ -1,14 +1,14 @@
 """mIoU over background thresholds as a picture."""
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any
 
 from .figure import legend_below, new_figure, save_figure
 
 
-def plot_curve(path: Union[str, Path],
-               curve: Dict[str, Any],
-               references: Optional[Dict[str, Dict[str, Any]]] = None,
-               title: Optional[str] = None) -> Path:
+def plot_curve(path: str | Path,
+               curve: dict[str, Any],
+               references: dict[str, dict[str, Any]] | None = None,
+               title: str | None = None) -> Path:
     """Draw a threshold curve with its best and its fixed threshold.
 
     Args:

@@ -1,6 +1,6 @@
 """What all plots have in common."""
 from pathlib import Path
-from typing import Any, Tuple, Union
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mmwsss.utils.io import atomic_write
 
 
-def new_figure(height: float = 4.8) -> Tuple[Figure, Axes]:
+def new_figure(height: float = 4.8) -> tuple[Figure, Axes]:
     """An empty plot.
 
     Args:
@@ -40,7 +40,7 @@ def legend_below(axes: Axes, columns: int, **kwargs: Any) -> None:
         **kwargs)
 
 
-def save_figure(figure: Figure, path: Union[str, Path]) -> Path:
+def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a plot.
 
     Args:

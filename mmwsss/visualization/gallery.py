@@ -1,8 +1,9 @@
 """A page of pictures that opens from disk."""
 import html
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,17 +57,17 @@ class Gallery:
     """
 
     def __init__(self,
-                 folder: Union[str, Path],
+                 folder: str | Path,
                  title: str,
                  longest: int = 320) -> None:
         self.folder = Path(folder)
         self.title = title
         self.longest = longest
-        self.rows: List[str] = []
+        self.rows: list[str] = []
         self.files: set = set()
 
     def add_pictures(self, title: str,
-                     pictures: Sequence[Tuple[np.ndarray, str]]) -> None:
+                     pictures: Sequence[tuple[np.ndarray, str]]) -> None:
         """Add a row of pictures.
 
         Args:
@@ -97,8 +98,8 @@ class Gallery:
                 f'<figcaption>{caption}</figcaption></figure>')
 
     def write_html(self,
-                   metrics: Optional[Dict[str, Any]] = None,
-                   plots: Optional[Mapping[str, Union[str, Path]]] = None,
+                   metrics: dict[str, Any] | None = None,
+                   plots: Mapping[str, str | Path] | None = None,
                    note: str = '') -> Path:
         """Write the page; it needs nothing but its own folder.
 

@@ -1,16 +1,16 @@
 """How results changed over a training, as a picture."""
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Tuple, Union
 
 from matplotlib.ticker import MaxNLocator
 
 from .figure import legend_below, new_figure, save_figure
 
 
-def plot_history(path: Union[str, Path],
-                 curves: Mapping[str, Sequence[Tuple[float, float]]],
+def plot_history(path: str | Path,
+                 curves: Mapping[str, Sequence[tuple[float, float]]],
                  unit: str = 'epoch',
-                 switch: Optional[float] = None) -> Path:
+                 switch: float | None = None) -> Path:
     """Draw the results of all validations of a training.
 
     Args:

@@ -1,5 +1,5 @@
 """CAMs and masks as pictures."""
-from typing import Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -69,7 +69,7 @@ def color_mask(mask: np.ndarray,
     """
     mask = np.asarray(mask)
     counted = mask != ignore_index
-    if counted.any() and not (0 <= mask[counted].min()
+    if counted.any() and not (mask[counted].min() >= 0
                               and mask[counted].max() < len(palette)):
         raise ValueError(
             f'The mask has label {mask[counted].max()}, the palette '
@@ -107,7 +107,7 @@ def overlay_mask(image: np.ndarray,
 
 
 def shrink(picture: np.ndarray,
-           longest: Optional[int] = 320) -> np.ndarray:
+           longest: int | None = 320) -> np.ndarray:
     """Make a picture small enough for a page.
 
     Args:
@@ -122,6 +122,6 @@ def shrink(picture: np.ndarray,
     if longest is None or max(height, width) <= longest:
         return picture
     factor = longest / max(height, width)
-    size: Tuple[int, int] = (max(round(width * factor), 1),
+    size: tuple[int, int] = (max(round(width * factor), 1),
                              max(round(height * factor), 1))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

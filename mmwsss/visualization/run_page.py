@@ -5,10 +5,10 @@ import html
 import io
 import json
 import re
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import (Any, Dict, List, Mapping, Optional, Sequence, Tuple,
-                    Union)
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,10 +21,10 @@ from .overlay import COLORMAPS, IGNORE_COLOR, shrink
 #: Added to the level of the class that has the highest map at a pixel.
 WINNER = 128
 #: Class ids (K',) and maps (K', h, w), or a mask (h, w).
-Stage = Union[np.ndarray, Tuple[Sequence[int], np.ndarray]]
+Stage = np.ndarray | tuple[Sequence[int], np.ndarray]
 
 
-def threshold_steps(threshold: Optional[float] = None) -> np.ndarray:
+def threshold_steps(threshold: float | None = None) -> np.ndarray:
     """The thresholds that a page offers.
 
     Args:
@@ -88,7 +88,7 @@ def levels_to_mask(levels: np.ndarray, class_ids: Sequence[int],
 
 
 def picked_pixels(size: Sequence[int],
-                  longest: int) -> Tuple[np.ndarray, np.ndarray]:
+                  longest: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns that a small copy takes from a map or mask.
 
     Whole pixels: means of maps would give masks that nobody gets.
@@ -142,7 +142,7 @@ def _png(plane: np.ndarray) -> str:
     return _base64(stream.getvalue())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _template() -> str:
     path = Path(__file__).with_name('run_page.html')
     return path.read_text(encoding='utf-8')
@@ -171,11 +171,11 @@ class RunPage:
     """
 
     def __init__(self,
-                 folder: Union[str, Path],
+                 folder: str | Path,
                  classes: Sequence[str],
                  palette: Sequence[Sequence[int]],
                  title: str = 'CAMs',
-                 threshold: Optional[float] = None,
+                 threshold: float | None = None,
                  settings: str = '',
                  longest: int = 320) -> None:
         self.folder = Path(folder)
@@ -187,15 +187,15 @@ class RunPage:
         self.steps = threshold_steps(threshold)
         start = 0.3 if threshold is None else threshold
         self.start = int(np.abs(self.steps - np.float32(start)).argmin())
-        self.rows: List[Dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
         self._names: set = set()
 
     def add(self,
             img_id: str,
             image: np.ndarray,
             stages: Mapping[str, Stage],
-            gt: Optional[np.ndarray] = None,
-            scores: Optional[Mapping[str, float]] = None,
+            gt: np.ndarray | None = None,
+            scores: Mapping[str, float] | None = None,
             group: str = '') -> None:
         """Add an image.
 
@@ -248,7 +248,7 @@ class RunPage:
 
     @staticmethod
     def _classes(stages: Mapping[str, Stage],
-                 gt: Optional[np.ndarray]) -> List[int]:
+                 gt: np.ndarray | None) -> list[int]:
         """What an image has, by anybody's account."""
         found: set = set()
         for stage in (*stages.values(), *([] if gt is None else [gt])):
@@ -259,7 +259,7 @@ class RunPage:
                     int(v) - 1 for v in np.unique(stage) if v not in (0, 255))
         return sorted(found)
 
-    def _stage(self, stage: Stage, img_id: str) -> Dict[str, Any]:
+    def _stage(self, stage: Stage, img_id: str) -> dict[str, Any]:
         if not isinstance(stage, tuple):
             return dict(mask=self._mask(stage, img_id))
         class_ids = [int(c) for c in stage[0]]
@@ -287,8 +287,8 @@ class RunPage:
                     f'{len(self.classes) - 1} classes.')
 
     def write(self,
-              metrics: Optional[Mapping[str, Any]] = None,
-              plots: Optional[Mapping[str, Union[str, Path]]] = None,
+              metrics: Mapping[str, Any] | None = None,
+              plots: Mapping[str, str | Path] | None = None,
               note: str = '') -> Path:
         """Write the page, whole or not at all.
 
@@ -335,7 +335,7 @@ class RunPage:
 
 
 def _facts(metrics: Mapping[str, Any],
-           plots: Mapping[str, Union[str, Path]]) -> str:
+           plots: Mapping[str, str | Path]) -> str:
     """Table and plots as HTML."""
     lines = ''.join(
         f'<tr><th scope="row">{html.escape(str(k))}</th><td>'

@@ -1,5 +1,5 @@
 """An image, its mask and its CAMs side by side."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -40,7 +40,7 @@ def draw_strip(image: np.ndarray,
                mask: np.ndarray,
                palette: Sequence[Sequence[int]],
                captions: Sequence[str] = (),
-               cams: Optional[np.ndarray] = None) -> np.ndarray:
+               cams: np.ndarray | None = None) -> np.ndarray:
     """What a model sees in an image, as one picture.
 
     Args:

@@ -1,12 +1,12 @@
 """How many visual words a run uses, as a picture."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence, Tuple, Union
 
 from .figure import legend_below, new_figure, save_figure
 
 
-def plot_word_usage(path: Union[str, Path],
-                    usage: Sequence[Tuple[int, float, float]],
+def plot_word_usage(path: str | Path,
+                    usage: Sequence[tuple[int, float, float]],
                     num_words: int) -> Path:
     """Draw the use of the codebook over a training.
 

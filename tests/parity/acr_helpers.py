@@ -1,5 +1,4 @@
 """The tiny vision transformers of the acr_tiny_* vectors as our models."""
-from typing import Dict, Optional
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ def tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(array, dtype=np.float32))
 
 
-def weights_of(vector) -> Dict[str, torch.Tensor]:
+def weights_of(vector) -> dict[str, torch.Tensor]:
     """The vector's weights under our model's names."""
     timm = {k[2:]: tensor(vector[k]) for k in vector if k.startswith('w:')}
     head = {
@@ -31,7 +30,7 @@ def norm_of(vector) -> dict:
     return dict(norm_cfg=dict(type='LN', eps=float(vector['ln_eps'])))
 
 
-def build_tiny(vector, localizer: Optional[dict] = None, **model):
+def build_tiny(vector, localizer: dict | None = None, **model):
     """A CAMSegmentor with the vector's architecture and weights."""
     weights = weights_of(vector)
     width = weights['backbone.pos_embed'].shape[-1]

@@ -6,8 +6,8 @@ file of these families. Where one family is the beginning of another
 (``seam``, ``seam_pcm``) a file belongs to the longer one.
 """
 import ast
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional
 
 import numpy as np
 import pytest
@@ -28,18 +28,18 @@ def vector_folder(config) -> Path:
     return folder
 
 
-def vector_files(config) -> List[Path]:
+def vector_files(config) -> list[Path]:
     """All reference files."""
     return sorted(vector_folder(config).glob('*.npz'))
 
 
-def declared_families(folder: Path = HERE) -> Dict[str, List[str]]:
+def declared_families(folder: Path = HERE) -> dict[str, list[str]]:
     """Families of a folder's test modules and the modules declaring them.
 
     The modules are read, not imported, so one that fails to import still
     counts (and fails on its own).
     """
-    found: Dict[str, List[str]] = {}
+    found: dict[str, list[str]] = {}
     for path in sorted(folder.glob('test_*.py')):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Assign) and any(
@@ -58,13 +58,13 @@ def belongs(name: str, family: str) -> bool:
     return name == family or name.startswith(family + '_')
 
 
-def family_of(name: str, families: Iterable[str]) -> Optional[str]:
+def family_of(name: str, families: Iterable[str]) -> str | None:
     """The longest family prefix of a file name."""
     fitting = [f for f in families if belongs(name, f)]
     return max(fitting, key=len) if fitting else None
 
 
-class Vector(Dict[str, np.ndarray]):
+class Vector(dict[str, np.ndarray]):
     """The arrays of one reference file.
 
     Attributes:

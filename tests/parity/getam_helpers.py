@@ -1,5 +1,4 @@
 """The tiny networks of the getam_tiny_* vectors as our models."""
-from typing import Dict
 
 import torch
 
@@ -9,7 +8,7 @@ from mmwsss.registry import MODELS
 from .acr_helpers import norm_of, tensor
 
 
-def weights_of(vector) -> Dict[str, torch.Tensor]:
+def weights_of(vector) -> dict[str, torch.Tensor]:
     """The vector's weights under our model's names."""
     return convert_getam(
         {k[2:]: tensor(vector[k]) for k in vector if k.startswith('w:')})

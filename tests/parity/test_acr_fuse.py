@@ -1,8 +1,11 @@
 """From raw maps of two flips to normalised CAMs."""
 from torch.testing import assert_close
 
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_maps,
+)
 from mmwsss.models.localizers.getam import affinity_refine
 
 from .acr_helpers import tensor

@@ -2,8 +2,7 @@
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.regularizers.all_pairs_consistency import \
-    consistency_losses
+from mmwsss.models.regularizers.all_pairs_consistency import consistency_losses
 
 from .acr_helpers import mirror_attention, tensor
 

@@ -2,9 +2,14 @@
 import numpy as np
 import torch
 
-from mmwsss.datasets.transforms.resize import (MEAN_BGR, PlaceCrop,
-                                               long_side_size, place,
-                                               placement_bounds, resize_float)
+from mmwsss.datasets.transforms.resize import (
+    MEAN_BGR,
+    PlaceCrop,
+    long_side_size,
+    place,
+    placement_bounds,
+    resize_float,
+)
 from mmwsss.utils.image import denormalize
 
 FAMILIES = ('data_acr_getam', )

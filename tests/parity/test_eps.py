@@ -2,7 +2,10 @@
 import torch.nn.functional as F
 
 from mmwsss.models.regularizers.explicit_pseudo_pixel_supervision import (
-    class_overlap, pseudo_pixel_loss, saliency_parts)
+    class_overlap,
+    pseudo_pixel_loss,
+    saliency_parts,
+)
 
 from .acr_helpers import tensor
 from .base_helpers import check, classes, meta

@@ -2,8 +2,14 @@
 import numpy as np
 import pytest
 
-from .conftest import (SHIPPED, Vector, declared_families, family_of,
-                       vector_files, vector_folder)
+from .conftest import (
+    SHIPPED,
+    Vector,
+    declared_families,
+    family_of,
+    vector_files,
+    vector_folder,
+)
 
 
 def test_every_file_has_a_test(request):

@@ -11,8 +11,15 @@ from mmwsss.models.utils.pixel_selection import select_queries
 from mmwsss.models.utils.prototypes import semantic_graph
 from mmwsss.registry import MODELS
 
-from .fbr_helpers import (background_last, check, ids, meta, planes, recipe,
-                          tensor)
+from .fbr_helpers import (
+    background_last,
+    check,
+    ids,
+    meta,
+    planes,
+    recipe,
+    tensor,
+)
 
 FAMILIES = ('fbr_contrast_amn', 'fbr_contrast_is', 'fbr_chain_amn',
             'fbr_chain_is')

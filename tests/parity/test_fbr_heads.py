@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from mmwsss.models.heads.pooling import ThresholdedAveragePooling
-from mmwsss.models.regularizers.fine_grained_background_contrast import \
-    background_target
+from mmwsss.models.regularizers.fine_grained_background_contrast import (
+    background_target,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import ViewOutput, ViewPair
 

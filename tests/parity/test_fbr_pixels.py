@@ -2,12 +2,24 @@
 import torch
 
 from mmwsss.models.utils.pixel_selection import (
-    hard_pixels, own_scores, pixel_entropy, scores_from_logits,
-    scores_from_maps, sure_pixels)
+    hard_pixels,
+    own_scores,
+    pixel_entropy,
+    scores_from_logits,
+    scores_from_maps,
+    sure_pixels,
+)
 from mmwsss.models.utils.prototypes import class_prototypes
 
-from .fbr_helpers import (background_last, check, ids, meta, planes, recipe,
-                          tensor)
+from .fbr_helpers import (
+    background_last,
+    check,
+    ids,
+    meta,
+    planes,
+    recipe,
+    tensor,
+)
 
 FAMILIES = ('fbr_select_amn', 'fbr_select_is', 'fbr_prototype_amn',
             'fbr_prototype_is')

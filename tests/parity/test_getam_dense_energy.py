@@ -2,9 +2,12 @@
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.losses.dense_energy_loss import (DenseEnergyLoss, _Energy,
-                                                    exact_filter,
-                                                    lattice_filter)
+from mmwsss.models.losses.dense_energy_loss import (
+    DenseEnergyLoss,
+    _Energy,
+    exact_filter,
+    lattice_filter,
+)
 
 from .acr_helpers import tensor
 

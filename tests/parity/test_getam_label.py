@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmwsss.pseudo_labels.label_completion import (LabelCompletion,
-                                                   complete_labels)
+from mmwsss.pseudo_labels.label_completion import (
+    LabelCompletion,
+    complete_labels,
+)
 
 from .acr_helpers import tensor
 

@@ -4,8 +4,11 @@ import math
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.losses import (BalancedCrossEntropy, DenseEnergyLoss,
-                                  SaliencyLoss)
+from mmwsss.models.losses import (
+    BalancedCrossEntropy,
+    DenseEnergyLoss,
+    SaliencyLoss,
+)
 
 from .acr_helpers import tensor
 

@@ -3,8 +3,11 @@ import numpy as np
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_maps,
+)
 
 FAMILIES = ('irn_cam_fusion', )
 

@@ -10,8 +10,12 @@ from torch.testing import assert_close
 from mmwsss.models.heads import DisplacementHead, EdgeHead
 from mmwsss.models.losses import affinity_terms, displacement_terms
 from mmwsss.models.segmentors.irnet import merge_edges
-from mmwsss.pseudo_labels.pixel_pairs import (pair_labels, pair_values,
-                                              path_affinity, path_offsets)
+from mmwsss.pseudo_labels.pixel_pairs import (
+    pair_labels,
+    pair_values,
+    path_affinity,
+    path_offsets,
+)
 from mmwsss.registry import MODELS
 
 from .acr_helpers import tensor

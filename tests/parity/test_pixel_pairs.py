@@ -4,8 +4,12 @@ import json
 import numpy as np
 import torch
 
-from mmwsss.pseudo_labels.pixel_pairs import (pair_offsets, pair_values,
-                                              path_cells, path_offsets)
+from mmwsss.pseudo_labels.pixel_pairs import (
+    pair_offsets,
+    pair_values,
+    path_cells,
+    path_offsets,
+)
 
 FAMILIES = ('psa_indices', 'irn_path_index')
 

@@ -3,12 +3,19 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from mmwsss.models.regularizers import (EquivariantRegularization,
-                                        PixelPrototypeContrast)
-from mmwsss.models.regularizers.equivariant_regularization import \
-    adaptive_min_pooling_loss
+from mmwsss.models.regularizers import (
+    EquivariantRegularization,
+    PixelPrototypeContrast,
+)
+from mmwsss.models.regularizers.equivariant_regularization import (
+    adaptive_min_pooling_loss,
+)
 from mmwsss.models.regularizers.pixel_prototype_contrast import (
-    intra_view_contrast, keep_assigned, prototype_contrast, resized)
+    intra_view_contrast,
+    keep_assigned,
+    prototype_contrast,
+    resized,
+)
 from mmwsss.models.utils.pixel_selection import scores_from_maps
 from mmwsss.structures import ViewOutput, ViewPair
 

@@ -6,8 +6,12 @@ import torch
 import torch.nn.functional as F
 
 from mmwsss.pseudo_labels.pixel_pairs import pair_offsets, path_offsets
-from mmwsss.pseudo_labels.random_walk import (edge_affinity, random_walk,
-                                              walk_scores_irn, walk_scores_psa)
+from mmwsss.pseudo_labels.random_walk import (
+    edge_affinity,
+    random_walk,
+    walk_scores_irn,
+    walk_scores_psa,
+)
 
 FAMILIES = ('psa_random_walk', 'seamaff_random_walk', 'irn_propagate',
             'irn_sem_seg')

@@ -6,11 +6,17 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from mmwsss.evaluation.functional import (ScoreBins, best_class,
-                                          curve_from_histogram,
-                                          score_histogram)
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+from mmwsss.evaluation.functional import (
+    ScoreBins,
+    best_class,
+    curve_from_histogram,
+    score_histogram,
+)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_maps,
+)
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
 from mmwsss.pseudo_labels.transforms import CRFScores
 

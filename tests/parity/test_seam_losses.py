@@ -7,8 +7,11 @@ from torch.testing import assert_close
 
 from mmwsss.models.localizers.fusion import normalize_maps
 from mmwsss.models.regularizers.equivariant_regularization import (
-    EquivariantRegularization, adaptive_min_pooling_loss, minmax_norm,
-    winner_take_all)
+    EquivariantRegularization,
+    adaptive_min_pooling_loss,
+    minmax_norm,
+    winner_take_all,
+)
 from mmwsss.models.second_views import Rescale
 from mmwsss.structures import ViewOutput, ViewPair
 

@@ -6,8 +6,11 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from mmwsss.models.heads import CAMHead
-from mmwsss.models.refiners import (PixelCorrelationModule, competing_maps,
-                                    pixel_correlation)
+from mmwsss.models.refiners import (
+    PixelCorrelationModule,
+    competing_maps,
+    pixel_correlation,
+)
 from mmwsss.structures import ViewOutput
 
 from .acr_helpers import tensor

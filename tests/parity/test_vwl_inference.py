@@ -7,8 +7,11 @@ from numpy.testing import assert_allclose
 
 from mmwsss.apis.score_masks import mask_confusion
 from mmwsss.evaluation.functional import curve_from_confusion
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_maps)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_maps,
+)
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
 
 FAMILIES = ('vwl_cam_fusion', 'vwl_scores')

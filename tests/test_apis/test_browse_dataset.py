@@ -8,9 +8,14 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
-from mmwsss.apis.browse_dataset import (browse_dataset, count_tags, fit_mask,
-                                        input_picture, sample_pictures,
-                                        spread)
+from mmwsss.apis.browse_dataset import (
+    browse_dataset,
+    count_tags,
+    fit_mask,
+    input_picture,
+    sample_pictures,
+    spread,
+)
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.pseudo_labels.cam_file import write_cam
 from mmwsss.pseudo_labels.mask_file import write_mask

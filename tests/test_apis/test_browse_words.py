@@ -8,8 +8,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmwsss.apis.browse_words import (WordIndex, cut_patch, find_words,
-                                      patch_box, read_usage, write_page)
+from mmwsss.apis.browse_words import (
+    WordIndex,
+    cut_patch,
+    find_words,
+    patch_box,
+    read_usage,
+    write_page,
+)
 from mmwsss.registry import MODELS
 from tests.test_tools import ROOT, python
 from tests.test_visualization.test_gallery import Page

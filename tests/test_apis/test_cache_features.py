@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from mmwsss.apis.cache_features import cache_features
-
 from tests.toy import ROOT
 
 from ..test_engine.frozen_run import SIZES, make_cfg, make_data, train

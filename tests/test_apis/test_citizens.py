@@ -11,9 +11,9 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 from mmwsss.apis import run
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.score_cams import score_cams
 from mmwsss.apis.config_edits import drop_missing_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
+from mmwsss.apis.score_cams import score_cams
 from mmwsss.datasets.samplers import Draw
 from mmwsss.engine.hooks import AtomicCheckpointHook
 from mmwsss.evaluation import CAMIoUMetric

@@ -10,9 +10,13 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from mmwsss.apis.custom_config import (check_config, config_path,
-                                       config_text, configs_for,
-                                       custom_config)
+from mmwsss.apis.custom_config import (
+    check_config,
+    config_path,
+    config_text,
+    configs_for,
+    custom_config,
+)
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import read_custom, write_custom

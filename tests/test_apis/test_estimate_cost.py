@@ -3,11 +3,26 @@ import runpy
 import sys
 
 import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
 
-from mmwsss.apis.estimate_cost import (IMAGES, ROUTES, STAGES, Stage,
-                                       cost_table, devices_of_use,
-                                       estimate_cost, in_words, read_stages,
-                                       speed_up, stage_hours, write_stages)
+from mmwsss.apis.estimate_cost import (
+    IMAGES,
+    ROUTES,
+    STAGES,
+    PeakMemory,
+    Stage,
+    cost_table,
+    devices_of_use,
+    estimate_cost,
+    gpus_that_fit,
+    in_words,
+    peak_bytes,
+    read_stages,
+    speed_up,
+    stage_hours,
+    write_stages,
+)
 from tests.toy import ROOT
 
 TOOL = ROOT / 'tools' / 'analysis_tools' / 'estimate_cost.py'
@@ -175,3 +190,75 @@ def test_seconds_are_those_of_the_benchmark():
         for column, dataset in ((3, 'voc'), (4, 'coco')):
             hours = stage_hours(stage, dataset, 1)
             assert shown[name][column] == f'{hours:,.1f}'
+
+
+class Chain(torch.nn.Module):
+    """Eight layers on 100 numbers each, with ReLUs between them."""
+
+    def __init__(self, with_cp=False):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(
+            torch.nn.Linear(100, 100, bias=False) for _ in range(8))
+        self.with_cp = with_cp
+
+    def pair(self, x, i):
+        return self.layers[i + 1](self.layers[i](x).relu()).relu()
+
+    def forward(self, x):
+        for i in range(0, 8, 2):
+            if self.with_cp:
+                x = checkpoint(self.pair, x, i, use_reentrant=False)
+            else:
+                x = self.pair(x, i)
+        return x.sum()
+
+
+WEIGHTS, ROWS = 8 * 100 * 100 * 4, 5000 * 100 * 4
+
+
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+def test_memory_of_a_step_by_hand(device):
+    model = Chain().to(device)
+    x = torch.zeros(5000, 100, device=device)
+    peak = peak_bytes(
+        lambda: model(x).backward(), [*model.parameters(), x], device)
+    # The input and what each ReLU gave are kept; behind the last one the
+    # gradients before and behind a ReLU come to it, and then those of weights.
+    least = WEIGHTS + 9 * ROWS
+    assert least < peak <= least + 3 * ROWS + WEIGHTS
+    with torch.no_grad():
+        peak = peak_bytes(
+            lambda: model(x), [*model.parameters(), x], device)
+    # Nothing is kept but what goes into a layer and comes out.
+    assert WEIGHTS + 2 * ROWS < peak <= WEIGHTS + 4 * ROWS
+
+
+def test_checkpointing_takes_less_memory():
+    x = torch.zeros(5000, 100, device='meta', requires_grad=True)
+    whole, parts = (
+        peak_bytes(lambda m=model: m(x).backward(), [*model.parameters(), x])
+        for model in (Chain().to('meta'), Chain(with_cp=True).to('meta')))
+    # Every second map is kept, and those of one pair when it comes to it.
+    assert parts < 0.75 * whole
+
+
+def test_what_the_host_reads_on_the_meta_device():
+    x = torch.zeros(4, 6, device='meta')
+    with PeakMemory():
+        assert float(x.sum()) == 1 and bool((x > 0).any())
+        assert x[0].tolist() == [4.] * 6
+        assert (x > 0).nonzero().shape == (24, 2)
+        assert x[x > 0].shape == (24, )
+        assert x.cpu().device.type == 'cpu'
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        x.tolist()
+
+
+def test_gpus_that_fit_by_hand():
+    gib = 2**30
+    # 16 images of 1 GiB each and 2 GiB of weights.
+    peaks = {n: (n + 2) * gib for n in (1, 2, 4, 8, 16)}
+    assert gpus_that_fit(peaks, 16, 80) == 1
+    assert gpus_that_fit(peaks, 16, 16) == 2
+    assert gpus_that_fit(peaks, 16, 8) == 8
+    assert gpus_that_fit(peaks, 16, 4) is None

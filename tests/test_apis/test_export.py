@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.export import exportable, export_model, run_exported
-from mmwsss.utils.read_images import read_image
+from mmwsss.apis.export import export_model, exportable, run_exported
 from mmwsss.registry import MODELS
+from mmwsss.utils.read_images import read_image
 
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from mmwsss.apis.export_instances import (bounding_box, coco_of_folder,
-                                          export_instances)
+from mmwsss.apis.export_instances import (
+    bounding_box,
+    coco_of_folder,
+    export_instances,
+)
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.pseudo_labels import write_instances
 from tests.test_datasets.builders import METAINFO, make_voc

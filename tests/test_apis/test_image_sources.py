@@ -3,8 +3,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.apis.image_sources import (Source, Video, find_images,
-                                       refuse_double_names)
+from mmwsss.apis.image_sources import (
+    Source,
+    Video,
+    find_images,
+    refuse_double_names,
+)
 
 
 def picture(seed=0, size=(20, 30)):

@@ -5,8 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.apis.make_proposals import (colour_proposals, even_regions,
-                                        make_proposals)
+from mmwsss.apis.make_proposals import (
+    colour_proposals,
+    even_regions,
+    make_proposals,
+)
 from mmwsss.pseudo_labels.proposal_file import read_proposals
 
 from ..test_tools import TOOLS

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.apis.mask_exchange import (class_names, export_masks,
-                                       import_masks)
+from mmwsss.apis.mask_exchange import class_names, export_masks, import_masks
 from mmwsss.datasets.tags import read_tags, write_image_labels
 from mmwsss.pseudo_labels.mask_file import write_mask
 from mmwsss.utils.read_images import read_mask

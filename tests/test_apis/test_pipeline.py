@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmwsss.apis.pipeline import (Pipeline, StageError, command_line,
-                                  load_stages)
+from mmwsss.apis.pipeline import (
+    Pipeline,
+    StageError,
+    command_line,
+    load_stages,
+)
 from mmwsss.apis.pipeline_run import run_pipeline
 
 from ..test_tools import TOOLS, call, environment, python

@@ -4,12 +4,18 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from mmwsss.apis import run
-from mmwsss.apis.config_edits import (drop_sync_bn, enable_amp,
-                                      enable_pictures, enable_tta, set_output,
-                                      use_train_images)
+from mmwsss.apis import config_edits, run
+from mmwsss.apis.config_edits import (
+    drop_sync_bn,
+    enable_amp,
+    enable_pictures,
+    enable_tta,
+    set_output,
+    use_train_images,
+)
 
 from ..test_tools import python
 from ..toy import write_config
@@ -176,15 +182,32 @@ def test_initial_weights_from_a_work_folder(tmp_path):
         assert cfg.model.backbone.init_cfg is None
 
 
-def test_amp():
+def test_amp(monkeypatch):
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    monkeypatch.setattr(config_edits, 'get_device', lambda: 'cuda')
     enable_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    assert cfg.optim_wrapper.loss_scale == 'dynamic'
+    assert cfg.optim_wrapper.loss_scale == dict(init_scale=512)
     enable_amp(cfg)  # Only warns.
     cfg.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(ValueError, match='has a ApexOptimWrapper'):
         enable_amp(cfg)
+
+
+def test_amp_without_a_gpu(monkeypatch):
+    cfg = Config(
+        dict(
+            optim_wrapper=dict(
+                type='OptimWrapper',
+                dtype='float16',
+                optimizer=dict(type='SGD', lr=0.1))))
+    monkeypatch.setattr(config_edits, 'get_device', lambda: 'cpu')
+    for _ in range(2):  # Only warns.
+        enable_amp(cfg)
+    model = torch.nn.Linear(3, 2)
+    optim = build_optim_wrapper(model, cfg.optim_wrapper)
+    with optim.optim_context(model):
+        assert model(torch.ones(1, 3)).dtype == torch.bfloat16
 
 
 def test_output_folder():

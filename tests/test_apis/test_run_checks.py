@@ -8,14 +8,17 @@ from mmengine.config import Config
 
 from mmwsss.apis import run
 from mmwsss.apis.cam_inferencer import CAMInferencer
-from mmwsss.apis.score_cams import score_cams
-from mmwsss.apis.score_masks import score_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.apis.pipeline import load_stages
 from mmwsss.apis.refine import refine_cams
 from mmwsss.apis.run_checks import parse_config, report_changes
-from mmwsss.datasets import (ImageLevelDataset, PseudoMaskDataset,
-                             write_image_labels)
+from mmwsss.apis.score_cams import score_cams
+from mmwsss.apis.score_masks import score_masks
+from mmwsss.datasets import (
+    ImageLevelDataset,
+    PseudoMaskDataset,
+    write_image_labels,
+)
 from mmwsss.pseudo_labels import write_cam, write_manifest, write_mask
 from mmwsss.pseudo_labels.mask_file import write_mask_manifest
 

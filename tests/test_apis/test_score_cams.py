@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from mmwsss.apis.score_cams import score_cams
 from mmwsss.apis.evaluation_data import evaluation_dataset
+from mmwsss.apis.score_cams import score_cams
 from mmwsss.datasets import ShapesDataset
 from mmwsss.pseudo_labels import write_cam
 from mmwsss.utils.read_images import read_mask

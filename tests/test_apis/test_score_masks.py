@@ -7,9 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from mmwsss.apis.score_masks import (evaluate_masks, mask_confusion,
-                                        read_classes, score_masks,
-                                        subset_iou, summarize)
+from mmwsss.apis.score_masks import (
+    evaluate_masks,
+    mask_confusion,
+    read_classes,
+    score_masks,
+    subset_iou,
+    summarize,
+)
 from mmwsss.datasets.mask_values import parse_mask_values
 from mmwsss.pseudo_labels import write_mask
 

@@ -20,8 +20,7 @@ from mmwsss.utils.shards import Shard, parse_shard
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg
 from .test_cam_inferencer import _restore_loader, save  # noqa: F401
-from .test_refine import (ENV, NUM, assert_complete, contents,  # noqa: F401
-                          setup, world)
+from .test_refine import ENV, NUM, assert_complete, contents, setup, world  # noqa: F401
 
 
 # ------------------------------------------------------------- which images
@@ -91,10 +90,9 @@ def test_who_may_work_at_once(tmp_path):
 
 def test_a_shard_waits_until_a_whole_run_ends(tmp_path, monkeypatch):
     monkeypatch.setattr('mmwsss.utils.run_folder.PATIENCE', 0.1)
-    with claimed(tmp_path):
-        with pytest.raises(ValueError, match='Another run'):
-            with claimed(tmp_path, Shard(1, 2)):
-                pass
+    with claimed(tmp_path), pytest.raises(ValueError, match='Another run'):
+        with claimed(tmp_path, Shard(1, 2)):
+            pass
 
 
 def test_temporary_files_of_others_stay(tmp_path):

@@ -1,6 +1,6 @@
 """A tiny data set in VOC layout for the tests."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Optional, Sequence
 
 import cv2
 import numpy as np
@@ -22,10 +22,10 @@ def save_mask(path: Path, mask: np.ndarray) -> None:
 
 
 def make_voc(root: Path,
-             labels: Dict[str, Sequence[int]],
+             labels: dict[str, Sequence[int]],
              size: Sequence[int] = (20, 30),
              split: str = 'train',
-             ids: Optional[Sequence[str]] = None) -> Path:
+             ids: Sequence[str] | None = None) -> Path:
     """Images, masks that show their tags, split list and label file."""
     for folder in ('JPEGImages', 'ImageSets/Segmentation'):
         (root / folder).mkdir(parents=True, exist_ok=True)

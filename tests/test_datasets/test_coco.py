@@ -10,8 +10,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmwsss.datasets import COCOImageLevelDataset, read_image_labels
-from mmwsss.datasets.coco import (CATEGORY_IDS, SPLIT_SIZES, convert_coco,
-                                  draw_mask, read_instances)
+from mmwsss.datasets.coco import (
+    CATEGORY_IDS,
+    SPLIT_SIZES,
+    convert_coco,
+    draw_mask,
+    read_instances,
+)
 from mmwsss.registry import DATASETS
 from mmwsss.utils.read_images import read_mask
 

@@ -3,8 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from mmwsss.datasets import (labels_from_voc_xml, read_image_labels,
-                             write_image_labels)
+from mmwsss.datasets import (
+    labels_from_voc_xml,
+    read_image_labels,
+    write_image_labels,
+)
 from mmwsss.pseudo_labels import labels_from_mask
 
 from .builders import CLASSES, write_xml

@@ -3,8 +3,7 @@ from itertools import islice
 
 import pytest
 
-from mmwsss.datasets.samplers import (Draw, InfiniteSeededSampler,
-                                      SeededSampler)
+from mmwsss.datasets.samplers import Draw, InfiniteSeededSampler, SeededSampler
 
 DATA = list(range(10))
 

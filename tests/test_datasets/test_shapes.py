@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.datasets import (ShapesDataset, generate_shapes, read_image_labels)
+from mmwsss.datasets import ShapesDataset, generate_shapes, read_image_labels
 from mmwsss.datasets import shapes as module
-from mmwsss.datasets.shapes import (CLASSES, COMPANIONS, CORRELATION,
-                                    add_saliency, draw_saliency,
-                                    draw_shapes_image)
+from mmwsss.datasets.shapes import (
+    CLASSES,
+    COMPANIONS,
+    CORRELATION,
+    add_saliency,
+    draw_saliency,
+    draw_shapes_image,
+)
 
 SMALL = dict(num_train=6, num_val=3, image_size=48)
 

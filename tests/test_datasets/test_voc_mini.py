@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 
 from mmwsss.datasets import VOCImageLevelDataset
-from mmwsss.datasets.voc_mini import (convert_voc_mini, small_size,
-                                      voc_mini_lists)
+from mmwsss.datasets.voc_mini import (
+    convert_voc_mini,
+    small_size,
+    voc_mini_lists,
+)
 from mmwsss.pseudo_labels.mask_file import write_mask
 
 from .builders import write_xml

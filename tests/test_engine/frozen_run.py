@@ -10,8 +10,7 @@ from mmengine.dist import get_rank
 from mmengine.runner import Runner
 
 from mmwsss.apis.run import end_processes, use_cpu_processes
-from mmwsss.evaluation.metrics.refinement_iou_metric import (
-    RefinementIoUMetric)
+from mmwsss.evaluation.metrics.refinement_iou_metric import RefinementIoUMetric
 
 from ..test_datasets.builders import METAINFO, make_voc
 from ..test_models.frozen_builders import toy_network, vit_network

@@ -1,3 +1,4 @@
+import contextlib
 import random
 import warnings
 
@@ -8,9 +9,11 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
-from mmwsss.engine.hooks.checkpoint_hook import (AtomicCheckpointHook,
-                                                 AtomicLocalBackend,
-                                                 seed_step)
+from mmwsss.engine.hooks.checkpoint_hook import (
+    AtomicCheckpointHook,
+    AtomicLocalBackend,
+    seed_step,
+)
 from mmwsss.utils.checkpoint import use_safe_loading
 
 from ..toy import write_config
@@ -45,10 +48,8 @@ def make_runner(tmp_path, name, stop_after=None, **kwargs):
 
 
 def run(runner):
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         runner.train()
-    except KeyboardInterrupt:
-        pass
     return {k: v.clone() for k, v in runner.model.state_dict().items()}
 
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.backbones.frozen_features import (FrozenBackbone,
-                                                     FrozenFeatures)
+from mmwsss.models.backbones.frozen_features import (
+    FrozenBackbone,
+    FrozenFeatures,
+)
 from mmwsss.registry import HOOKS
 from mmwsss.utils.read_images import read_image
 from tests.test_tools import call, free_port

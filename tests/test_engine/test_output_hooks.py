@@ -13,8 +13,12 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmwsss.engine import GalleryHook, SaveCAMsHook
-from mmwsss.engine.hooks.gallery_hook import (LOG_FOLDERS, UNTRAINED,
-                                              choice_settings, undisturbed)
+from mmwsss.engine.hooks.gallery_hook import (
+    LOG_FOLDERS,
+    UNTRAINED,
+    choice_settings,
+    undisturbed,
+)
 from mmwsss.pseudo_labels import read_cam, read_manifest
 from mmwsss.registry import HOOKS
 

@@ -3,8 +3,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmwsss.evaluation import (ScoreBins, best_class, curve_from_confusion,
-                               curve_from_histogram, score_histogram)
+from mmwsss.evaluation import (
+    ScoreBins,
+    best_class,
+    curve_from_confusion,
+    curve_from_histogram,
+    score_histogram,
+)
 
 CENTS = np.arange(0, 1, 0.01)
 

@@ -1,5 +1,5 @@
 """Small models and samples that the model tests share."""
-from typing import Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmengine.structures import LabelData
@@ -77,7 +77,7 @@ def dpt_cfg(**kwargs) -> dict:
 
 
 def sample(labels: Sequence[int],
-           ori_shape: Optional[Tuple[int, int]] = None,
+           ori_shape: tuple[int, int] | None = None,
            img_id: str = 'x') -> SegDataSample:
     """A data sample with tags."""
     meta = dict(img_id=img_id)

@@ -4,8 +4,12 @@ import torch
 from torch.testing import assert_close
 
 from mmwsss.structures import ViewPair
-from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
-                                        resnet_cfg, sample)
+from tests.test_models.builders import (
+    NUM_CLASSES,
+    build_segmentor,
+    resnet_cfg,
+    sample,
+)
 
 FLIP = dict(type='mmwsss.HorizontalFlip')
 ACR = dict(type='mmwsss.AllPairsConsistency', loss_weight=5.)

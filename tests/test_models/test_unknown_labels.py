@@ -11,14 +11,22 @@ from mmwsss.datasets.transforms import PackWSSSInputs
 from mmwsss.models.losses import multilabel_loss
 from mmwsss.models.regularizers.equivariant_regularization import Present
 from mmwsss.models.regularizers.fine_grained_background_contrast import (
-    background_target, background_weight)
+    background_target,
+    background_weight,
+)
 from mmwsss.models.utils.pixel_selection import absent_classes
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import ViewOutput, ViewPair
-from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
-                                        resnet_cfg, sample)
-from tests.test_models.test_segmentors import (test_amn,
-                                               test_end_to_end_segmentor)
+from tests.test_models.builders import (
+    NUM_CLASSES,
+    build_segmentor,
+    resnet_cfg,
+    sample,
+)
+from tests.test_models.test_segmentors import (
+    test_amn,
+    test_end_to_end_segmentor,
+)
 
 NAN = float('nan')
 FLIP = dict(type='mmwsss.HorizontalFlip')

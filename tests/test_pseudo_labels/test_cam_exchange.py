@@ -8,9 +8,12 @@ import torch
 from PIL import Image
 
 from mmwsss.pseudo_labels import CAMFile, read_cam, read_manifest, write_cam
-from mmwsss.pseudo_labels.cam_exchange import (convert_file, find_files,
-                                               read_foreign, write_foreign)
-
+from mmwsss.pseudo_labels.cam_exchange import (
+    convert_file,
+    find_files,
+    read_foreign,
+    write_foreign,
+)
 from tests.toy import ROOT
 
 SIZE = (9, 13)

@@ -5,8 +5,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from mmwsss.pseudo_labels import (cam_path, read_cam, read_manifest, write_cam,
-                                  write_manifest)
+from mmwsss.pseudo_labels import (
+    cam_path,
+    read_cam,
+    read_manifest,
+    write_cam,
+    write_manifest,
+)
 
 
 @pytest.fixture

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mmwsss.pseudo_labels import (instance_path, read_instances, read_manifest,
-                                  write_instance_manifest, write_instances)
+from mmwsss.pseudo_labels import (
+    instance_path,
+    read_instances,
+    read_manifest,
+    write_instance_manifest,
+    write_instances,
+)
 from mmwsss.pseudo_labels.instance_file import decode_mask, encode_mask
 
 

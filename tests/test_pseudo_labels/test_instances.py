@@ -5,9 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmwsss.pseudo_labels import (cluster_cells, find_fragments, instances_irn,
-                                  refine_centroids, split_planes,
-                                  walk_scores_irn)
+from mmwsss.pseudo_labels import (
+    cluster_cells,
+    find_fragments,
+    instances_irn,
+    refine_centroids,
+    split_planes,
+    walk_scores_irn,
+)
 
 
 def smooth_field(h, w, seed, scale=2.0):

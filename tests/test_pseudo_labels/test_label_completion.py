@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from mmwsss.pseudo_labels.label_completion import (LabelCompletion,
-                                                   complete_labels, mine,
-                                                   open_mask)
+from mmwsss.pseudo_labels.label_completion import (
+    LabelCompletion,
+    complete_labels,
+    mine,
+    open_mask,
+)
 from mmwsss.registry import MODELS
 
 

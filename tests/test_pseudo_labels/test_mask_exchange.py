@@ -14,16 +14,28 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmwsss.pseudo_labels.mask_exchange import (label_values, paint, read_coco,
-                                                read_cvat, read_label_studio,
-                                                read_labelme, write_coco,
-                                                write_cvat, write_label_studio,
-                                                write_labelme)
-from mmwsss.pseudo_labels.mask_exchange.label_studio import (decode_rle,
-                                                             encode_rle)
-from mmwsss.pseudo_labels.mask_exchange.regions import (box_points,
-                                                        ellipse_points, fill,
-                                                        outlines)
+from mmwsss.pseudo_labels.mask_exchange import (
+    label_values,
+    paint,
+    read_coco,
+    read_cvat,
+    read_label_studio,
+    read_labelme,
+    write_coco,
+    write_cvat,
+    write_label_studio,
+    write_labelme,
+)
+from mmwsss.pseudo_labels.mask_exchange.label_studio import (
+    decode_rle,
+    encode_rle,
+)
+from mmwsss.pseudo_labels.mask_exchange.regions import (
+    box_points,
+    ellipse_points,
+    fill,
+    outlines,
+)
 
 CLASSES = ('cat', 'hot "dog"', 'été')
 

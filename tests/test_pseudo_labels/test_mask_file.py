@@ -6,9 +6,9 @@ import pytest
 from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 
-from mmwsss.utils.read_images import read_mask
 from mmwsss.pseudo_labels import mask_path, write_mask, write_mask_manifest
 from mmwsss.pseudo_labels.mask_file import class_lut, voc_palette
+from mmwsss.utils.read_images import read_mask
 
 
 def test_palette():

@@ -2,10 +2,14 @@
 import numpy as np
 import pytest
 
-from mmwsss.pseudo_labels.mask_proposals import (FREE, REJECTED,
-                                                 assign_proposals,
-                                                 deciding_proposals,
-                                                 refine_labels, refine_maps)
+from mmwsss.pseudo_labels.mask_proposals import (
+    FREE,
+    REJECTED,
+    assign_proposals,
+    deciding_proposals,
+    refine_labels,
+    refine_maps,
+)
 
 SIZE = (13, 17)
 

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmwsss.pseudo_labels.pamr import PAMR, pamr_affinity, par_affinity
 from mmwsss.registry import MODELS
+from tests.fake_gpu import FakeGPU
 
 
 def shifted(maps, dilations, centre):
@@ -234,3 +235,17 @@ def test_kernel_in_configs():
     assert_close(par(image, maps), PAMR(2, kernel='par')(image, maps))
     with pytest.raises(ValueError, match=r"\['pamr', 'par'\], got 'parr'"):
         PAMR(kernel='parr')
+
+
+@pytest.mark.parametrize('kernel', ['pamr', 'par'])
+def test_a_gpu_gives_the_same_in_fewer_launches(kernel):
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (2, 3, 20, 27), dtype=torch.uint8)
+    maps = torch.rand(2, 3, 20, 27)
+    model = PAMR(kernel=kernel)
+    expected = model(image, maps)
+    with FakeGPU() as gpu, gpu.counting() as counts:
+        found = model(image.to(gpu.device), maps.to(gpu.device)).cpu()
+    assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    # One neighbour after the other it were 1,000.
+    assert counts.num_launches <= 350, counts.report()

@@ -6,8 +6,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from mmwsss.pseudo_labels.permutohedral import (PermutohedralCRF,
-                                                PermutohedralLattice)
+from mmwsss.pseudo_labels.permutohedral import (
+    PermutohedralCRF,
+    PermutohedralLattice,
+)
 
 
 def plain_filter(features, values):

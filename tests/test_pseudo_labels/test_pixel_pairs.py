@@ -5,10 +5,17 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwsss.pseudo_labels import (from_slices, pair_labels, pair_offsets,
-                                  pair_values, path_affinity, path_cells,
-                                  path_offsets, pixel_pairs, scatter_pairs)
-
+from mmwsss.pseudo_labels import (
+    from_slices,
+    pair_labels,
+    pair_offsets,
+    pair_values,
+    path_affinity,
+    path_cells,
+    path_offsets,
+    pixel_pairs,
+    scatter_pairs,
+)
 from tests.fake_gpu import FakeGPU
 
 

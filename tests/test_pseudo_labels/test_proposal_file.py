@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.pseudo_labels.proposal_file import (proposal_paths, read_proposals,
-                                                write_proposals)
 from mmwsss.pseudo_labels.instance_file import encode_mask
+from mmwsss.pseudo_labels.proposal_file import (
+    proposal_paths,
+    read_proposals,
+    write_proposals,
+)
 
 SIZE = (4, 6)
 

@@ -3,11 +3,20 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from mmwsss.pseudo_labels.random_walk import (chebyshev_weights, edge_affinity,
-                                              random_walk, walk_scores_irn,
-                                              walk_scores_psa)
-from mmwsss.pseudo_labels import (pair_offsets, path_affinity, path_cells,
-                                  path_offsets, scatter_pairs)
+from mmwsss.pseudo_labels import (
+    pair_offsets,
+    path_affinity,
+    path_cells,
+    path_offsets,
+    scatter_pairs,
+)
+from mmwsss.pseudo_labels.random_walk import (
+    chebyshev_weights,
+    edge_affinity,
+    random_walk,
+    walk_scores_irn,
+    walk_scores_psa,
+)
 
 OFFSETS = pair_offsets(3)
 

@@ -15,9 +15,14 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mmwsss.utils.checkpoint import (compare_state, from_plain,
-                                     load_checkpoint_file, state_dict_of,
-                                     to_plain, use_safe_loading)
+from mmwsss.utils.checkpoint import (
+    compare_state,
+    from_plain,
+    load_checkpoint_file,
+    state_dict_of,
+    to_plain,
+    use_safe_loading,
+)
 
 
 class Evil:

@@ -2,8 +2,12 @@ import hashlib
 
 import pytest
 
-from mmwsss.utils.download import (DownloadError, check_file, digest_in_name,
-                                   download)
+from mmwsss.utils.download import (
+    DownloadError,
+    check_file,
+    digest_in_name,
+    download,
+)
 from tests.server import FileServer
 
 CONTENT = bytes(range(256)) * 40

@@ -5,12 +5,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.datasets.transforms import (LoadImage, LoadMask, LoadSaliency,
-                                        PackWSSSInputs, PlaceCrop,
-                                        RandomFlip, RandomLongSideResize,
-                                        RandomRescale, SquareResize)
+from mmwsss.datasets.transforms import (
+    LoadImage,
+    LoadMask,
+    LoadSaliency,
+    PackWSSSInputs,
+    PlaceCrop,
+    RandomFlip,
+    RandomLongSideResize,
+    RandomRescale,
+    SquareResize,
+)
 from mmwsss.registry import TRANSFORMS
-
 from tests.test_datasets.builders import save_mask
 
 RNG = np.random.default_rng(0)

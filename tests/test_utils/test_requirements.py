@@ -3,8 +3,12 @@ import sys
 
 import pytest
 
-from mmwsss.utils.requirements import (REQUIREMENTS, check_requirements,
-                                       installed_version, parse_version)
+from mmwsss.utils.requirements import (
+    REQUIREMENTS,
+    check_requirements,
+    installed_version,
+    parse_version,
+)
 
 
 def test_all_there():

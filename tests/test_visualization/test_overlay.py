@@ -3,8 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.visualization import (color_mask, overlay_cam, overlay_mask,
-                                  shrink)
+from mmwsss.visualization import color_mask, overlay_cam, overlay_mask, shrink
 
 PALETTE = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
 IMAGE = np.full((4, 6, 3), 100, np.uint8)

@@ -11,12 +11,16 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmwsss.pseudo_labels.transforms.pseudo_masks import ThresholdMask
 from mmwsss.models.segmentors.cam_segmentor import cams_to_mask
+from mmwsss.pseudo_labels.transforms.pseudo_masks import ThresholdMask
 from mmwsss.visualization import RunPage
-from mmwsss.visualization.run_page import (levels_to_mask, map_levels,
-                                           picked_pixels, small_stage,
-                                           threshold_steps)
+from mmwsss.visualization.run_page import (
+    levels_to_mask,
+    map_levels,
+    picked_pixels,
+    small_stage,
+    threshold_steps,
+)
 
 from ..browser import browser  # noqa: F401
 from .test_gallery import Page

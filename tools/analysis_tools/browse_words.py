@@ -2,8 +2,11 @@
 import argparse
 
 from mmwsss.apis.browse_words import browse_words
-from mmwsss.apis.command_line import (add_options_argument,
-                                      add_trust_argument, plain_errors)
+from mmwsss.apis.command_line import (
+    add_options_argument,
+    add_trust_argument,
+    plain_errors,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -1,14 +1,13 @@
 """Prepare images of your own: check tags and images, write a config."""
 import argparse
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Iterable, List, Tuple
 
 from mmengine.config import Config
 
 from mmwsss.apis.command_line import plain_errors
-from mmwsss.apis.custom_config import (check_config, configs_for,
-                                       parse_columns)
+from mmwsss.apis.custom_config import check_config, configs_for, parse_columns
 from mmwsss.apis.photo_masks import DEFAULT_PIPELINE
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import CustomData, read_custom, write_custom
@@ -134,7 +133,7 @@ def show(data: CustomData) -> None:
         print(f'note: {note}')
 
 
-def missing_weights(configs: Iterable[Path]) -> List[Tuple[str, bool]]:
+def missing_weights(configs: Iterable[Path]) -> list[tuple[str, bool]]:
     """Initial weights to get before training, and whether it needs them."""
     found = {}
     for config in configs:

@@ -3,8 +3,15 @@
 :func:`read_tags` reads any of them; each format has a reader in a file of
 its own, a :class:`TagReader`. :func:`write_image_labels` writes ours.
 """
-from .images import (IMAGE_SUFFIXES, find_images, find_unread, image_id,
-                     is_image, missing_images, nfc)
+from .images import (
+                     IMAGE_SUFFIXES,
+                     find_images,
+                     find_unread,
+                     image_id,
+                     is_image,
+                     missing_images,
+                     nfc,
+)
 from .ours import write_image_labels
 from .reading import FORMATS, READERS, find_format, read_tags
 from .tag_file import TagFile, TagReader

@@ -1,6 +1,6 @@
 """COCO's instances, of which only the categories count."""
 from pathlib import Path
-from typing import Any, Dict, Set
+from typing import Any
 
 from mmwsss.utils.json_stream import iter_members
 
@@ -26,10 +26,10 @@ class CocoReader(TagReader):
             and isinstance(look.members[key][0], dict) for key in _NEEDED)
 
     def read(self, path: Path, options: ReadOptions) -> TagFile:
-        names: Dict[Any, str] = {}
-        images: Dict[Any, str] = {}
-        found: Dict[Any, Set[Any]] = {}
-        ids: Set[str] = set()
+        names: dict[Any, str] = {}
+        images: dict[Any, str] = {}
+        found: dict[Any, set[Any]] = {}
+        ids: set[str] = set()
         tool = ToolNames(options.root)
         for key, index, item in iter_members(path):
             if key not in _NEEDED or index is None:

@@ -1,6 +1,6 @@
 """Datumaro's JSON, which CVAT exports as well."""
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 from .images import ToolNames, nfc
 from .json_lists import load_json
@@ -43,7 +43,7 @@ class DatumaroReader(TagReader):
         return collector.finish(self.name, classes)
 
     @staticmethod
-    def _tags(item: dict, classes: List[str], where: str) -> List[str]:
+    def _tags(item: dict, classes: list[str], where: str) -> list[str]:
         tags = []
         for annotation in item.get('annotations') or ():
             if annotation.get('type') == 'caption':

@@ -1,7 +1,7 @@
 """Tables of Excel and other spreadsheets, where a library reads them."""
 import importlib.util
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any
 
 from .images import nfc
 from .table import Rows, read_rows
@@ -42,7 +42,7 @@ class ExcelReader(TagReader):
         return result
 
     @staticmethod
-    def imports(needs: str) -> List[str]:
+    def imports(needs: str) -> list[str]:
         """Import names of what has to be installed."""
         return [dict(odfpy='odf').get(n, n) for n in needs.split()]
 
@@ -60,7 +60,7 @@ def _numbered(rows: Any) -> Rows:
     return [(i, row) for i, row in rows if any(row)]
 
 
-def _read_openpyxl(path: Path) -> Tuple[Rows, List[str]]:
+def _read_openpyxl(path: Path) -> tuple[Rows, list[str]]:
     import openpyxl
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
@@ -71,7 +71,7 @@ def _read_openpyxl(path: Path) -> Tuple[Rows, List[str]]:
         book.close()
 
 
-def _read_pandas(path: Path) -> Tuple[Rows, List[str]]:
+def _read_pandas(path: Path) -> tuple[Rows, list[str]]:
     import pandas
     with pandas.ExcelFile(path) as book:
         first, *others = book.sheet_names

@@ -8,15 +8,17 @@ import difflib
 import os
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import (Dict, Iterable, List, Mapping, Optional, Sequence, Set,
-                    Union)
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from mmwsss.utils.image_formats import (IMAGE_SUFFIXES, UNREAD_SUFFIXES,
-                                        missing_reader)
+from mmwsss.utils.image_formats import (
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    missing_reader,
+)
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
 def nfc(text: str) -> str:
@@ -24,7 +26,7 @@ def nfc(text: str) -> str:
     return unicodedata.normalize('NFC', text)
 
 
-def image_id(name: str, root: Optional[PathLike] = None) -> str:
+def image_id(name: str, root: PathLike | None = None) -> str:
     """What an image is called here.
 
     Args:
@@ -67,7 +69,7 @@ def is_image(name: str) -> bool:
 
 
 def find_images(root: PathLike,
-                wanted: Optional[Iterable[str]] = None) -> Dict[str, str]:
+                wanted: Iterable[str] | None = None) -> dict[str, str]:
     """All images in a folder and the folders in it.
 
     Args:
@@ -87,8 +89,8 @@ def find_images(root: PathLike,
     if not os.path.isdir(root):
         raise FileNotFoundError(f'There is no image folder {root}.')
     wanted = None if wanted is None else set(wanted)
-    found: Dict[str, str] = {}
-    visited: Set[str] = set()
+    found: dict[str, str] = {}
+    visited: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:  # A link to a folder above it.
@@ -109,7 +111,7 @@ def find_images(root: PathLike,
     return dict(sorted(found.items()))
 
 
-def find_unread(root: PathLike) -> Dict[str, str]:
+def find_unread(root: PathLike) -> dict[str, str]:
     """Pictures in a folder that are of kinds which are not read here.
 
     Args:
@@ -207,9 +209,9 @@ class ToolNames:
             of a relative name and the last part of any other are taken.
     """
 
-    def __init__(self, root: Optional[PathLike] = None) -> None:
-        self.found: Optional[Set[str]] = None
-        self.cleaned: Dict[str, List[str]] = {}
+    def __init__(self, root: PathLike | None = None) -> None:
+        self.found: set[str] | None = None
+        self.cleaned: dict[str, list[str]] = {}
         if root is not None and os.path.isdir(root):
             self.found = set(find_images(root, ()))
             for img_id in self.found:

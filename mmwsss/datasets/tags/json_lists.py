@@ -1,13 +1,21 @@
 """JSON that people write: mappings, lists of objects, JSON lines."""
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any
 
 from mmwsss.utils.io import read_text
 
 from .images import nfc
-from .table import (CELLS, IMAGE_NAMES, TAG_NAMES, UNKNOWN_NAMES, Separator,
-                    pick, plain)
+from .table import (
+    CELLS,
+    IMAGE_NAMES,
+    TAG_NAMES,
+    UNKNOWN_NAMES,
+    Separator,
+    pick,
+    plain,
+)
 from .tag_file import Look, ReadOptions, TagCollector, TagFile, TagReader
 
 
@@ -69,7 +77,7 @@ class JsonLinesReader(TagReader):
         return read_entries(path, self.name, entries, options, lines=True)
 
 
-def once(pairs: List[Tuple[str, object]]) -> dict:
+def once(pairs: list[tuple[str, object]]) -> dict:
     """Build a dict from JSON pairs and refuse a key that stands twice."""
     result = {}
     for key, value in pairs:
@@ -99,7 +107,7 @@ def load_json(path: Path) -> Any:
 
 def read_entries(path: Path,
                  format: str,
-                 entries: Iterable[Tuple[str, int, Any]],
+                 entries: Iterable[tuple[str, int, Any]],
                  options: ReadOptions,
                  lines: bool = False) -> TagFile:
     """Tags of objects that name an image each.
@@ -144,13 +152,13 @@ def read_entries(path: Path,
     return collector.finish(format)
 
 
-def _key(keys: List[str], known: Iterable[str]) -> Any:
+def _key(keys: list[str], known: Iterable[str]) -> Any:
     index = pick(keys, [plain(k) for k in known])
     return None if index is None else keys[index]
 
 
 def entry_tags(value: Any, where: str, path: Path, separator: Separator,
-               number: int) -> Tuple[List[str], List[str]]:
+               number: int) -> tuple[list[str], list[str]]:
     """Tags of a value: a list, a name, or a mapping to 1, 0, -1.
 
     Args:
@@ -173,7 +181,7 @@ def entry_tags(value: Any, where: str, path: Path, separator: Separator,
         return list(value), []
     if isinstance(value, dict) and value and all(
             flag(v) is not NotImplemented for v in value.values()):
-        states: Dict[str, Any] = {k: flag(v) for k, v in value.items()}
+        states: dict[str, Any] = {k: flag(v) for k, v in value.items()}
         return ([k for k, v in states.items() if v],
                 [k for k, v in states.items() if v is None])
     raise ValueError(f'{where} in {path}: the tags are {str(value)[:60]}, '

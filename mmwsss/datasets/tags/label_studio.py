@@ -6,13 +6,13 @@ that it shows none of the classes. Predictions and cancelled annotations do
 not count; annotations of several people are united.
 """
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any
 
 from .images import IMAGE_SUFFIXES, ToolNames, nfc
 from .json_lists import load_json
-from .table import (IMAGE_NAMES, TAG_NAMES, Separator, csv_rows, pick,
-                    plain)
+from .table import IMAGE_NAMES, TAG_NAMES, Separator, csv_rows, pick, plain
 from .tag_file import Look, ReadOptions, TagCollector, TagFile, TagReader
 
 #: What a row of JSON-MIN and CSV has beside data and results.
@@ -57,7 +57,7 @@ class LabelStudioReader(TagReader):
         return collector.finish(self.name)
 
     @staticmethod
-    def _csv(path: Path) -> List[Dict[str, Any]]:
+    def _csv(path: Path) -> list[dict[str, Any]]:
         (_, header), *body = csv_rows(path)[0]
         rows = []
         for line, cells in body:
@@ -79,7 +79,7 @@ def _parsed(cell: str) -> Any:
     return cell
 
 
-def _image_key(data: Dict[str, Any], options: ReadOptions,
+def _image_key(data: dict[str, Any], options: ReadOptions,
                where: str) -> str:
     """Which part of a task's data is the image."""
     if options.image is not None:
@@ -176,9 +176,9 @@ def _read_flat(path: Path, rows: list, options: ReadOptions,
 
 
 def _result_keys(path: Path, rows: list, options: ReadOptions,
-                 images: set) -> Tuple[str, ...]:
+                 images: set) -> tuple[str, ...]:
     """Which keys hold what was annotated, not data."""
-    there: Dict[str, List[Any]] = {}
+    there: dict[str, list[Any]] = {}
     for row in rows:
         for key, value in row.items():
             if key not in _FACTS and key not in images and key != 'line':
@@ -202,10 +202,10 @@ def _result_keys(path: Path, rows: list, options: ReadOptions,
                      'Say which: --columns labels=KEY.')
 
 
-def _is_result(values: List[Any]) -> bool:
+def _is_result(values: list[Any]) -> bool:
     """Whether a value has the form of choices or of regions."""
     for value in values:
-        first: Optional[Any] = value[0] if isinstance(
+        first: Any | None = value[0] if isinstance(
             value, list) and value else value
         if isinstance(first, dict) and any(k in first for k in _VALUES):
             return True

@@ -1,7 +1,7 @@
 """LabelMe: a JSON file per image."""
 import os.path
 from pathlib import Path
-from typing import Any, List, Set
+from typing import Any
 
 from .images import ToolNames, nfc
 from .json_lists import load_json
@@ -36,7 +36,7 @@ class LabelMeReader(TagReader):
         collector = TagCollector(path, options.root)
         names = ToolNames(options.root)
         base = path if path.is_dir() else path.parent
-        known: Set[str] = set()
+        known: set[str] = set()
         for file in files:
             content = load_json(file)
             if not isinstance(content, dict) or not isinstance(
@@ -66,7 +66,7 @@ class LabelMeReader(TagReader):
         return image.name
 
 
-def _labels(content: Any, file: Path) -> List[str]:
+def _labels(content: Any, file: Path) -> list[str]:
     labels = []
     for shape in content.get('shapes') or ():
         label = shape.get('label') if isinstance(shape, dict) else None

@@ -11,8 +11,9 @@ It is JSON that people can edit::
 image shows them.
 """
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple
+from typing import Any
 
 from mmwsss.utils.io import atomic_write
 
@@ -69,7 +70,7 @@ class OursReader(TagReader):
                        tags, unknown=unknown)
 
 
-def _names(content: Any, path: Path) -> Dict[str, Tuple[str, ...]]:
+def _names(content: Any, path: Path) -> dict[str, tuple[str, ...]]:
     """Image id -> names; written by programs, so ids are what they are."""
     result = {}
     for img_id, names in content.items():
@@ -85,7 +86,7 @@ def write_image_labels(
         path: PathLike,
         classes: Sequence[str],
         labels: Mapping[str, Iterable[int]],
-        unknown: Optional[Mapping[str, Iterable[int]]] = None) -> None:
+        unknown: Mapping[str, Iterable[int]] | None = None) -> None:
     """Write tags in our JSON format, one image per line, atomically.
 
     Args:

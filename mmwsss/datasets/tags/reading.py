@@ -1,6 +1,7 @@
 """One function that reads tags of any format."""
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any
 
 from .coco import CocoReader
 from .cvat import CvatReader
@@ -18,7 +19,7 @@ from .via import ViaReader
 from .voc_xml import VocXmlReader
 
 #: All readers; the first that a file looks like reads it.
-READERS: Dict[str, TagReader] = {
+READERS: dict[str, TagReader] = {
     reader.name: reader
     for reader in (OursReader(), LabelStudioReader(), ViaReader(),
                    DatumaroReader(), CocoReader(), LabelMeReader(),
@@ -38,9 +39,9 @@ PERHAPS_NO_CLASS = ('background', 'good', 'ok', 'okay', 'normal', 'nodefect',
 
 
 def read_tags(path: PathLike,
-              format: Optional[str] = None,
-              root: Optional[PathLike] = None,
-              columns: Optional[Mapping[str, Any]] = None,
+              format: str | None = None,
+              root: PathLike | None = None,
+              columns: Mapping[str, Any] | None = None,
               keep: Sequence[str] = ()) -> TagFile:
     """Read tags of any format, without being told the classes.
 
@@ -129,7 +130,7 @@ def find_format(path: PathLike) -> str:
         '.csv, .tsv, .xml, .xlsx and .npy. If it is one of these, rename it.')
 
 
-def _find_folder(look: Look, found: List[str]) -> str:
+def _find_folder(look: Look, found: list[str]) -> str:
     if len(found) == 1:
         return found[0]
     if set(found) == {'labelme', 'folders'} and \
@@ -151,10 +152,10 @@ def _find_folder(look: Look, found: List[str]) -> str:
 
 
 # ----------------------------------------------------------------- all files
-def _leave_out_no_class(file: TagFile, keep: Set[str]) -> None:
+def _leave_out_no_class(file: TagFile, keep: set[str]) -> None:
     """Take names off that say that there is none of the classes."""
-    counts: Dict[str, int] = {}
-    beside: Set[str] = set()
+    counts: dict[str, int] = {}
+    beside: set[str] = set()
     for names in file.tags.values():
         for name in names:
             counts[name] = counts.get(name, 0) + 1
@@ -170,7 +171,7 @@ def _leave_out_no_class(file: TagFile, keep: Set[str]) -> None:
         drop = set()  # Without another class these must be meant.
     drop.update(SPECIAL)
 
-    def rest(names: Tuple[str, ...]) -> Tuple[str, ...]:
+    def rest(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(n for n in names if n not in drop)
 
     file.classes = rest(file.classes)
@@ -205,7 +206,7 @@ def _check_names(file: TagFile) -> None:
     if len(set(classes)) < len(classes):
         double = sorted({c for c in classes if classes.count(c) > 1})
         raise ValueError(f'{path}: two classes are called {double[0]!r}.')
-    seen: Dict[str, str] = {}
+    seen: dict[str, str] = {}
     for name in () if file.declared else classes:
         other = seen.setdefault(''.join(name.lower().split()), name)
         if other != name:

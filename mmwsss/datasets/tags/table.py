@@ -8,8 +8,8 @@ import ast
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mmwsss.utils.io import read_text
 
@@ -39,13 +39,13 @@ OTHER_NAMES = frozenset(
 #: Between two tags in a cell.
 SEPARATORS = ';|,'
 #: Cells of a column per class; None is unknown.
-CELLS: Dict[str, Optional[bool]] = {
+CELLS: dict[str, bool | None] = {
     **dict.fromkeys(('1', '1.0', 'true', 'yes', 'x'), True),
     **dict.fromkeys(('0', '0.0', 'false', 'no', ''), False),
     **dict.fromkeys(('-1', '-1.0'), None)
 }
 #: The same, with words that may well be tags elsewhere.
-WIDE_CELLS: Dict[str, Optional[bool]] = {
+WIDE_CELLS: dict[str, bool | None] = {
     **CELLS, 'y': True, 'n': False,
     **dict.fromkeys(('u', '?', 'unknown', 'uncertain'), None)
 }
@@ -53,7 +53,7 @@ _HEADER = ("must be 'image,tags' (tags separated by ';') or 'image' and one "
            'column per class with 0 or 1 (-1: unknown). Other names of '
            'columns can be said: --columns image=NAME labels=NAME')
 
-Rows = Sequence[Tuple[int, List[str]]]
+Rows = Sequence[tuple[int, list[str]]]
 
 
 def plain(name: str) -> str:
@@ -61,7 +61,7 @@ def plain(name: str) -> str:
     return ''.join(c for c in name.lower() if c.isalnum())
 
 
-def pick(names: Sequence[str], known: Sequence[str]) -> Optional[int]:
+def pick(names: Sequence[str], known: Sequence[str]) -> int | None:
     """Position of the first known name.
 
     Args:
@@ -90,7 +90,7 @@ class CsvReader(TagReader):
         return read_rows(path, self.name, rows, options, delimiter)
 
 
-def csv_rows(path: Path) -> Tuple[Rows, str]:
+def csv_rows(path: Path) -> tuple[Rows, str]:
     """Rows of a csv file with their lines, and what separates columns.
 
     Args:
@@ -109,7 +109,7 @@ def csv_rows(path: Path) -> Tuple[Rows, str]:
     delimiter = max(',;\t', key=first.count)
     reader = csv.reader(
         io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-    rows: List[Tuple[int, List[str]]] = []
+    rows: list[tuple[int, list[str]]] = []
     try:
         for row in reader:
             cells = [nfc(cell.strip()) for cell in row]
@@ -176,7 +176,7 @@ def read_rows(path: Path, format: str, rows: Rows, options: ReadOptions,
     return _read_flags(path, format, header, body, options, image, chosen)
 
 
-def _trimmed(cells: List[str], width: int) -> List[str]:
+def _trimmed(cells: list[str], width: int) -> list[str]:
     while len(cells) > width and not cells[-1]:
         cells = cells[:-1]
     return cells
@@ -193,7 +193,7 @@ def _column(header: Sequence[str], name: str, path: Path) -> int:
 
 
 def _chosen(header: Sequence[str], names: Sequence[str],
-            path: Path) -> List[int]:
+            path: Path) -> list[int]:
     """Columns that a person named; a name may be several, with commas."""
     found = []
     for name in names:
@@ -204,7 +204,7 @@ def _chosen(header: Sequence[str], names: Sequence[str],
 
 def _only_cells(body: Rows,
                 column: int,
-                words: Mapping[str, Optional[bool]] = CELLS) -> bool:
+                words: Mapping[str, bool | None] = CELLS) -> bool:
     values = {row[column].lower() for _, row in body if len(row) > column}
     return values <= set(words) and values != {''}
 
@@ -272,7 +272,7 @@ class Separator:
     def __init__(self, path: Path) -> None:
         self.path, self.mark, self.since = path, '', 0
 
-    def split(self, cell: str, line: int) -> List[str]:
+    def split(self, cell: str, line: int) -> list[str]:
         """Tags of a cell; also of a list as Python or JSON writes it.
 
         Args:
@@ -300,7 +300,7 @@ class Separator:
         parts = cell.split(self.mark) if self.mark else [cell]
         return [p.strip() for p in parts if p.strip()]
 
-    def _listed(self, cell: str, line: int) -> List[str]:
+    def _listed(self, cell: str, line: int) -> list[str]:
         for read in (json.loads, ast.literal_eval):
             try:
                 value = read(cell)
@@ -315,7 +315,7 @@ class Separator:
 
 # -------------------------------------------------------- columns of classes
 def _class_columns(path: Path, header: Sequence[str], body: Rows,
-                   image: int) -> List[int]:
+                   image: int) -> list[int]:
     """Which columns are classes, as far as that can be told."""
     found = []
     for i, name in enumerate(header):

@@ -1,10 +1,12 @@
 """What readers of tags take and give."""
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import (Any, Dict, Iterable, List, Mapping, Optional, Sequence,
-                    Set, Tuple)
+from typing import (
+    Any,
+)
 
 from mmwsss.utils.io import read_text
 from mmwsss.utils.json_stream import first_element, iter_members
@@ -32,12 +34,12 @@ class TagFile:
     """
     path: Path
     format: str
-    classes: Tuple[str, ...]
+    classes: tuple[str, ...]
     declared: bool
-    tags: Dict[str, Tuple[str, ...]]
-    lines: Dict[str, int] = field(default_factory=dict)
-    unknown: Dict[str, Tuple[str, ...]] = field(default_factory=dict)
-    notes: List[str] = field(default_factory=list)
+    tags: dict[str, tuple[str, ...]]
+    lines: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def where(self, img_id: str) -> str:
         """Where an image stands, for messages."""
@@ -54,14 +56,14 @@ class ReadOptions:
         image (str, optional): Name of the column or key of the image.
         labels (tuple[str, ...]): Names of the columns or keys of the tags.
     """
-    root: Optional[PathLike] = None
-    image: Optional[str] = None
-    labels: Tuple[str, ...] = ()
+    root: PathLike | None = None
+    image: str | None = None
+    labels: tuple[str, ...] = ()
 
     @classmethod
     def of(cls,
-           root: Optional[PathLike] = None,
-           columns: Optional[Mapping[str, Any]] = None) -> 'ReadOptions':
+           root: PathLike | None = None,
+           columns: Mapping[str, Any] | None = None) -> 'ReadOptions':
         """From a mapping with the keys ``image`` and ``labels``.
 
         Args:
@@ -103,7 +105,7 @@ class Look:
         self.suffix = '' if self.is_dir else path.suffix.lower()
 
     @cached_property
-    def names(self) -> List[str]:
+    def names(self) -> list[str]:
         """Names in a folder, without hidden ones."""
         if not self.is_dir:
             return []
@@ -112,7 +114,7 @@ class Look:
                       and p.name != '__MACOSX')
 
     @cached_property
-    def first_json(self) -> Optional[Path]:
+    def first_json(self) -> Path | None:
         """A JSON file in a folder, else in one of the folders in it."""
         folders = [self.path / n for n in self.names
                    if (self.path / n).is_dir()]
@@ -124,9 +126,9 @@ class Look:
         return None
 
     @cached_property
-    def members(self) -> Dict[str, Any]:
+    def members(self) -> dict[str, Any]:
         """The first members of a JSON object; of arrays ``[element]``."""
-        found: Dict[str, Any] = {}
+        found: dict[str, Any] = {}
         if self.suffix != '.json':
             return found
         count = 0
@@ -146,7 +148,7 @@ class Look:
         return found
 
     @cached_property
-    def entry(self) -> Dict[str, Any]:
+    def entry(self) -> dict[str, Any]:
         """The first object of a JSON list; else empty."""
         if self.suffix != '.json':
             return {}
@@ -176,7 +178,7 @@ class TagReader(ABC):
     #: What such a file holds, for messages.
     expects: str
     #: Whether it is a folder (True), a file (False) or either (None).
-    folder: Optional[bool] = False
+    folder: bool | None = False
 
     @abstractmethod
     def matches(self, look: Look) -> bool:
@@ -220,22 +222,22 @@ class TagCollector:
         notes (list[str]): See :class:`TagFile`.
     """
 
-    def __init__(self, path: Path, root: Optional[PathLike] = None) -> None:
+    def __init__(self, path: Path, root: PathLike | None = None) -> None:
         self.path, self.root = path, root
-        self.tags: Dict[str, Dict[str, None]] = {}
-        self.unknown: Dict[str, Dict[str, None]] = {}
-        self.lines: Dict[str, int] = {}
-        self.notes: List[str] = []
-        self._names: Dict[str, Tuple[str, str]] = {}
-        self.repeated: Set[str] = set()
+        self.tags: dict[str, dict[str, None]] = {}
+        self.unknown: dict[str, dict[str, None]] = {}
+        self.lines: dict[str, int] = {}
+        self.notes: list[str] = []
+        self._names: dict[str, tuple[str, str]] = {}
+        self.repeated: set[str] = set()
 
     def add(self,
             name: str,
             tags: Iterable[str],
             where: str,
             unknown: Iterable[str] = (),
-            line: Optional[int] = None,
-            img_id: Optional[str] = None) -> str:
+            line: int | None = None,
+            img_id: str | None = None) -> str:
         """Add what an entry says.
 
         Args:
@@ -278,7 +280,7 @@ class TagCollector:
 
     def finish(self,
                format: str,
-               classes: Optional[Sequence[str]] = None) -> TagFile:
+               classes: Sequence[str] | None = None) -> TagFile:
         """All together.
 
         Args:

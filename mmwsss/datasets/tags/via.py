@@ -1,8 +1,9 @@
 """VGG Image Annotator 2: its project, and its JSON and CSV exports."""
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any
 
 from .images import ToolNames
 from .json_lists import load_json
@@ -10,7 +11,7 @@ from .table import TAG_NAMES, csv_rows, plain
 from .tag_file import Look, ReadOptions, TagCollector, TagFile, TagReader
 
 #: File, its attributes, and the attributes of its regions.
-_Entry = Tuple[str, Dict[str, Any], List[Dict[str, Any]]]
+_Entry = tuple[str, dict[str, Any], list[dict[str, Any]]]
 
 
 class ViaReader(TagReader):
@@ -54,7 +55,7 @@ class ViaReader(TagReader):
         return collector.finish(self.name)
 
 
-def _from_json(path: Path) -> List[_Entry]:
+def _from_json(path: Path) -> list[_Entry]:
     content = load_json(path)
     if isinstance(content, dict) and {'project', 'attribute', 'metadata'} \
             <= set(content):
@@ -77,10 +78,10 @@ def _from_json(path: Path) -> List[_Entry]:
     return entries
 
 
-def _from_csv(path: Path) -> List[_Entry]:
+def _from_csv(path: Path) -> list[_Entry]:
     (_, header), *body = csv_rows(path)[0]
     header = [h.lstrip('#').strip() for h in header]
-    entries: List[_Entry] = []
+    entries: list[_Entry] = []
     for line, cells in body:
         row = dict(zip(header, cells))
         try:
@@ -105,8 +106,8 @@ def _names(value: Any) -> Iterable[str]:
     return [value] if isinstance(value, str) and value.strip() else []
 
 
-def _attributes(path: Path, entries: List[_Entry],
-                options: ReadOptions) -> Tuple[str, ...]:
+def _attributes(path: Path, entries: list[_Entry],
+                options: ReadOptions) -> tuple[str, ...]:
     """Which attributes hold the tags."""
     there = Counter(a for _, own, regions in entries
                     for values in (own, *regions) for a in values)

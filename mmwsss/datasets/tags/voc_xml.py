@@ -1,7 +1,6 @@
 """A folder of VOC's XML annotations."""
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Tuple
 
 from .images import PathLike, nfc
 from .tag_file import Look, ReadOptions, TagCollector, TagFile, TagReader
@@ -29,7 +28,7 @@ class VocXmlReader(TagReader):
         return collector.finish(self.name)
 
 
-def voc_xml_tags(path: PathLike) -> Tuple[str, ...]:
+def voc_xml_tags(path: PathLike) -> tuple[str, ...]:
     """Names of the objects in a VOC annotation, difficult ones included.
 
     Args:

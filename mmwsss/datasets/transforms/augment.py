@@ -1,5 +1,5 @@
 """Augmentation that the training of AffinityNet, IRNet and SEAM needs."""
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -9,8 +9,7 @@ from torchvision import transforms
 
 from mmwsss.registry import TRANSFORMS
 
-from .resize import (from_picture, resize_bicubic, resize_float,
-                     to_picture)
+from .resize import from_picture, resize_bicubic, resize_float, to_picture
 
 
 @TRANSFORMS.register_module()
@@ -35,7 +34,7 @@ class ColorJitter(BaseTransform):
         self.jitter = transforms.ColorJitter(brightness, contrast, saturation,
                                              hue)
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change the colours of one image."""
         image = results['img']
         results['img'] = from_picture(self.jitter(to_picture(image)), image)
@@ -64,7 +63,7 @@ class RandomRescale(BaseTransform):
         self.low = low
         self.high = high
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Rescale one sample."""
         factor = np.random.uniform(self.low, self.high)
         image = results['img']
@@ -94,10 +93,10 @@ class RandomFlip(MMSegRandomFlip):
     """
 
     #: Axes of a plane that are reversed.
-    AXES: Dict[str, Tuple[int, ...]] = dict(
+    AXES: dict[str, tuple[int, ...]] = dict(
         horizontal=(2, ), vertical=(1, ), diagonal=(1, 2))
 
-    def _flip(self, results: Dict[str, Any]) -> None:
+    def _flip(self, results: dict[str, Any]) -> None:
         super()._flip(results)
         axes = self.AXES[results['flip_direction']]
         for key in results.get('plane_fields', []):

@@ -1,5 +1,5 @@
 """Packing of a loaded sample for the model."""
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch

@@ -1,5 +1,5 @@
 """Colour augmentation in HSV."""
-from typing import Any, Dict
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ class HSVJitter(BaseTransform):
     def __init__(self, delta: int = 10) -> None:
         self.delta = delta
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change the colours of one sample.
 
         Raises:

@@ -1,6 +1,6 @@
 """Transforms that load images, masks and saliency maps of a dataset."""
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -11,7 +11,7 @@ from mmwsss.registry import TRANSFORMS
 from mmwsss.utils.read_images import read_image, read_mask, read_saliency
 
 
-def read_true_mask(info: Dict[str, Any]) -> np.ndarray:
+def read_true_mask(info: dict[str, Any]) -> np.ndarray:
     """Read the mask that a data set names, in the values that are used here.
 
     Args:
@@ -49,7 +49,7 @@ class LoadImage(BaseTransform):
     def __init__(self, to_float32: bool = False) -> None:
         self.to_float32 = to_float32
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load one image."""
         path = results['img_path']
         image = read_image(path, results.get('img_id', Path(path).stem),
@@ -76,7 +76,7 @@ class LoadMask(BaseTransform):
     def __init__(self, ignore_index: int = 255) -> None:
         self.ignore_index = ignore_index
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load one mask.
 
         Raises:
@@ -129,13 +129,13 @@ class LoadSaliency(BaseTransform):
             Defaults to 0, as in GETAM.
     """
 
-    def __init__(self, threshold: Optional[int] = 0) -> None:
+    def __init__(self, threshold: int | None = 0) -> None:
         if threshold is not None and not 0 <= threshold < 255:
             raise ValueError('LoadSaliency: threshold must lie in [0, 255), '
                              f'is {threshold}.')
         self.threshold = threshold
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load one saliency map.
 
         Raises:

@@ -1,5 +1,5 @@
 """True instances, to measure against."""
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -11,7 +11,7 @@ from mmwsss.utils.read_images import read_mask
 def separate_instances(numbers: np.ndarray,
                        mask: np.ndarray,
                        ignore_index: int = 255
-                       ) -> Tuple[np.ndarray, np.ndarray]:
+                       ) -> tuple[np.ndarray, np.ndarray]:
     """Mask and class of every numbered object.
 
     Args:
@@ -67,7 +67,7 @@ class LoadInstances(BaseTransform):
     def __init__(self, ignore_index: int = 255) -> None:
         self.ignore_index = ignore_index
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load the instances of one image.
 
         Raises:

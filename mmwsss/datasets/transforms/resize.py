@@ -1,5 +1,6 @@
 """Resizing and cropping as the papers do it."""
-from typing import Any, Dict, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ MEAN_BGR = (103.53, 116.28, 123.675)
 
 
 def resize_float(image: np.ndarray,
-                 size: Tuple[int, int],
+                 size: tuple[int, int],
                  nearest: bool = False) -> np.ndarray:
     """Resize without rounding to whole grey levels.
 
@@ -60,7 +61,7 @@ def from_picture(picture: Image.Image, like: np.ndarray) -> np.ndarray:
     return np.asarray(picture)[..., ::-1].astype(like.dtype)
 
 
-def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize bicubically with antialiasing, as Pillow does.
 
     Args:
@@ -74,7 +75,7 @@ def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     return from_picture(picture, image)
 
 
-def long_side_size(shape: Sequence[int], long_side: int) -> Tuple[int, int]:
+def long_side_size(shape: Sequence[int], long_side: int) -> tuple[int, int]:
     """Height and width with the given long side and the same aspect.
 
     Args:
@@ -88,7 +89,7 @@ def long_side_size(shape: Sequence[int], long_side: int) -> Tuple[int, int]:
     return tuple(max(int(round(s * scale)), 1) for s in shape)
 
 
-def placement_bounds(length: int, size: int) -> Tuple[int, int]:
+def placement_bounds(length: int, size: int) -> tuple[int, int]:
     """Range of offsets of an image side in a canvas side.
 
     Args:
@@ -103,7 +104,7 @@ def placement_bounds(length: int, size: int) -> Tuple[int, int]:
     return (min(size - length, 0), max(size - length, 0))
 
 
-def place(image: np.ndarray, size: int, offset: Tuple[int, int],
+def place(image: np.ndarray, size: int, offset: tuple[int, int],
           fill: Sequence[float]) -> np.ndarray:
     """Cut or place an image into a square canvas.
 
@@ -133,8 +134,8 @@ class _JointResize(BaseTransform):
     #: How the image is resized.
     resize_image = staticmethod(resize_float)
 
-    def resize(self, results: Dict[str, Any],
-               size: Tuple[int, int]) -> Dict[str, Any]:
+    def resize(self, results: dict[str, Any],
+               size: tuple[int, int]) -> dict[str, Any]:
         before = results['img'].shape[:2]
         results['img'] = self.resize_image(results['img'], size)
         for key in results.get('seg_fields', []):
@@ -180,7 +181,7 @@ class RandomLongSideResize(_JointResize):
         self.interpolation = interpolation
         self.resize_image = rules[interpolation]
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Resize one sample."""
         long_side = np.random.randint(self.low, self.high + 1)
         return self.resize(
@@ -204,7 +205,7 @@ class SquareResize(_JointResize):
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Resize the image of one sample."""
         fields = results.pop('seg_fields', [])
         results = self.resize(results, (self.size, self.size))
@@ -236,13 +237,13 @@ class PlaceCrop(BaseTransform):
         self,
         size: int,
         pad_val: Sequence[float] = MEAN_BGR,
-        seg_pad_val: Dict[str, int] = dict(gt_saliency=0)
+        seg_pad_val: dict[str, int] = dict(gt_saliency=0)
     ) -> None:
         self.size = size
         self.pad_val = tuple(pad_val)
         self.seg_pad_val = seg_pad_val
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Crop or place one sample."""
         shape = results['img'].shape[:2]
         bounds = [placement_bounds(side, self.size) for side in shape]
@@ -276,14 +277,14 @@ class RandomSquareCrop(_JointResize):
     """
 
     def __init__(
-        self, size: int, scale: Tuple[float, float] = (0.6, 1.0)) -> None:
+        self, size: int, scale: tuple[float, float] = (0.6, 1.0)) -> None:
         if not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError('RandomSquareCrop needs 0 < scale[0] <= scale[1] '
                              f'<= 1, got {scale}.')
         self.size = size
         self.scale = scale
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Crop one sample."""
         h, w = results['img'].shape[:2]
         side = max(int(min(h, w) * np.random.uniform(*self.scale)), 1)

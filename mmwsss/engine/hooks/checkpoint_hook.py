@@ -3,7 +3,6 @@ import os
 import random
 from collections import deque
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import torch
@@ -136,7 +135,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train_iter(self,
                           runner,
                           batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+                          data_batch: dict | None = None) -> None:
         """Seed the iteration.
 
         Args:

@@ -1,5 +1,5 @@
 """The mean of IRNet's displacements, once the network is trained."""
-from typing import Any, Optional
+from typing import Any
 
 from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
@@ -64,8 +64,8 @@ class DisplacementMeanHook(Hook):
     priority = 'NORMAL'
 
     def __init__(self,
-                 loader: Optional[dict] = None,
-                 interval: Optional[int] = None) -> None:
+                 loader: dict | None = None,
+                 interval: int | None = None) -> None:
         self.loader = loader
         self.interval = interval
 
@@ -85,7 +85,7 @@ class DisplacementMeanHook(Hook):
                          runner,
                          batch_idx: int,
                          data_batch: Any = None,
-                         outputs: Optional[dict] = None) -> None:
+                         outputs: dict | None = None) -> None:
         """Measure after the last iteration of a loop that counts these.
 
         Args:

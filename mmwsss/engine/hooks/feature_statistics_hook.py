@@ -1,6 +1,5 @@
 """Mean and deviation of frozen features, once before a training."""
 import copy
-from typing import List
 
 import torch
 from mmengine.dist import all_reduce, barrier, is_main_process
@@ -14,7 +13,7 @@ from mmwsss.registry import HOOKS
 from mmwsss.utils.io import remove_temporary
 
 
-def frozen_features_of(model: torch.nn.Module) -> List[FrozenFeatures]:
+def frozen_features_of(model: torch.nn.Module) -> list[FrozenFeatures]:
     """All :class:`FrozenFeatures` in a model.
 
     Args:

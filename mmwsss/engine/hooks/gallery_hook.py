@@ -1,9 +1,10 @@
 """Pictures of CAMs, and what they are worth against doing nothing."""
 import logging
 import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,11 @@ from mmwsss.registry import HOOKS
 from mmwsss.utils.read_images import read_image
 from mmwsss.utils.scalars import read_scalars
 from mmwsss.visualization import RunPage, plot_curve, plot_history
-from mmwsss.visualization.run_page import (levels_to_mask, small_stage,
-                                           threshold_steps)
+from mmwsss.visualization.run_page import (
+    levels_to_mask,
+    small_stage,
+    threshold_steps,
+)
 
 from .save_predictions_hook import sample_id
 
@@ -68,7 +72,7 @@ def undisturbed(model: torch.nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def find_metric(evaluator) -> Optional[CAMIoUMetric]:
+def find_metric(evaluator) -> CAMIoUMetric | None:
     """The metric of CAMs among those of an evaluator.
 
     Args:
@@ -83,8 +87,8 @@ def find_metric(evaluator) -> Optional[CAMIoUMetric]:
     return None
 
 
-def comparison(curve: Dict[str, Any],
-               untrained: Optional[Dict[str, Any]] = None) -> PrettyTable:
+def comparison(curve: dict[str, Any],
+               untrained: dict[str, Any] | None = None) -> PrettyTable:
     """What the training brought, as a table.
 
     Args:
@@ -98,7 +102,7 @@ def comparison(curve: Dict[str, Any],
     table.align = 'r'
     table.align[''] = 'l'
 
-    def add(name: str, miou: float, threshold: Optional[float] = None):
+    def add(name: str, miou: float, threshold: float | None = None):
         table.add_row([
             name, f'{miou:.2f}', '' if threshold is None else
             f'{threshold:.2f}'
@@ -114,7 +118,7 @@ def comparison(curve: Dict[str, Any],
     return table
 
 
-def choice_settings(cfg: Dict[str, Any]) -> str:
+def choice_settings(cfg: dict[str, Any]) -> str:
     """What a threshold changes, as a config that inherits the run's.
 
     Args:
@@ -182,13 +186,13 @@ class GalleryHook(Hook):
         self._clear()
 
     def _clear(self) -> None:
-        self.rows: List[dict] = []
+        self.rows: list[dict] = []
         self.seen: set = set()
-        self.test_cfg: Dict[str, Any] = {}
+        self.test_cfg: dict[str, Any] = {}
         self.num_data = 0
-        self.metrics: Dict[str, Any] = {}
-        self.curve: Optional[Dict[str, Any]] = None
-        self.meta: Dict[str, Any] = {}
+        self.metrics: dict[str, Any] = {}
+        self.curve: dict[str, Any] | None = None
+        self.meta: dict[str, Any] = {}
 
     # ----------------------------------------------------- before training
     def before_train(self, runner) -> None:
@@ -250,8 +254,8 @@ class GalleryHook(Hook):
     def after_val_iter(self,
                        runner,
                        batch_idx: int,
-                       data_batch: Optional[dict] = None,
-                       outputs: Optional[Sequence] = None) -> None:
+                       data_batch: dict | None = None,
+                       outputs: Sequence | None = None) -> None:
         """Keep the first images.
 
         Args:
@@ -280,8 +284,8 @@ class GalleryHook(Hook):
     def after_test_iter(self,
                         runner,
                         batch_idx: int,
-                        data_batch: Optional[dict] = None,
-                        outputs: Optional[Sequence] = None) -> None:
+                        data_batch: dict | None = None,
+                        outputs: Sequence | None = None) -> None:
         """Keep the first images.
 
         Args:
@@ -292,7 +296,7 @@ class GalleryHook(Hook):
         """
         self.after_val_iter(runner, batch_idx, data_batch, outputs)
 
-    def _row(self, sample: BaseDataElement, data_batch: Optional[dict],
+    def _row(self, sample: BaseDataElement, data_batch: dict | None,
              index: int) -> dict:
         """What the page shows of a sample, small and in main memory."""
         steps = threshold_steps(self.test_cfg.get('threshold'))
@@ -330,7 +334,7 @@ class GalleryHook(Hook):
 
     def after_val_epoch(self,
                         runner,
-                        metrics: Optional[Dict[str, float]] = None) -> None:
+                        metrics: dict[str, float] | None = None) -> None:
         """Keep the result; write if no training is going on.
 
         Args:
@@ -343,7 +347,7 @@ class GalleryHook(Hook):
 
     def after_test_epoch(self,
                          runner,
-                         metrics: Optional[Dict[str, float]] = None) -> None:
+                         metrics: dict[str, float] | None = None) -> None:
         """Write.
 
         Args:
@@ -362,7 +366,7 @@ class GalleryHook(Hook):
         self._write(runner)
         self.training = False
 
-    def _keep(self, loop, metrics: Optional[Dict[str, float]]) -> None:
+    def _keep(self, loop, metrics: dict[str, float] | None) -> None:
         self.metrics = dict(metrics or {})
         metric = find_metric(loop.evaluator)
         self.curve = metric.curve if metric is not None else None
@@ -457,7 +461,7 @@ class GalleryHook(Hook):
     @staticmethod
     def _history(
         runner
-    ) -> Tuple[Dict[str, List[Tuple[float, float]]], str, Optional[float]]:
+    ) -> tuple[dict[str, list[tuple[float, float]]], str, float | None]:
         """What the validations of this training gave.
 
         Returns:
@@ -468,7 +472,7 @@ class GalleryHook(Hook):
             Path(runner.work_dir) / folder / 'vis_data' / 'scalars.json'
             for folder in runner.message_hub.get_info(LOG_FOLDERS)
         ]
-        curves: Dict[str, Dict[float, float]] = {}
+        curves: dict[str, dict[float, float]] = {}
         for scalars in read_scalars(f for f in files if f.is_file()):
             for key, value in scalars.items():
                 prefix, _, name = key.rpartition('/')

@@ -1,5 +1,4 @@
 """Losses of every step, brought to the host at once."""
-from typing import Optional
 
 import torch
 from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
@@ -21,7 +20,7 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
                          runner: Runner,
                          batch_idx: int,
                          data_batch: DATA_BATCH = None,
-                         outputs: Optional[dict] = None) -> None:
+                         outputs: dict | None = None) -> None:
         """Note what a step logs.
 
         Args:

@@ -1,6 +1,7 @@
 """CAMs of a test as files."""
 import logging
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -33,7 +34,7 @@ class SaveCAMsHook(SavePredictionsHook):
               'out_dir=None otherwise.')
 
     def __init__(self,
-                 out_dir: Optional[str] = None,
+                 out_dir: str | None = None,
                  enabled: bool = True,
                  on_val: bool = False) -> None:
         super().__init__(out_dir if enabled else None)
@@ -95,8 +96,8 @@ class SaveCAMsHook(SavePredictionsHook):
     def after_val_iter(self,
                        runner,
                        batch_idx: int,
-                       data_batch: Optional[dict] = None,
-                       outputs: Optional[Sequence] = None) -> None:
+                       data_batch: dict | None = None,
+                       outputs: Sequence | None = None) -> None:
         """Like after an iteration of a test, with ``on_val``.
 
         Args:
@@ -110,7 +111,7 @@ class SaveCAMsHook(SavePredictionsHook):
 
     def after_val_epoch(self,
                         runner,
-                        metrics: Optional[Dict[str, float]] = None) -> None:
+                        metrics: dict[str, float] | None = None) -> None:
         """Like after a test, with ``on_val``.
 
         Args:

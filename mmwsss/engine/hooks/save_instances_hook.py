@@ -1,8 +1,10 @@
 """Predicted instances of a test as files."""
 from typing import Any
 
-from mmwsss.pseudo_labels.instance_file import (write_instance_manifest,
-                                                write_instances)
+from mmwsss.pseudo_labels.instance_file import (
+    write_instance_manifest,
+    write_instances,
+)
 from mmwsss.registry import HOOKS
 
 from .save_predictions_hook import SavePredictionsHook

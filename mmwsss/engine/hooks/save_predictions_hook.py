@@ -2,8 +2,9 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
@@ -13,7 +14,7 @@ from mmwsss.utils.run_folder import start_over
 from mmwsss.version import __version__
 
 
-def file_digest(path: str) -> Optional[str]:
+def file_digest(path: str) -> str | None:
     """SHA-256 of a file.
 
     Args:
@@ -72,7 +73,7 @@ class SavePredictionsHook(Hook, ABC):
     #: What to do where a model does not predict it.
     advice: str
 
-    def __init__(self, out_dir: Optional[str] = None) -> None:
+    def __init__(self, out_dir: str | None = None) -> None:
         self.out_dir = None if out_dir is None else Path(out_dir)
 
     @abstractmethod
@@ -113,8 +114,8 @@ class SavePredictionsHook(Hook, ABC):
     def after_test_iter(self,
                         runner,
                         batch_idx: int,
-                        data_batch: Optional[dict] = None,
-                        outputs: Optional[Sequence] = None) -> None:
+                        data_batch: dict | None = None,
+                        outputs: Sequence | None = None) -> None:
         """Write a batch.
 
         Args:
@@ -138,7 +139,7 @@ class SavePredictionsHook(Hook, ABC):
 
     def after_test_epoch(self,
                          runner,
-                         metrics: Optional[Dict[str, float]] = None) -> None:
+                         metrics: dict[str, float] | None = None) -> None:
         """Write the manifest.
 
         Args:

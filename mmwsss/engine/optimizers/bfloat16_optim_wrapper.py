@@ -1,6 +1,6 @@
 """Mixed precision that also runs on CPUs."""
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 import torch
 from mmengine.optim import OptimWrapper

@@ -1,5 +1,5 @@
 """Optimizers with as few groups of parameters as settings differ."""
-from typing import Any, List
+from typing import Any
 
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
@@ -16,7 +16,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     launches, so groups of equal settings are joined. Updates stay the same.
     """
 
-    def add_params(self, params: List[dict], module: nn.Module,
+    def add_params(self, params: list[dict], module: nn.Module,
                    prefix: str = '', **kwargs: Any) -> None:
         """Add the parameters of a module, joined if it is the whole model.
 

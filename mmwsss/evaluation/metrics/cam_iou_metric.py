@@ -1,6 +1,6 @@
 """Intersection over union of CAMs at every background threshold."""
-from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
-                    Union)
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,9 +10,16 @@ from prettytable import PrettyTable
 
 from mmwsss.registry import METRICS
 
-from ..functional import (ScoreBins, best_class, curve_from_confusion,
-                          curve_from_histogram, mean_of, score_histogram,
-                          unmeasured, unmeasured_text)
+from ..functional import (
+    ScoreBins,
+    best_class,
+    curve_from_confusion,
+    curve_from_histogram,
+    mean_of,
+    score_histogram,
+    unmeasured,
+    unmeasured_text,
+)
 from .collecting import first_of_each
 
 CURVE = 'mmwsss/cam_curve'
@@ -20,11 +27,11 @@ CURVE = 'mmwsss/cam_curve'
 
 class _ImageScores(NamedTuple):
     """What one image adds to the result."""
-    img_id: Optional[str]
+    img_id: str | None
     index: np.ndarray
     count: np.ndarray
     first_label: int  # mask value of the first tag, 0 without any
-    tags: Tuple[int, ...] = ()  # where the sample has some
+    tags: tuple[int, ...] = ()  # where the sample has some
 
 
 @METRICS.register_module()
@@ -78,15 +85,15 @@ class CAMIoUMetric(BaseMetric):
     default_prefix = ''
 
     def __init__(self,
-                 thresholds: Optional[Sequence[float]] = None,
+                 thresholds: Sequence[float] | None = None,
                  fixed_threshold: float = 0.4,
                  absent: str = 'ignore',
-                 report_classes: Optional[Sequence[Union[str, int]]] = None,
-                 num_classes: Optional[int] = None,
+                 report_classes: Sequence[str | int] | None = None,
+                 num_classes: int | None = None,
                  ignore_index: int = 255,
-                 split: Optional[str] = None,
+                 split: str | None = None,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+                 prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if thresholds is None:
             thresholds = np.arange(0, 1, 0.01)
@@ -112,7 +119,7 @@ class CAMIoUMetric(BaseMetric):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.split = split
-        self.curve: Optional[Dict[str, Any]] = None
+        self.curve: dict[str, Any] | None = None
 
     # ---------------------------------------------------------- one image
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -139,7 +146,7 @@ class CAMIoUMetric(BaseMetric):
                 message = f'Image {img_id}: {error.args[0]}.'
                 raise type(error)(message) from error
 
-    def _score(self, img_id: Optional[str], sample: dict,
+    def _score(self, img_id: str | None, sample: dict,
                num_classes: int) -> _ImageScores:
         for key in ('cams', 'class_ids'):
             if key not in sample:
@@ -186,7 +193,7 @@ class CAMIoUMetric(BaseMetric):
         return _ImageScores(img_id, index, count, first, given)
 
     # --------------------------------------------------------- all images
-    def compute_metrics(self, results: List[_ImageScores]) -> Dict[str, Any]:
+    def compute_metrics(self, results: list[_ImageScores]) -> dict[str, Any]:
         """Sum up all images.
 
         Args:
@@ -265,7 +272,7 @@ class CAMIoUMetric(BaseMetric):
 
     @staticmethod
     def _refuse_unmeasured(names: Sequence[str], pixels: np.ndarray,
-                           results: List[_ImageScores]) -> None:
+                           results: list[_ImageScores]) -> None:
         """Raise ValueError if classes that are there cannot be measured."""
         tagged = np.zeros(len(names), np.int64)
         for image in results:
@@ -295,7 +302,7 @@ class CAMIoUMetric(BaseMetric):
                 'with background.')
         return names
 
-    def _subset(self, names: Sequence[str]) -> Optional[List[int]]:
+    def _subset(self, names: Sequence[str]) -> list[int] | None:
         """Mask values of ``report_classes``."""
         if self.report_classes is None:
             return None

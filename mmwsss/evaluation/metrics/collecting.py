@@ -1,10 +1,11 @@
 """What metrics do with the results of several processes."""
-from typing import Any, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 
 
-def first_of_each(results: Sequence[Any]) -> List[Any]:
+def first_of_each(results: Sequence[Any]) -> list[Any]:
     """Each image once, though samplers pad to equal shares.
 
     Args:

@@ -1,5 +1,6 @@
 """Average precision of instances."""
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from .collecting import first_of_each
 
 class _ImageMatches(NamedTuple):
     """What one image adds to the result."""
-    img_id: Optional[str]
+    img_id: str | None
     true_labels: np.ndarray  # int64 (m,)
     labels: np.ndarray  # int64 (n,)
     scores: np.ndarray  # float64 (n,)
@@ -71,7 +72,7 @@ def match_instances(iou: np.ndarray, scores: np.ndarray,
 
 
 def precision_recall(matched: np.ndarray, scores: np.ndarray,
-                     num_true: int) -> Tuple[np.ndarray, np.ndarray]:
+                     num_true: int) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall of the best 1, 2, .. predictions.
 
     Args:
@@ -127,7 +128,7 @@ class InstanceAP(BaseMetric):
     def __init__(self,
                  thresholds: Sequence[float] = (0.5, ),
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+                 prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.thresholds = [float(t) for t in thresholds]
         if not self.thresholds or not all(0 < t <= 1 for t in self.thresholds):
@@ -158,7 +159,7 @@ class InstanceAP(BaseMetric):
                 raise type(error)(
                     f'Image {img_id}: {error.args[0]}.') from error
 
-    def _score(self, img_id: Optional[str], sample: dict) -> _ImageMatches:
+    def _score(self, img_id: str | None, sample: dict) -> _ImageMatches:
         if 'pred_instances' not in sample:
             raise KeyError(
                 'the prediction has no instances (pred_instances); '
@@ -198,7 +199,7 @@ class InstanceAP(BaseMetric):
 
     # --------------------------------------------------------- all images
     def compute_metrics(self,
-                        results: List[_ImageMatches]) -> Dict[str, float]:
+                        results: list[_ImageMatches]) -> dict[str, float]:
         """Sum up all images.
 
         Args:
@@ -244,7 +245,7 @@ class InstanceAP(BaseMetric):
             logger=MMLogger.get_current_instance())
         return dict(zip(self._keys(), mean.tolist(), strict=True))
 
-    def _keys(self) -> List[str]:
+    def _keys(self) -> list[str]:
         return [f'AP{100 * t:.4g}' for t in self.thresholds]
 
     def _names(self) -> Sequence[str]:

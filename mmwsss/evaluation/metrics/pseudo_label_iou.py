@@ -1,5 +1,6 @@
 """Intersection over union of the labels a model makes for itself."""
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from .collecting import first_of_each
 
 class _ImageLabels(NamedTuple):
     """What one image adds to the result."""
-    img_id: Optional[str]
+    img_id: str | None
     confusion: np.ndarray  # int64 (K + 1, K + 2), true label by pseudo label
 
 
@@ -43,7 +44,7 @@ class PseudoLabelIoU(BaseMetric):
     def __init__(self,
                  ignore_index: int = 255,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+                 prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignore_index = ignore_index
 
@@ -86,7 +87,7 @@ class PseudoLabelIoU(BaseMetric):
             open_pixels = pseudo == self.ignore_index
             for name, labels in (('mask', gt),
                                  ('pseudo labels', pseudo[~open_pixels])):
-                if labels.size and not (0 <= labels.min()
+                if labels.size and not (labels.min() >= 0
                                         and labels.max() < num_labels):
                     raise ValueError(
                         f'Image {img_id}: the {name} hold labels '
@@ -101,7 +102,7 @@ class PseudoLabelIoU(BaseMetric):
                              confusion.reshape(num_labels, num_labels + 1)))
 
     def compute_metrics(self,
-                        results: List[_ImageLabels]) -> Dict[str, float]:
+                        results: list[_ImageLabels]) -> dict[str, float]:
         """Sum up all images.
 
         Args:

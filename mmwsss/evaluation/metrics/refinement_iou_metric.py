@@ -1,5 +1,6 @@
 """Intersection over union after each refiner of a segmentation model."""
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from .collecting import first_of_each
 
 class _ImageSteps(NamedTuple):
     """What one image adds to the result."""
-    img_id: Optional[str]
-    names: List[str]
+    img_id: str | None
+    names: list[str]
     confusion: np.ndarray  # int64 (steps, K + 1, K + 1), true by predicted
 
 
@@ -43,10 +44,10 @@ class RefinementIoUMetric(BaseMetric):
     """
 
     def __init__(self,
-                 report_classes: Optional[Sequence[str]] = None,
+                 report_classes: Sequence[str] | None = None,
                  ignore_index: int = 255,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+                 prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.report_classes = report_classes
         self.ignore_index = ignore_index
@@ -83,7 +84,7 @@ class RefinementIoUMetric(BaseMetric):
                     f'the mask {gt.shape} (height, width).')
             counted = gt != self.ignore_index
             gt = gt[counted].astype(np.int64)
-            if gt.size and not (0 <= gt.min() and gt.max() < num_labels):
+            if gt.size and not (gt.min() >= 0 and gt.max() < num_labels):
                 raise ValueError(
                     f'Image {img_id}: the mask holds labels {gt.min()}..'
                     f'{gt.max()}, not all in 0..{num_labels - 1}.')
@@ -102,7 +103,7 @@ class RefinementIoUMetric(BaseMetric):
                 _ImageSteps(img_id, list(sample['step_names']),
                             np.stack(confusion)))
 
-    def compute_metrics(self, results: List[_ImageSteps]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[_ImageSteps]) -> dict[str, float]:
         """Sum up all images.
 
         Args:
@@ -128,7 +129,7 @@ class RefinementIoUMetric(BaseMetric):
             raise ValueError(f'report_classes has {sorted(unknown)}, which '
                              f'are none of {classes}.')
         subset = [classes.index(c) for c in self.report_classes or ()]
-        metrics: Dict[str, float] = {}
+        metrics: dict[str, float] = {}
         table = PrettyTable(['step', 'mIoU', 'mIoU_subset'])
         for name, confusion in zip(results[0].names, total):
             curve = curve_from_confusion(confusion)
@@ -151,7 +152,7 @@ class RefinementIoUMetric(BaseMetric):
             logger='current')
         return metrics
 
-    def _classes(self) -> List[str]:
+    def _classes(self) -> list[str]:
         """Names of background and classes."""
         names = (self.dataset_meta or {}).get('classes')
         if not names:

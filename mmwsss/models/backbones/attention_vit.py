@@ -1,6 +1,7 @@
 """Vision transformer whose attention can be read and differentiated."""
 import math
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest
 
 
-def project_qkv(attn: nn.Module, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+def project_qkv(attn: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of an mmpretrain ``MultiheadAttention``.
 
     Args:
@@ -43,13 +44,17 @@ def project_out(attn: nn.Module, heads: Tensor) -> Tensor:
 
 
 def attention_matrix(q: Tensor, k: Tensor) -> Tensor:
-    """Softmax attention (N, heads, Tq, Tk) of queries and keys."""
-    return ((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
+    """Softmax attention (N, heads, Tq, Tk) of queries and keys.
+
+    At least float32, since losses and maps compare its small numbers.
+    """
+    return ((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1)).softmax(
+        dim=-1, dtype=torch.promote_types(q.dtype, torch.float32))
 
 
 def resize_positions(pos_embed: Tensor,
-                     stored: Tuple[int, int],
-                     grid: Tuple[int, int],
+                     stored: tuple[int, int],
+                     grid: tuple[int, int],
                      num_extra_tokens: int,
                      mode: str = 'bilinear',
                      antialias: bool = False) -> Tensor:
@@ -162,12 +167,12 @@ class AttentionViT(VisionTransformer):
     }
 
     def __init__(self,
-                 arch: Union[str, dict] = 'base',
-                 img_size: Union[int, Tuple[int, int]] = 224,
+                 arch: str | dict = 'base',
+                 img_size: int | tuple[int, int] = 224,
                  distilled: bool = False,
                  num_registers: int = 0,
                  final_norm: bool = False,
-                 out_indices: Union[int, Sequence[int]] = -1,
+                 out_indices: int | Sequence[int] = -1,
                  interpolate_mode: str = 'bilinear',
                  interpolate_antialias: bool = False,
                  with_cp: bool = False,
@@ -218,7 +223,7 @@ class AttentionViT(VisionTransformer):
             if hasattr(self, name):
                 getattr(self, name).requires_grad = False
 
-    def _prepare_pos_embed(self, state_dict: Dict[str, Tensor], prefix: str,
+    def _prepare_pos_embed(self, state_dict: dict[str, Tensor], prefix: str,
                            *args: Any, **kwargs: Any) -> None:
         """Adapt a checkpoint before it is loaded.
 
@@ -291,8 +296,8 @@ class AttentionViT(VisionTransformer):
         state_dict[name] = self._positions(stored, (side, side),
                                            self.patch_resolution)
 
-    def _positions(self, pos_embed: Tensor, stored: Tuple[int, int],
-                   grid: Tuple[int, int]) -> Tensor:
+    def _positions(self, pos_embed: Tensor, stored: tuple[int, int],
+                   grid: tuple[int, int]) -> Tensor:
         """Position embeddings resized in the way configured."""
         return resize_positions(pos_embed, stored, grid,
                                 self.num_extra_tokens, self.interpolate_mode,
@@ -315,7 +320,7 @@ class AttentionViT(VisionTransformer):
 
     def patchify(
         self, image: Tensor
-    ) -> Tuple[Tensor, Tuple[int, int], Tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, tuple[int, int], tuple[Tensor, ...]]:
         """Turn images into patch tokens, position embedding not yet added.
 
         Args:
@@ -333,8 +338,8 @@ class AttentionViT(VisionTransformer):
     def embed(
             self,
             patches: Tensor,
-            grid: Tuple[int, int],
-            align: Optional[Callable[[Tensor], Tensor]] = None) -> Tensor:
+            grid: tuple[int, int],
+            align: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Turn patch tokens into the token sequence of the first block.
 
         Args:
@@ -366,8 +371,8 @@ class AttentionViT(VisionTransformer):
         self,
         image: Tensor,
         request: AttentionRequest = AttentionRequest(),
-        align: Optional[Callable[[Tensor], Tensor]] = None
-    ) -> Dict[str, Any]:
+        align: Callable[[Tensor], Tensor] | None = None
+    ) -> dict[str, Any]:
         """Forward pass that keeps the requested attention.
 
         Args:
@@ -395,10 +400,10 @@ class AttentionViT(VisionTransformer):
                                  'matrices or for class rows, not for both.')
             first_row = range(depth)[request.class_rows_from]
 
-        attentions: List[Tensor] = []
-        rows: List[Tensor] = []
-        feats: List[Tensor] = []
-        cls_tokens: List[Tensor] = []
+        attentions: list[Tensor] = []
+        rows: list[Tensor] = []
+        feats: list[Tensor] = []
+        cls_tokens: list[Tensor] = []
         affinity = 0.
         n_prefix = self.num_prefix_tokens
         for i, layer in enumerate(self.layers):
@@ -450,13 +455,13 @@ class AttentionViT(VisionTransformer):
         return self.ln1(x) if self.final_norm and last else x
 
     def _to_map(self, x: Tensor, index: int,
-                grid: Tuple[int, int]) -> Tensor:
+                grid: tuple[int, int]) -> Tensor:
         """Patch tokens of (N, T, D) as a feature map (N, D, gh, gw)."""
         patches = self._normed(x, index)[:, self.num_prefix_tokens:]
         return patches.transpose(1, 2).unflatten(2, grid)
 
     def _run_block(self, layer: nn.Module, x: Tensor, keep: bool,
-                   class_only: bool) -> Tuple[Tensor, Optional[Tensor]]:
+                   class_only: bool) -> tuple[Tensor, Tensor | None]:
         """:meth:`_block`, with ``with_cp`` kept by its input alone."""
         if self.with_cp and torch.is_grad_enabled():
             # The reentrant form would drop gradients where x needs none.
@@ -466,7 +471,7 @@ class AttentionViT(VisionTransformer):
 
     @staticmethod
     def _block(layer: nn.Module, x: Tensor, keep: bool,
-               class_only: bool) -> Tuple[Tensor, Optional[Tensor]]:
+               class_only: bool) -> tuple[Tensor, Tensor | None]:
         """A block; with ``keep`` also its attention (N, heads, T, T).
 
         Returns:
@@ -477,7 +482,7 @@ class AttentionViT(VisionTransformer):
         matrix = attention_matrix(q, k) if keep else None
         queries = 1 if class_only else None
         if keep:
-            heads = matrix[:, :, :queries] @ v
+            heads = matrix[:, :, :queries].to(v) @ v
         else:
             heads = F.scaled_dot_product_attention(q[:, :, :queries], k, v)
         x = x[:, :queries] + project_out(layer.attn, heads)
@@ -487,7 +492,7 @@ class AttentionViT(VisionTransformer):
     def _row_block(
         layer: nn.Module, x: Tensor, first: bool, class_only: bool,
         affinity: bool
-    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """A block that shows its class-token row to autograd.
 
         In the first one only the row itself is recorded, because nothing
@@ -502,7 +507,8 @@ class AttentionViT(VisionTransformer):
             q, k, v = project_qkv(layer.attn, layer.ln1(x))
             if affinity and not class_only:
                 matrix = attention_matrix(q, k)
-                row, rest = matrix[:, :, :1], matrix[:, :, 1:] @ v
+                row = matrix[:, :, :1]
+                rest = matrix[:, :, 1:].to(v) @ v
             else:
                 row = attention_matrix(q[:, :, :1], k)
                 if not class_only:
@@ -513,7 +519,7 @@ class AttentionViT(VisionTransformer):
         with torch.enable_grad():
             if first:
                 row = row.detach().requires_grad_()
-            heads = row @ v
+            heads = row.to(v) @ v
             if class_only:
                 x = x[:, :1]
             else:
@@ -522,7 +528,7 @@ class AttentionViT(VisionTransformer):
             x = layer.ffn(layer.ln2(x), identity=x)
         return x, row, matrix
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Plain forward pass for any mmseg or mmpretrain head.
 
         Blocks after the last of ``out_indices`` do not run.

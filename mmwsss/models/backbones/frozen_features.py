@@ -2,8 +2,9 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,18 +13,21 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
-from mmwsss.utils.checkpoint import (compare_state, load_checkpoint_file,
-                                     state_dict_of)
+from mmwsss.utils.checkpoint import (
+    compare_state,
+    load_checkpoint_file,
+    state_dict_of,
+)
 from mmwsss.utils.feature_cache import FeatureCache, image_key
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 #: How many times the long side of an image may exceed its short one.
 MAX_ASPECT = 20
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-def input_size(size: Sequence[int], long_side: Optional[int],
+def input_size(size: Sequence[int], long_side: int | None,
                divisor: int) -> Size:
     """The size at which a network sees an image.
 
@@ -94,13 +98,13 @@ class FrozenBackbone(BaseModule):
     def __init__(self,
                  backbone: dict,
                  channels: int,
-                 out_index: Union[int, Sequence[int]] = -1,
-                 long_side: Optional[int] = None,
+                 out_index: int | Sequence[int] = -1,
+                 long_side: int | None = None,
                  divisor: int = 16,
                  mean: Sequence[float] = IMAGENET_MEAN,
                  std: Sequence[float] = IMAGENET_STD,
-                 cache_dir: Optional[str] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 cache_dir: str | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.config = backbone
         self.channels = channels
@@ -110,11 +114,11 @@ class FrozenBackbone(BaseModule):
         self.divisor = divisor
         self.mean, self.std = tuple(mean), tuple(std)
         self.cache_dir = cache_dir
-        self._cache: Optional[FeatureCache] = None
+        self._cache: FeatureCache | None = None
         # Zeros: not known yet.
         self.register_buffer('digest', torch.zeros(16, dtype=torch.uint8))
         # In a tuple, where torch does not look for submodules.
-        self._hidden: Tuple[nn.Module, ...] = ()
+        self._hidden: tuple[nn.Module, ...] = ()
         self._prepared = False
 
     # ----------------------------------------------------------- the network
@@ -145,7 +149,7 @@ class FrozenBackbone(BaseModule):
             self._hidden = (network, )
         return self._hidden[0]
 
-    def rule(self) -> Dict[str, Any]:
+    def rule(self) -> dict[str, Any]:
         """What beside the weights decides over the maps."""
         shape = {
             k: v
@@ -297,7 +301,7 @@ class FrozenBackbone(BaseModule):
             for v in (self.mean, self.std))
         return (image - mean) / std
 
-    def _run(self, image: Tensor) -> List[Tensor]:
+    def _run(self, image: Tensor) -> list[Tensor]:
         """The maps that are taken, each (N, c, h, w)."""
         network = self.get_network().to(image.device)
         with torch.autocast(image.device.type, enabled=False):
@@ -434,7 +438,7 @@ class FrozenFeatures(BaseModule):
     def __init__(self,
                  networks: Sequence[dict],
                  standardize: bool = True,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if not networks:
             raise ValueError('FrozenFeatures needs at least one network.')
@@ -463,8 +467,8 @@ class FrozenFeatures(BaseModule):
 
     @torch.no_grad()
     def forward_sized(
-            self, images: Tensor, sizes: Optional[Sequence[Size]] = None
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+            self, images: Tensor, sizes: Sequence[Size] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Features of a padded batch.
 
         Args:
@@ -505,7 +509,7 @@ class FrozenFeatures(BaseModule):
 
     @torch.no_grad()
     def each(self, images: Tensor,
-             sizes: Optional[Sequence[Size]] = None) -> List[Tensor]:
+             sizes: Sequence[Size] | None = None) -> list[Tensor]:
         """Raw maps of each image of a padded batch.
 
         Args:
@@ -517,17 +521,17 @@ class FrozenFeatures(BaseModule):
         """
         if sizes is None:
             sizes = [tuple(images.shape[-2:])] * len(images)
-        groups: Dict[Size, List[int]] = {}
+        groups: dict[Size, list[int]] = {}
         for i, size in enumerate(sizes):
             groups.setdefault(tuple(size), []).append(i)
-        maps: List[Optional[Tensor]] = [None] * len(images)
+        maps: list[Tensor | None] = [None] * len(images)
         for (height, width), group in groups.items():
             found = self.raw_features(images[group, :, :height, :width])
             for i, one in zip(group, found):
                 maps[i] = one
         return maps
 
-    def forward(self, images: Tensor) -> Tuple[Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor]:
         """Features of images of one size, as mmseg calls a backbone.
 
         Args:

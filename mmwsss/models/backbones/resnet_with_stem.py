@@ -1,5 +1,4 @@
 """ResNet that also shows what its stem sees."""
-from typing import Tuple
 
 from mmseg.models.backbones import ResNet
 from torch import Tensor
@@ -15,7 +14,7 @@ class ResNetWithStem(ResNet):
     mmseg's ``ResNet``, so torchvision's weights load.
     """
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps.
 
         Args:

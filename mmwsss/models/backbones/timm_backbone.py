@@ -1,6 +1,7 @@
 """Any network of timm as a backbone, with its weights named one way."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any
 
 from mmpretrain.models.backbones import TIMMBackbone
 from torch import Tensor
@@ -45,8 +46,8 @@ class TimmBackbone(TIMMBackbone):
 
     def __init__(self,
                  model_name: str,
-                 out_indices: Optional[Sequence[int]] = None,
-                 init_cfg: Optional[dict] = None,
+                 out_indices: Sequence[int] | None = None,
+                 init_cfg: dict | None = None,
                  **kwargs: Any) -> None:
         if out_indices is not None:
             kwargs.update(features_only=True, out_indices=tuple(out_indices))
@@ -92,7 +93,7 @@ class TimmBackbone(TIMMBackbone):
         self.timm_model = loaded.timm_model
         self._is_init = True
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps.
 
         Args:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .timm_vit import convert_file
 from .resnet38 import convert_resnet38
+from .timm_vit import convert_file
 
 # Layers beside the backbone, and whose parameters they are in our model.
 _LAYERS = {

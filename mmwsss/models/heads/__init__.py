@@ -9,8 +9,12 @@ from .dpt_decoder_head import DPTDecoderHead
 from .edge_head import EdgeHead
 from .label_conditioned_head import LabelConditionedHead
 from .large_fov_head import LargeFOVHead
-from .pooling import (GlobalAveragePooling, GlobalWeightedRankPooling,
-                      HybridPooling, ThresholdedAveragePooling)
+from .pooling import (
+                      GlobalAveragePooling,
+                      GlobalWeightedRankPooling,
+                      HybridPooling,
+                      ThresholdedAveragePooling,
+)
 
 __all__ = [
     'AffinityHead', 'CAMHead', 'ClassHead', 'ClassTokenHead',

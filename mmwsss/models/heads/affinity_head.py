@@ -1,5 +1,5 @@
 """Semantic affinity of neighbouring pixels (PSA)."""
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,8 +8,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mmwsss.pseudo_labels.pixel_pairs import (from_slices, pair_labels,
-                                              pair_offsets, scatter_pairs)
+from mmwsss.pseudo_labels.pixel_pairs import (
+    from_slices,
+    pair_labels,
+    pair_offsets,
+    scatter_pairs,
+)
 from mmwsss.registry import MODELS
 
 from ..losses import affinity_loss
@@ -23,8 +27,8 @@ class _MeanDistance(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, maps: Tensor, views: List[Tuple[slice, slice]],
-                source: Tuple[slice, slice]) -> Tensor:
+    def forward(ctx, maps: Tensor, views: list[tuple[slice, slice]],
+                source: tuple[slice, slice]) -> Tensor:
         ctx.save_for_backward(maps)
         ctx.views, ctx.source = views, source
         start = maps[(..., *source)]
@@ -98,7 +102,7 @@ class AffinityHead(BaseModule):
                  channels: Sequence[int] = (64, 128, 256),
                  radius: int = 5,
                  shrink_radius: bool = False,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         # PyTorch's normal Kaiming for the reductions, as PSA does.
         super().__init__(init_cfg or dict(
             type='Kaiming',
@@ -143,7 +147,7 @@ class AffinityHead(BaseModule):
         ]
         return F.elu(self.mix(torch.cat(maps, 1)))
 
-    def map_radius(self, size: Tuple[int, int]) -> int:
+    def map_radius(self, size: tuple[int, int]) -> int:
         """Radius on a map of this size.
 
         Args:
@@ -173,7 +177,7 @@ class AffinityHead(BaseModule):
         return pair_affinity(maps, pair_offsets(radius), radius)
 
     def dense_affinity(self,
-                       feats: Sequence[Tensor]) -> Tuple[Tensor, np.ndarray]:
+                       feats: Sequence[Tensor]) -> tuple[Tensor, np.ndarray]:
         """Affinities laid out for the random walk.
 
         Args:
@@ -194,7 +198,7 @@ class AffinityHead(BaseModule):
         return scatter_pairs(values, size, radius, offsets), offsets
 
     def loss(self, feats: Sequence[Tensor],
-             label: Tensor) -> Dict[str, Tensor]:
+             label: Tensor) -> dict[str, Tensor]:
         """Affinity loss against label maps.
 
         Args:

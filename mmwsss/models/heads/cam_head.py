@@ -1,5 +1,5 @@
 """Classification from pooled CAMs."""
-from typing import Any, Optional
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class CAMHead(ClassHead):
                  num_classes: int,
                  in_channels: int,
                  in_index: int = -1,
-                 pooling: Optional[dict] = None,
+                 pooling: dict | None = None,
                  dropout_ratio: float = 0.,
                  pool_at_image_size: bool = False,
                  bias: bool = False,

@@ -1,6 +1,5 @@
 """Base of the heads that turn a view into image-level class scores."""
 from abc import ABCMeta, abstractmethod
-from typing import Optional
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -30,7 +29,7 @@ class ClassHead(BaseModule, metaclass=ABCMeta):
                  num_classes: int,
                  in_channels: int,
                  loss_weight: float = 1.0,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
         self.in_channels = in_channels
@@ -39,7 +38,7 @@ class ClassHead(BaseModule, metaclass=ABCMeta):
         self.align_corners = False
         self.out_channels = num_classes + 1
 
-    def attention_request(self) -> Optional[AttentionRequest]:
+    def attention_request(self) -> AttentionRequest | None:
         """What the head itself needs of a transformer's forward pass.
 
         Returns:

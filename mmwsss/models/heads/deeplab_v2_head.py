@@ -1,5 +1,6 @@
 """DeepLabV2's head: classifiers of several dilations, added up."""
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn

@@ -1,12 +1,15 @@
 """Displacement field towards the centroids of instances (IRNet)."""
-from typing import Dict, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmwsss.pseudo_labels.pixel_pairs import (offsets_on, pair_values,
-                                              path_offsets)
+from mmwsss.pseudo_labels.pixel_pairs import (
+    offsets_on,
+    pair_values,
+    path_offsets,
+)
 from mmwsss.registry import MODELS
 
 from ..losses import displacement_terms
@@ -82,7 +85,7 @@ class DisplacementHead(BaseModule):
         return field
 
     def loss(self, field: Tensor, bg_pos: Tensor, fg_pos: Tensor,
-             radius: int) -> Dict[str, Tensor]:
+             radius: int) -> dict[str, Tensor]:
         """Half of each displacement loss (IRNet, Sec. 4.5).
 
         Args:

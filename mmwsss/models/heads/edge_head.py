@@ -1,5 +1,5 @@
 """Class boundaries (IRNet)."""
-from typing import Dict, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ def conv_norm(in_channels: int, channels: int, groups: int) -> nn.Sequential:
         nn.GroupNorm(groups, channels))
 
 
-def enlarge(x: Tensor, factor: int, size: Tuple[int, int]) -> Tensor:
+def enlarge(x: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
     """Up-sample by a whole factor, rectify, and cut to a size.
 
     The cut takes away what earlier stages rounded up.
@@ -114,8 +114,8 @@ class EdgeHead(BaseModule):
                                              self.factors)
             ], 1))
 
-    def loss(self, logit: Tensor, labels: Tuple[Tensor, Tensor, Tensor],
-             radius: int) -> Dict[str, Tensor]:
+    def loss(self, logit: Tensor, labels: tuple[Tensor, Tensor, Tensor],
+             radius: int) -> dict[str, Tensor]:
         """Affinity loss: no boundary within a class, one between classes.
 
         Args:

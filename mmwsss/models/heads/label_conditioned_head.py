@@ -1,5 +1,5 @@
 """Scores of every position, told which classes there are (AMN)."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class LabelConditionedHead(BaseModule):
                  in_index: int = -1,
                  dilations: Sequence[int] = (6, 12, 18, 24),
                  dropout_ratio: float = 0.1,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
         self.in_channels = in_channels

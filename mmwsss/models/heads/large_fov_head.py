@@ -1,5 +1,6 @@
 """DeepLabV1's head with a large field of view."""
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead

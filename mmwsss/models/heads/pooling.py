@@ -1,5 +1,5 @@
 """From maps to class scores."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ class GlobalAveragePooling(nn.Module):
     #: Whether it can leave out the padding of images of different sizes.
     takes_valid = True
 
-    def forward(self, maps: Tensor, valid: Optional[Tensor] = None) -> Tensor:
+    def forward(self, maps: Tensor, valid: Tensor | None = None) -> Tensor:
         """Pool CAMs.
 
         Args:
@@ -172,7 +172,7 @@ class GlobalWeightedRankPooling(nn.Module):
 
     def __init__(self,
                  decay: float = 0.99,
-                 num_positions: Optional[int] = None) -> None:
+                 num_positions: int | None = None) -> None:
         super().__init__()
         if not 0 <= decay <= 1:
             raise ValueError('GlobalWeightedRankPooling needs a decay in '
@@ -183,7 +183,7 @@ class GlobalWeightedRankPooling(nn.Module):
         self.decay = decay
         self.num_positions = num_positions
 
-    def forward(self, maps: Tensor, valid: Optional[Tensor] = None) -> Tensor:
+    def forward(self, maps: Tensor, valid: Tensor | None = None) -> Tensor:
         """Pool CAMs.
 
         Args:

@@ -1,6 +1,6 @@
 """From CAMs of several views to one normalised map per class."""
+from collections.abc import Iterable
 from functools import reduce
-from typing import Iterable, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ INTERPOLATIONS = ('bilinear', 'bicubic')
 
 
 def resize_image(inputs: Tensor,
-                 size: Tuple[int, int],
+                 size: tuple[int, int],
                  interpolation: str = 'bilinear') -> Tensor:
     """Resize network inputs to one of the scales of a prediction.
 
@@ -44,9 +44,9 @@ def resize_image(inputs: Tensor,
 
 
 def resize_maps(maps: Tensor,
-                size: Tuple[int, int],
+                size: tuple[int, int],
                 align_corners: bool,
-                covered: Tuple[float, float] = (1., 1.)) -> Tensor:
+                covered: tuple[float, float] = (1., 1.)) -> Tensor:
     """Bring maps of a padded input to the size of the original image.
 
     Args:

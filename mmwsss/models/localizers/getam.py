@@ -1,5 +1,6 @@
 """CAMs from gradients of the class token's attention (GETAM)."""
-from typing import TYPE_CHECKING, List, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ def affinity_refine(maps: Tensor, affinity: Tensor) -> Tensor:
 
 
 def class_gradients(logits: Tensor, rows: Sequence[Tensor],
-                    class_ids: Tensor) -> List[Tensor]:
+                    class_ids: Tensor) -> list[Tensor]:
     """Gradients of each image's k-th asked class w.r.t. attention rows.
 
     Images of a batch do not influence each other, so the sum of one logit

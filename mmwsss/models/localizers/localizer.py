@@ -1,6 +1,6 @@
 """Interface of a localizer."""
 from abc import ABCMeta, abstractmethod
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Localizer(metaclass=ABCMeta):
     fits_in_tiles = True
 
     def attention_request(
-            self, model: 'BaseSegmentor') -> Optional[AttentionRequest]:
+            self, model: 'BaseSegmentor') -> AttentionRequest | None:
         """Which attention the backbone must show.
 
         Args:

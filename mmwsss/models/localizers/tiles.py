@@ -1,5 +1,6 @@
 """Large pictures in overlapping tiles whose seams nobody sees."""
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ class Span(NamedTuple):
     stop: int
 
 
-def split_axis(length: int, longest: int, grid: int) -> List[Span]:
+def split_axis(length: int, longest: int, grid: int) -> list[Span]:
     """Cut an axis into overlapping spans of equal length.
 
     Args:
@@ -41,7 +42,7 @@ def split_axis(length: int, longest: int, grid: int) -> List[Span]:
 
 
 def plan_tiles(size: Sequence[int], max_pixels: int,
-               grid: int) -> Tuple[List[Span], List[Span]]:
+               grid: int) -> tuple[list[Span], list[Span]]:
     """Tiles of a picture, each of at most so many pixels.
 
     Args:
@@ -73,7 +74,7 @@ def plan_tiles(size: Sequence[int], max_pixels: int,
     return rows, columns
 
 
-def blend(spans: Sequence[Span], stride: int) -> List[Tensor]:
+def blend(spans: Sequence[Span], stride: int) -> list[Tensor]:
     """Weights of tiles along an axis; they add up to 1 everywhere.
 
     Args:
@@ -156,7 +157,7 @@ def maps_in_tiles(size: Sequence[int], max_pixels: int, grid: int,
         ValueError: If tiles are too small or ``grid`` does not fit.
     """
     spans = plan_tiles(size, max_pixels, grid)
-    whole: Optional[Tensor] = None
+    whole: Tensor | None = None
     for i, rows in enumerate(spans[0]):
         for j, columns in enumerate(spans[1]):
             maps = run(cut(rows, columns)).detach().float()
@@ -180,7 +181,7 @@ def maps_in_tiles(size: Sequence[int], max_pixels: int, grid: int,
 
 
 def _along(spans: Sequence[Span], cells: int, grid: int,
-           like: Tensor) -> Tuple[List[int], List[Tensor]]:
+           like: Tensor) -> tuple[list[int], list[Tensor]]:
     """First cells and weights of tiles along an axis.
 
     ``cells`` are those of the first tile.

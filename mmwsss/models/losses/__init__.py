@@ -1,6 +1,10 @@
 """Losses that several heads share, and those of segmentation logits."""
-from .affinity_loss import (affinity_loss, affinity_terms, displacement_terms,
-                            global_means)
+from .affinity_loss import (
+                            affinity_loss,
+                            affinity_terms,
+                            displacement_terms,
+                            global_means,
+)
 from .balanced_cross_entropy import BalancedCrossEntropy
 from .capped_cross_entropy import CappedCrossEntropy, loss_caps
 from .dense_energy_loss import DenseEnergyLoss

@@ -6,7 +6,7 @@ the number of pairs in each. How many there are differs a lot between images,
 so a mean per process and then over processes would weight pairs by the company
 they happen to be in; these means count the pairs of all processes.
 """
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -18,7 +18,7 @@ EPS = 1e-5
 
 def global_means(sums: Sequence[Tensor],
                  counts: Sequence[Tensor],
-                 eps: float = EPS) -> List[Tensor]:
+                 eps: float = EPS) -> list[Tensor]:
     """Divide local sums so that their mean over processes is the global mean.
 
     Data parallel training averages gradients over the processes, therefore a
@@ -47,7 +47,7 @@ def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def affinity_terms(affinity: Tensor, bg_pos: Tensor, fg_pos: Tensor,
-                   neg: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+                   neg: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cross entropy of affinities in three groups of pairs (PSA, Sec. 3.2).
 
     Args:
@@ -73,7 +73,7 @@ def affinity_terms(affinity: Tensor, bg_pos: Tensor, fg_pos: Tensor,
 
 
 def affinity_loss(affinity: Tensor, bg_pos: Tensor, fg_pos: Tensor,
-                  neg: Tensor) -> Dict[str, Tensor]:
+                  neg: Tensor) -> dict[str, Tensor]:
     """The weighted terms of the affinity loss (PSA, Sec. 3.2).
 
     Both positive terms have weight 1/4, the negative one 1/2. The affinity
@@ -94,7 +94,7 @@ def affinity_loss(affinity: Tensor, bg_pos: Tensor, fg_pos: Tensor,
 
 
 def displacement_terms(displacement: Tensor, offsets: Tensor, bg_pos: Tensor,
-                       fg_pos: Tensor) -> Tuple[Tensor, Tensor]:
+                       fg_pos: Tensor) -> tuple[Tensor, Tensor]:
     """L1 losses of IRNet's displacement field (Sec. 4.3).
 
     Pixels of one class shall point to one centroid: what they point at then

@@ -1,5 +1,4 @@
 """Cross entropy in which background and objects weigh the same."""
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -44,9 +43,9 @@ class BalancedCrossEntropy(nn.Module):
                 logits: Tensor,
                 labels: Tensor,
                 *,
-                image: Optional[Tensor] = None,
-                valid: Optional[Tensor] = None,
-                saliency: Optional[Tensor] = None) -> Tensor:
+                image: Tensor | None = None,
+                valid: Tensor | None = None,
+                saliency: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
         Args:

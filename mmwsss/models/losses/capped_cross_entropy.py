@@ -1,5 +1,5 @@
 """Cross entropy that large losses of their neighbourhood cannot lead."""
-from typing import Any, Optional
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -115,9 +115,9 @@ class CappedCrossEntropy(nn.Module):
     def forward(self,
                 cls_score: Tensor,
                 label: Tensor,
-                weight: Optional[Tensor] = None,
-                avg_factor: Optional[float] = None,
-                reduction_override: Optional[str] = None,
+                weight: Tensor | None = None,
+                avg_factor: float | None = None,
+                reduction_override: str | None = None,
                 ignore_index: int = 255,
                 **unread: Any) -> Tensor:
         """Compute the loss.

@@ -6,7 +6,7 @@ ECCV 2018), gated as in RRM (Zhang et al., AAAI 2020): pixels without a label
 count fully, the others by how unsure the network is about them. GETAM
 (https://arxiv.org/abs/2112.02841) trains with it.
 """
-from typing import Any, Optional, Tuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +110,7 @@ class _Energy(torch.autograd.Function):
         return -(scores * gated).sum()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         gated, = ctx.saved_tensors
         return -2 * grad * gated, None, None
 
@@ -202,8 +202,8 @@ class DenseEnergyLoss(nn.Module):
                 labels: Tensor,
                 *,
                 image: Tensor,
-                valid: Optional[Tensor] = None,
-                saliency: Optional[Tensor] = None) -> Tensor:
+                valid: Tensor | None = None,
+                saliency: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
         Args:
@@ -221,7 +221,7 @@ class DenseEnergyLoss(nn.Module):
             return self._loss(logits.float(), labels, image, valid)
 
     def _loss(self, logits: Tensor, labels: Tensor, image: Tensor,
-              valid: Optional[Tensor]) -> Tensor:
+              valid: Tensor | None) -> Tensor:
         if valid is None:
             valid = torch.ones_like(labels, dtype=torch.bool)
 

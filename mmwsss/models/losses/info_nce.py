@@ -1,5 +1,4 @@
 """InfoNCE with negatives that are drawn for each query."""
-from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +36,7 @@ class _DrawnProducts(torch.autograd.Function):
         return products
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Tensor, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         keys, index = ctx.saved_tensors
         return F.embedding_bag(
             index, keys, mode='sum',

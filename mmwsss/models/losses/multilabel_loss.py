@@ -19,6 +19,8 @@ def multilabel_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Tensor: Scalar. Logits of unknown classes get no gradient.
     """
+    # Half precision would round small losses and gradients away.
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     known = ~labels.isnan()
     labels = torch.where(known, labels, 0)
     losses = -(labels * F.logsigmoid(logits) +

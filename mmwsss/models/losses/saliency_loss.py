@@ -1,5 +1,4 @@
 """The background's probability compared with a saliency map."""
-from typing import Optional
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,11 +47,11 @@ class SaliencyLoss(nn.Module):
 
     def forward(self,
                 logits: Tensor,
-                labels: Optional[Tensor] = None,
+                labels: Tensor | None = None,
                 *,
-                image: Optional[Tensor] = None,
-                valid: Optional[Tensor] = None,
-                saliency: Optional[Tensor] = None) -> Optional[Tensor]:
+                image: Tensor | None = None,
+                valid: Tensor | None = None,
+                saliency: Tensor | None = None) -> Tensor | None:
         """Compute the loss.
 
         Args:

@@ -6,7 +6,7 @@ how alike a frozen network finds them. Nothing is trained. CLIP-ES (CVPR 2023),
 CLIP-DINOiser and ProxyCLIP (ECCV 2024) do this with text-trained networks and
 ACR with the attention of its own; the centred cosine is ours.
 """
-from typing import Callable, Iterator, List, Optional, Tuple
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ def _unit(features: Tensor) -> Tensor:
     return centred / length.clamp(min=1e-12) * tells
 
 
-def _blocks(unit: Tensor, block_size: Optional[int]) -> Iterator[slice]:
+def _blocks(unit: Tensor, block_size: int | None) -> Iterator[slice]:
     n, _, positions = unit.shape
     if block_size is None:
         block_size = max(BLOCK_BYTES // (4 * n * positions), 1)
@@ -53,7 +53,7 @@ def _blocks(unit: Tensor, block_size: Optional[int]) -> Iterator[slice]:
 def cosine_product(maps: Tensor,
                    unit: Tensor,
                    power: float,
-                   block_size: Optional[int] = None) -> Tensor:
+                   block_size: int | None = None) -> Tensor:
     """maps A with A_ij = relu(u_i . u_j)^power, without the whole matrix.
 
     Args:
@@ -81,7 +81,7 @@ def cosine_affinity(maps: Tensor,
                     features: Tensor,
                     power: float = 2.,
                     steps: int = 1,
-                    block_size: Optional[int] = None) -> Tensor:
+                    block_size: int | None = None) -> Tensor:
     """Means over positions whose centred features point the same way.
 
     x_p = (f_p - mean f) / |f_p - mean f|, A = relu(x^T x)^power, and
@@ -124,7 +124,7 @@ def _check_shapes(maps: Tensor, features: Tensor) -> None:
 
 
 def sinkhorn_scales(product: Product, transposed: Product, like: Tensor,
-                    num_iters: int) -> Tuple[Tensor, Tensor]:
+                    num_iters: int) -> tuple[Tensor, Tensor]:
     """Factors that make the columns and rows of a matrix sum to one.
 
     Dividing by column sums, then by row sums, ``num_iters`` times, is the
@@ -248,8 +248,8 @@ class FrozenAffinity(BaseModule):
                  kernel: str = 'cosine',
                  power: float = 2.,
                  steps: int = 1,
-                 block_size: Optional[int] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 block_size: int | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if kernel not in KERNELS:
             raise ValueError(f'kernel is {kernel!r}, not one of {KERNELS}.')
@@ -266,8 +266,8 @@ class FrozenAffinity(BaseModule):
         self.steps = steps
         self.block_size = block_size
         # Of the images that a CAMSegmentor sees, to undo its normalisation.
-        self.input_mean: Optional[List[float]] = None
-        self.input_std: Optional[List[float]] = None
+        self.input_mean: list[float] | None = None
+        self.input_std: list[float] | None = None
 
     @torch.no_grad()
     def refine_maps(self, image: Tensor, maps: Tensor) -> Tensor:
@@ -306,7 +306,7 @@ class FrozenAffinity(BaseModule):
         flat = spread_doubly_stochastic(maps.flatten(2), product, product)
         return flat.unflatten(2, maps.shape[2:])
 
-    def _attention(self, image: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def _attention(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Patch attention (N, P, P) and its grid."""
         net = self.network
         net.prepare()
@@ -320,7 +320,7 @@ class FrozenAffinity(BaseModule):
 
     def forward(self,
                 view: ViewOutput,
-                class_ids: Optional[Tensor] = None) -> Tensor:
+                class_ids: Tensor | None = None) -> Tensor:
         """Refine the CAMs of a view, as the refiner of a CAMSegmentor.
 
         Args:
@@ -361,7 +361,7 @@ class FrozenAffinity(BaseModule):
         return torch.cat((background, maps), dim=1)
 
 
-def _resized(maps: Tensor, size: Tuple[int, int]) -> Tensor:
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (N, K, *size); pixels that a coarser cell covers are averaged."""
     maps = maps.float()
     if tuple(maps.shape[2:]) == tuple(size) or not maps.shape[1]:

@@ -5,7 +5,7 @@ Supervised Semantic Segmentation", CVPR 2020
 (https://arxiv.org/abs/2004.04581), Sec. 3.3: self-attention whose weights are
 non-negative cosines of shallow features, normalised by their sum.
 """
-from typing import Iterator, Optional, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -106,7 +106,7 @@ class _Correlation(torch.autograd.Function):
 
 def pixel_correlation(maps: Tensor,
                       features: Tensor,
-                      block_size: Optional[int] = None,
+                      block_size: int | None = None,
                       eps: float = 1e-5) -> Tensor:
     """Replace each pixel of the maps by the mean of pixels like it.
 
@@ -197,8 +197,8 @@ class PixelCorrelationModule(BaseModule):
                  in_index: Sequence[int] = (0, 1),
                  query_channels: int = 192,
                  use_image: bool = True,
-                 block_size: Optional[int] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 block_size: int | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg or dict(
             type='Kaiming',
             layer='Conv2d',
@@ -252,7 +252,7 @@ class PixelCorrelationModule(BaseModule):
 
     def forward(self,
                 view: ViewOutput,
-                class_ids: Optional[Tensor] = None) -> Tensor:
+                class_ids: Tensor | None = None) -> Tensor:
         """Refine the view's CAMs.
 
         Args:

@@ -1,5 +1,5 @@
 """ACR: the attention of an image and of its mirror image must agree."""
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from .regularizer import Regularizer
 
 def consistency_losses(attentions: Sequence[Tensor],
                        others: Sequence[Tensor],
-                       num_prefix_tokens: int) -> Tuple[Tensor, Tensor]:
+                       num_prefix_tokens: int) -> tuple[Tensor, Tensor]:
     """Activation and affinity consistency of aligned attention (ACR).
 
     Both are means of absolute differences over images, layers and entries:
@@ -59,7 +59,7 @@ class AllPairsConsistency(Regularizer):
 
     def __init__(self,
                  loss_weight: float = 125.,
-                 num_tokens: Optional[int] = None) -> None:
+                 num_tokens: int | None = None) -> None:
         super().__init__()
         if num_tokens is not None and num_tokens < 1:
             raise ValueError('AllPairsConsistency needs num_tokens >= 1 or '
@@ -71,7 +71,7 @@ class AllPairsConsistency(Regularizer):
         """Head-averaged attention of all layers."""
         return AttentionRequest(matrices='mean', patch_tokens=False)
 
-    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> dict[str, Tensor]:
         """``loss_activation`` and ``loss_affinity`` of two views.
 
         Args:

@@ -1,5 +1,6 @@
 """SEAM: CAMs must follow the transformation of the image."""
-from typing import Callable, Dict, NamedTuple, Optional, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,7 @@ def adaptive_min_pooling_loss(maps: Tensor, ratio: float = 0.25) -> Tensor:
 
 def hard_mean(errors: Tensor,
               ratio: float = 0.2,
-              size: Optional[int] = None) -> Tensor:
+              size: int | None = None) -> Tensor:
     """Mean of the largest errors of each image, averaged over images.
 
     Args:
@@ -116,7 +117,7 @@ class Present(NamedTuple):
         tags, ids = labels.topk(longest, dim=1)
         return cls(ids, tags[..., None, None])
 
-    def select(self, maps: Tensor, size: Tuple[int, int],
+    def select(self, maps: Tensor, size: tuple[int, int],
                background: bool) -> Tensor:
         """Maps of the present classes at image size, in float32.
 
@@ -217,7 +218,7 @@ class EquivariantRegularization(Regularizer):
         """Whether the model must be configured with a refiner."""
         return self.ecr_weight > 0 or self.rvmin_weight > 0
 
-    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> dict[str, Tensor]:
         """The terms of positive weight.
 
         Args:
@@ -269,7 +270,7 @@ class EquivariantRegularization(Regularizer):
 
     @staticmethod
     def transformed(maps: Tensor, transform: Callable[[Tensor], Tensor],
-                    size: Tuple[int, int]) -> Tensor:
+                    size: tuple[int, int]) -> Tensor:
         """First-view maps in the second view's frame.
 
         Args:

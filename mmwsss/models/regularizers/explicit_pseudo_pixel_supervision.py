@@ -1,5 +1,5 @@
 """EPS: CAMs must make up a saliency map."""
-from typing import Dict, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ def class_overlap(prob: Tensor, saliency: Tensor) -> Tensor:
 
 
 def saliency_parts(prob: Tensor, present: Tensor,
-                   overlaps: Tensor) -> Tuple[Tensor, Tensor]:
+                   overlaps: Tensor) -> tuple[Tensor, Tensor]:
     """Two estimates of saliency, from objects and from the rest.
 
     Args:
@@ -186,7 +186,7 @@ class ExplicitPseudoPixelSupervision(Regularizer):
         """Whether the model must be configured with a refiner."""
         return self.refined_weight > 0
 
-    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> dict[str, Tensor]:
         """The terms of positive weight.
 
         Args:

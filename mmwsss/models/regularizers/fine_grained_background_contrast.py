@@ -1,5 +1,5 @@
 """FBR: foreground pixels against fine-grained background and each other."""
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +15,23 @@ from ..utils.feature_bank import FeatureBank
 from ..utils.global_batch import GlobalBatch
 from ..utils.host_value import HostValue
 from ..utils.kmeans import NUM_CANDIDATES, cluster_points
-from ..utils.pixel_selection import (count_labels, first_true, hard_pixels,
-                                     own_scores, pixel_entropy,
-                                     scores_from_logits, scores_from_maps,
-                                     select_queries, sure_pixels)
-from ..utils.prototypes import (EPS, class_prototypes, draw_negatives,
-                                semantic_graph)
+from ..utils.pixel_selection import (
+    count_labels,
+    first_true,
+    hard_pixels,
+    own_scores,
+    pixel_entropy,
+    scores_from_logits,
+    scores_from_maps,
+    select_queries,
+    sure_pixels,
+)
+from ..utils.prototypes import (
+    EPS,
+    class_prototypes,
+    draw_negatives,
+    semantic_graph,
+)
 from .regularizer import Regularizer
 
 
@@ -72,7 +83,7 @@ def finite(x: Tensor) -> Tensor:
 
 
 def count_pixels(labels: Tensor, hard: Tensor,
-                 num: int) -> Tuple[List[List[int]], List[int]]:
+                 num: int) -> tuple[list[list[int]], list[int]]:
     """All numbers of pixels that the host needs, in one copy.
 
     Args:
@@ -90,7 +101,7 @@ def count_pixels(labels: Tensor, hard: Tensor,
             [sum(c[num + i] for c in counts) for i in range(num)])
 
 
-def resize(maps: Tensor, size: Tuple[int, int]) -> Tensor:
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear with corners aligned, nothing where the size is right."""
     if maps.shape[2:] == tuple(size):
         return maps
@@ -210,20 +221,20 @@ class FineGrainedBackgroundContrast(Regularizer):
                  unsure_ratio: float = 0.4,
                  entropy_quantile: float = 0.25,
                  top_share: float = 1 / 32,
-                 grid: Optional[Tuple[int, int]] = None,
+                 grid: tuple[int, int] | None = None,
                  both_views: bool = False,
                  temperature: float = 0.5,
                  num_negatives: int = 256,
                  num_clusters: int = 8,
                  bank_size: int = 100000,
-                 max_queries: Optional[int] = 256,
+                 max_queries: int | None = 256,
                  bg_weight: float = 0.05,
                  fg_weight: float = 0.1,
                  sim_weight: float = 0.1,
                  seg_weight: float = 0.1,
                  norm_eval: bool = True,
                  start_iter: int = 0,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         name = type(self).__name__
         if scores not in ('pixel_logits', 'refined_cams', 'cams'):
@@ -305,7 +316,7 @@ class FineGrainedBackgroundContrast(Regularizer):
 
     # Sizes follow the data: every step would be compiled anew.
     @torch.compiler.disable
-    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> dict[str, Tensor]:
         """The terms of positive weight, and what they were made of.
 
         In training mode this also fills the banks.
@@ -371,8 +382,8 @@ class FineGrainedBackgroundContrast(Regularizer):
                 'classes. Set num_classes to it.')
 
     def view_terms(self, view: ViewOutput, index: int,
-                   layout: Optional[GlobalBatch],
-                   generator: torch.Generator) -> Dict[str, Tensor]:
+                   layout: GlobalBatch | None,
+                   generator: torch.Generator) -> dict[str, Tensor]:
         """Weighted terms of one view.
 
         Args:
@@ -421,7 +432,7 @@ class FineGrainedBackgroundContrast(Regularizer):
 
     @torch.no_grad()
     def label_positions(self, maps: Tensor,
-                        tags: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+                        tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What each position belongs to, how strongly, and if it is hard.
 
         Args:
@@ -445,10 +456,10 @@ class FineGrainedBackgroundContrast(Regularizer):
         hard, _ = hard_pixels(entropy, sure, self.entropy_quantile)
         return labels, own_scores(pixels.scores, labels), hard
 
-    def contrast(self, z_fg: Tensor, z_bg: Optional[Tensor], maps: Tensor,
-                 tags: Tensor, bank: Optional[FeatureBank],
-                 layout: Optional[GlobalBatch],
-                 generator: torch.Generator) -> Dict[str, Tensor]:
+    def contrast(self, z_fg: Tensor, z_bg: Tensor | None, maps: Tensor,
+                 tags: Tensor, bank: FeatureBank | None,
+                 layout: GlobalBatch | None,
+                 generator: torch.Generator) -> dict[str, Tensor]:
         """Both contrastive terms, weighted.
 
         Of a mean over all processes, as their gradients get one.

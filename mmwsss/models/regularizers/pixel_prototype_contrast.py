@@ -1,5 +1,5 @@
 """PPC: pixels against the prototypes of their classes, across two views."""
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +68,7 @@ def best_pixels(scores: Tensor, count: int) -> Tensor:
 def unit_prototypes(scores: Tensor,
                     feats: Tensor,
                     count: int,
-                    indices: Optional[Tensor] = None) -> Tensor:
+                    indices: Tensor | None = None) -> Tensor:
     """Mean feature of the best pixels of each class, of unit length.
 
     The direction of sum(N z) / sum(N) over the ``count`` pixels of the global
@@ -131,8 +131,8 @@ def intra_view_weights(
         cosines: Tensor,
         pseudo_labels: Tensor,
         num_planes: int,
-        picks: Optional[Sequence[Tensor]] = None,
-        generator: Optional[torch.Generator] = None) -> Tensor:
+        picks: Sequence[Tensor] | None = None,
+        generator: torch.Generator | None = None) -> Tensor:
     """How much each pixel counts in the intra-view term.
 
     Of each class a random half of the pixels and a semi-hard half: of the 60 %
@@ -182,9 +182,9 @@ def intra_view_contrast(
         pseudo_labels: Tensor,
         prototypes: Tensor,
         temperature: float = 0.1,
-        picks: Optional[Sequence[Tensor]] = None,
-        generator: Optional[torch.Generator] = None,
-        images: Optional[GlobalBatch] = None) -> Tensor:
+        picks: Sequence[Tensor] | None = None,
+        generator: torch.Generator | None = None,
+        images: GlobalBatch | None = None) -> Tensor:
     """Pixels against prototypes and labels of their own view.
 
     A pixel is compared with its class's prototype and with those ranked 4th
@@ -299,7 +299,7 @@ class PixelPrototypeContrast(Regularizer):
         temperature: float = 0.1,
         cross_weight: float = 0.1,
         intra_weight: float = 0.1,
-        init_cfg: Optional[dict] = dict(
+        init_cfg: dict | None = dict(
             type='Xavier', layer='Conv2d', distribution='uniform')
     ) -> None:
         super().__init__(init_cfg)
@@ -333,7 +333,7 @@ class PixelPrototypeContrast(Regularizer):
 
     # Sizes follow the data: every step would be compiled anew.
     @torch.compiler.disable
-    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> dict[str, Tensor]:
         """The terms of positive weight.
 
         Args:
@@ -383,9 +383,9 @@ class PixelPrototypeContrast(Regularizer):
               feats: Sequence[Tensor],
               maps: Sequence[Tensor],
               labels: Tensor,
-              indices: Sequence[Optional[Tensor]] = (None, None),
-              picks: Sequence[Optional[Sequence[Tensor]]] = (None, None),
-              images: Optional[GlobalBatch] = None) -> Dict[str, Tensor]:
+              indices: Sequence[Tensor | None] = (None, None),
+              picks: Sequence[Sequence[Tensor] | None] = (None, None),
+              images: GlobalBatch | None = None) -> dict[str, Tensor]:
         """Losses of two views on one grid.
 
         Args:
@@ -424,8 +424,8 @@ class PixelPrototypeContrast(Regularizer):
 
     def targets(
         self, feats: Sequence[Tensor], maps: Sequence[Tensor], labels: Tensor,
-        indices: Sequence[Optional[Tensor]]
-    ) -> Tuple[List[Tensor], List[Tensor]]:
+        indices: Sequence[Tensor | None]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Pseudo labels and prototypes of the views, see :meth:`terms`.
 
         Returns:
@@ -443,7 +443,7 @@ class PixelPrototypeContrast(Regularizer):
         return targets, prototypes
 
 
-def resized(maps: Tensor, size: Tuple[int, int]) -> Tensor:
+def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (N, C, *size), bilinear with aligned corners."""
     if maps.shape[-2:] == size:
         return maps

@@ -1,6 +1,5 @@
 """Interface of a regularizer."""
 from abc import ABCMeta, abstractmethod
-from typing import Dict, Optional
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -24,7 +23,7 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
     #: Whether the model's head must score the background (``pixel_logits``).
     needs_pixel_logits = False
 
-    def attention_request(self) -> Optional[AttentionRequest]:
+    def attention_request(self) -> AttentionRequest | None:
         """Which attention the backbone must show during training.
 
         Returns:
@@ -33,7 +32,7 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
         return None
 
     @abstractmethod
-    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> dict[str, Tensor]:
         """Loss terms.
 
         Args:

@@ -1,6 +1,6 @@
 """VWL: which visual words occur in an image."""
 import math
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ def word_scores(x: Tensor, codebook: Tensor) -> Tensor:
 
 def assign_words(x: Tensor,
                  codebook: Tensor,
-                 temperature: float = 1.) -> Tuple[Tensor, Tensor]:
+                 temperature: float = 1.) -> tuple[Tensor, Tensor]:
     """Soft and hard assignment of features to visual words.
 
     Args:
@@ -250,7 +250,7 @@ class VisualWordsLearning(Regularizer):
                  histogram_weight: float = 1.,
                  decorrelation_weight: float = 1.,
                  entropy_weight: float = 0.,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if codebook not in ('learned', 'memory'):
             raise ValueError("VisualWordsLearning needs codebook='learned' "
@@ -305,7 +305,7 @@ class VisualWordsLearning(Regularizer):
         if word_weight > 0 or entropy_weight > 0:
             self.word_head = nn.Linear(in_channels, num_words, bias=False)
 
-    def forward(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def forward(self, pair: ViewPair) -> dict[str, Tensor]:
         """The terms of positive weight, and how many words are in use.
 
         In training mode this also updates the memory bank.
@@ -343,7 +343,7 @@ class VisualWordsLearning(Regularizer):
             return self.terms(feats, labels.float(), pair.data_samples)
 
     def terms(self, feats: Tensor, labels: Tensor,
-              data_samples: Sequence[SegDataSample]) -> Dict[str, Tensor]:
+              data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """See :meth:`forward`.
 
         Args:
@@ -383,7 +383,7 @@ class VisualWordsLearning(Regularizer):
     @torch.compiler.disable
     @torch.no_grad()
     def usage(self, x: Tensor, ids: Tensor,
-              data_samples: Sequence[SegDataSample]) -> Dict[str, Tensor]:
+              data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Usage of the words; moves the memory bank in training mode.
 
         Args:

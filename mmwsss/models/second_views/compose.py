@@ -1,5 +1,5 @@
 """Several changes one after the other."""
-from typing import Sequence, Tuple, Union
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ class Compose(SecondView):
             reverse.
     """
 
-    def __init__(self, views: Sequence[Union[dict, SecondView]]) -> None:
+    def __init__(self, views: Sequence[dict | SecondView]) -> None:
         self.views = [
             MODELS.build(v) if isinstance(v, dict) else v for v in views
         ]
@@ -33,7 +33,7 @@ class Compose(SecondView):
             maps = view.apply(maps)
         return maps
 
-    def inverse(self, maps: Tensor, size: Tuple[int, int]) -> Tensor:
+    def inverse(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Undo all parts on (N, C, h, w), giving (N, C, *size).
 
         A part that keeps the grid leaves resizing to one that does not.

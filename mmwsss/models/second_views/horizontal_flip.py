@@ -1,5 +1,4 @@
 """The mirror image."""
-from typing import Tuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +17,7 @@ class HorizontalFlip(SecondView):
         """Mirror (N, C, H, W)."""
         return maps.flip(-1)
 
-    def inverse(self, maps: Tensor, size: Tuple[int, int]) -> Tensor:
+    def inverse(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Mirror (N, C, h, w) back, resized to ``size`` if it differs."""
         maps = maps.flip(-1)
         if tuple(maps.shape[-2:]) != tuple(size):

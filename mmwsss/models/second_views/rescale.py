@@ -1,5 +1,4 @@
 """The same image at another size."""
-from typing import Tuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,7 +47,7 @@ class Rescale(SecondView):
                 for s in sides
             ])
 
-    def inverse(self, maps: Tensor, size: Tuple[int, int]) -> Tensor:
+    def inverse(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize (N, C, h, w) to ``size``."""
         return F.interpolate(
             maps,

@@ -1,6 +1,5 @@
 """Interface of a second view."""
 from abc import ABCMeta, abstractmethod
-from typing import Tuple
 
 from torch import Tensor
 
@@ -26,7 +25,7 @@ class SecondView(metaclass=ABCMeta):
         """
 
     @abstractmethod
-    def inverse(self, maps: Tensor, size: Tuple[int, int]) -> Tensor:
+    def inverse(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Bring second-view maps back into the first view's frame.
 
         Args:

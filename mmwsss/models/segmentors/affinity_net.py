@@ -1,5 +1,4 @@
 """AffinityNet: CAMs refined by a walk over learnt affinities (PSA)."""
-from typing import Dict, List, Optional, Tuple
 
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
@@ -44,11 +43,11 @@ class AffinityNet(CAMRefiner):
                  backbone: dict,
                  decode_head: dict,
                  stride: int = 8,
-                 walk: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None,
+                 walk: dict | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None,
                  pretrained: None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -58,7 +57,7 @@ class AffinityNet(CAMRefiner):
         self.stride = stride
         self.walk = take_options('AffinityNet.walk', walk, self.WALK)
 
-    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the backbone.
 
         Args:
@@ -70,7 +69,7 @@ class AffinityNet(CAMRefiner):
         return self.backbone(inputs)
 
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> Dict[str, Tensor]:
+             data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Affinity loss of a batch.
 
         Args:
@@ -123,7 +122,7 @@ class AffinityNet(CAMRefiner):
 
     def _forward(self,
                  inputs: Tensor,
-                 data_samples: Optional[List[SegDataSample]] = None
+                 data_samples: list[SegDataSample] | None = None
                  ) -> Tensor:
         """The features that are compared (N, C, h, w)."""
         return self.decode_head(self.extract_feat(inputs))

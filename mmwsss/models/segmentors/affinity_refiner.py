@@ -1,5 +1,5 @@
 """CAM files of any method, averaged by a frozen network's affinity."""
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,17 +39,17 @@ class AffinityRefiner(CAMRefiner):
                  affinity: dict,
                  threshold: float = 0.4,
                  normalize: str = 'minmax',
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.affinity = FrozenAffinity(**affinity)
         self.threshold = threshold
         self.normalize = normalize
 
-    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Features that the affinity compares.
 
         Args:
@@ -60,8 +60,8 @@ class AffinityRefiner(CAMRefiner):
         """
         return (self.affinity.network(inputs), )
 
-    def loss(self, inputs: Tensor, data_samples: List[SegDataSample]
-             ) -> Dict[str, Any]:
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]
+             ) -> dict[str, Any]:
         """Not possible.
 
         Args:
@@ -95,7 +95,7 @@ class AffinityRefiner(CAMRefiner):
 
     def _forward(self,
                  inputs: Tensor,
-                 data_samples: Optional[List[SegDataSample]] = None
+                 data_samples: list[SegDataSample] | None = None
                  ) -> Tensor:
         """The features that are compared (N, D, gh, gw)."""
         return self.extract_feat(inputs)[0]

@@ -1,5 +1,6 @@
 """AMN: CAMs from a network that learns seed masks."""
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmengine.structures import PixelData
@@ -7,8 +8,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import (AttentionRequest, ViewOutput,
-                                           ViewPair)
+from mmwsss.structures.view_output import (
+    AttentionRequest,
+    ViewOutput,
+    ViewPair,
+)
 
 from ..localizers.fusion import normalize_maps, resize_maps
 from .cam_segmentor import CAMSegmentor, cams_to_mask
@@ -105,7 +109,7 @@ class AMN(CAMSegmentor):
     def __init__(self,
                  backbone: dict,
                  cls_head: dict,
-                 seed_loss: Optional[dict] = None,
+                 seed_loss: dict | None = None,
                  **kwargs: Any) -> None:
         super().__init__(
             backbone, cls_head, dict(type='mmwsss.CAM'), **kwargs)
@@ -120,10 +124,10 @@ class AMN(CAMSegmentor):
 
     def forward_view(self,
                      image: Tensor,
-                     labels: Optional[Tensor] = None,
-                     request: Optional[AttentionRequest] = None,
-                     align: Optional[Callable[[Tensor], Tensor]] = None,
-                     last_only: Optional[bool] = None) -> ViewOutput:
+                     labels: Tensor | None = None,
+                     request: AttentionRequest | None = None,
+                     align: Callable[[Tensor], Tensor] | None = None,
+                     last_only: bool | None = None) -> ViewOutput:
         """Run the network on a batch.
 
         Args:
@@ -147,7 +151,7 @@ class AMN(CAMSegmentor):
             providers=dict(pixel_logits=head.pixel_logits, cams=head.cams))
 
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> Dict[str, Tensor]:
+             data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """The loss on the seeds and the regularizers' terms.
 
         Args:
@@ -186,8 +190,8 @@ class AMN(CAMSegmentor):
     def predict(
         self,
         inputs: Tensor,
-        data_samples: Optional[List[SegDataSample]] = None
-    ) -> List[SegDataSample]:
+        data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
         """CAMs (:func:`scores_in_seeds`) of the mean logits.
 
         Args:
@@ -254,7 +258,7 @@ class AMN(CAMSegmentor):
 
     def _forward(self,
                  inputs: Tensor,
-                 data_samples: Optional[List[SegDataSample]] = None
+                 data_samples: list[SegDataSample] | None = None
                  ) -> Tensor:
         """Logits (N, K + 1, h, w) for the tags, or as if all were there."""
         if data_samples is None:

@@ -1,6 +1,7 @@
 """Base of the networks that turn CAMs into better ones."""
 from abc import abstractmethod
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,8 +59,8 @@ class CAMRefiner(BaseSegmentor):
     def predict(
         self,
         inputs: Tensor,
-        data_samples: Optional[List[SegDataSample]] = None
-    ) -> List[SegDataSample]:
+        data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
         """Refine the CAMs of a batch, image by image.
 
         Each image is cut to its own size first, so the result does not
@@ -107,7 +108,7 @@ class CAMRefiner(BaseSegmentor):
         return data_samples
 
     def _own_size(self, image: Tensor,
-                  sample: SegDataSample) -> Tuple[int, int]:
+                  sample: SegDataSample) -> tuple[int, int]:
         size = tuple(sample.get('ori_shape', image.shape[-2:]))[:2]
         if (tuple(sample.get('img_shape', size))[:2] != size
                 or image.shape[-2] < size[0] or image.shape[-1] < size[1]):
@@ -119,7 +120,7 @@ class CAMRefiner(BaseSegmentor):
         return size
 
     def encode_decode(self, inputs: Tensor,
-                      batch_img_metas: List[dict]) -> Tensor:
+                      batch_img_metas: list[dict]) -> Tensor:
         """Not possible: without CAMs there is nothing to refine.
 
         Args:
@@ -134,8 +135,8 @@ class CAMRefiner(BaseSegmentor):
             f'tools/test.py on a dataset that has them. {LOAD_CAMS}')
 
 
-def take_options(name: str, given: Optional[Dict[str, Any]],
-                 defaults: Dict[str, Any]) -> Dict[str, Any]:
+def take_options(name: str, given: dict[str, Any] | None,
+                 defaults: dict[str, Any]) -> dict[str, Any]:
     """Fill up a dictionary of options.
 
     Args:
@@ -181,7 +182,7 @@ def label_maps(data_samples: Sequence[SegDataSample]) -> Tensor:
                       for sample in data_samples]).to(torch.int16)
 
 
-def resize_cams(cams: Tensor, size: Tuple[int, int]) -> Tensor:
+def resize_cams(cams: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring CAMs to another resolution, bilinearly.
 
     Args:

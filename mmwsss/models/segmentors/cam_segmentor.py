@@ -2,9 +2,8 @@
 import functools
 import logging
 import math
-from contextlib import nullcontext
-from typing import (Callable, ContextManager, Dict, List, Optional, Sequence,
-                    Tuple)
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +15,20 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import (AttentionRequest, ViewOutput,
-                                           ViewPair)
+from mmwsss.structures.view_output import (
+    AttentionRequest,
+    ViewOutput,
+    ViewPair,
+)
 from mmwsss.utils.memory import explain_memory
 from mmwsss.utils.transfer import send
 
-from ..localizers.fusion import (fuse_maps, normalize_maps, resize_image,
-                                 resize_maps)
+from ..localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_image,
+    resize_maps,
+)
 from ..localizers.tiles import Span, maps_in_tiles, resize_region
 from ..refiners.frozen_affinity import FrozenAffinity
 from ..utils.named_parts import build_parts
@@ -134,14 +140,14 @@ class CAMSegmentor(BaseSegmentor):
                  backbone: dict,
                  cls_head: dict,
                  localizer: dict,
-                 neck: Optional[dict] = None,
-                 refiner: Optional[dict] = None,
-                 second_view: Optional[dict] = None,
-                 regularizers: Optional[Dict[str, dict]] = None,
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None,
+                 neck: dict | None = None,
+                 refiner: dict | None = None,
+                 second_view: dict | None = None,
+                 regularizers: dict[str, dict] | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None,
                  pretrained: None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -233,7 +239,7 @@ class CAMSegmentor(BaseSegmentor):
             divisor *= getattr(self.neck, 'grid_divisor', 1)
         return divisor
 
-    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of backbone and neck.
 
         Args:
@@ -249,11 +255,11 @@ class CAMSegmentor(BaseSegmentor):
 
     def forward_view(self,
                      image: Tensor,
-                     labels: Optional[Tensor] = None,
-                     request: Optional[AttentionRequest] = None,
-                     align: Optional[Callable[[Tensor], Tensor]] = None,
-                     last_only: Optional[bool] = None,
-                     sizes: Optional[Sequence[Tuple[int, int]]] = None
+                     labels: Tensor | None = None,
+                     request: AttentionRequest | None = None,
+                     align: Callable[[Tensor], Tensor] | None = None,
+                     last_only: bool | None = None,
+                     sizes: Sequence[tuple[int, int]] | None = None
                      ) -> ViewOutput:
         """Run the classifier on one view.
 
@@ -315,9 +321,9 @@ class CAMSegmentor(BaseSegmentor):
             providers['refined_cams'] = self.refiner
         return ViewOutput(image, labels, fields=fields, providers=providers)
 
-    def _apply_neck(self, feats: Tuple[Tensor, ...],
-                    cls_tokens: Tuple[Tensor, ...],
-                    last_only: Optional[bool]) -> Tuple[Tensor, ...]:
+    def _apply_neck(self, feats: tuple[Tensor, ...],
+                    cls_tokens: tuple[Tensor, ...],
+                    last_only: bool | None) -> tuple[Tensor, ...]:
         if not self.neck_reads_cls_tokens:
             return self.neck(feats)
         if last_only is None:
@@ -328,10 +334,10 @@ class CAMSegmentor(BaseSegmentor):
         self,
         image: Tensor,
         labels: Tensor,
-        request: Optional[AttentionRequest],
+        request: AttentionRequest | None,
         data_samples: Sequence[SegDataSample] = (),
-        last_only: Optional[bool] = None,
-        sizes: Optional[Sequence[Tuple[int, int]]] = None
+        last_only: bool | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None
     ) -> ViewPair:
         """Both views of a training batch.
 
@@ -388,7 +394,7 @@ class CAMSegmentor(BaseSegmentor):
 
     # ---------------------------------------------------------- training
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> Dict[str, Tensor]:
+             data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Classification losses of all views and the regularizers' terms.
 
         Args:
@@ -408,9 +414,9 @@ class CAMSegmentor(BaseSegmentor):
     def classification_losses(
         self,
         inputs: Tensor,
-        data_samples: List[SegDataSample],
+        data_samples: list[SegDataSample],
         reads_maps: bool = False
-    ) -> Tuple[ViewOutput, Dict[str, Tensor]]:
+    ) -> tuple[ViewOutput, dict[str, Tensor]]:
         """One training forward pass: all losses that need tags alone.
 
         Args:
@@ -463,7 +469,7 @@ class CAMSegmentor(BaseSegmentor):
         losses['acc_tags'] = 100 * right.sum() / known.sum().clamp(min=1)
         return view, losses
 
-    def regularization_losses(self, pair: ViewPair) -> Dict[str, Tensor]:
+    def regularization_losses(self, pair: ViewPair) -> dict[str, Tensor]:
         """What the regularizers return.
 
         Args:
@@ -478,7 +484,7 @@ class CAMSegmentor(BaseSegmentor):
             losses.update(add_prefix(regularizer(pair), name))
         return losses
 
-    def stack_labels(self, data_samples: List[SegDataSample],
+    def stack_labels(self, data_samples: list[SegDataSample],
                      inputs: Tensor) -> Tensor:
         """Multi-hot tags (N, K) of a batch; nan where nobody knows.
 
@@ -496,7 +502,7 @@ class CAMSegmentor(BaseSegmentor):
         tags = self.stack_tags(data_samples)
         return send(tags, inputs.device).to(inputs)
 
-    def stack_tags(self, data_samples: List[SegDataSample]) -> Tensor:
+    def stack_tags(self, data_samples: list[SegDataSample]) -> Tensor:
         """Multi-hot tags (N, K), where the samples have them.
 
         Args:
@@ -529,8 +535,8 @@ class CAMSegmentor(BaseSegmentor):
     def predict(
         self,
         inputs: Tensor,
-        data_samples: Optional[List[SegDataSample]] = None
-    ) -> List[SegDataSample]:
+        data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
         """CAMs and the mask they give at the configured threshold.
 
         Args:
@@ -582,8 +588,8 @@ class CAMSegmentor(BaseSegmentor):
     def compute_cams(
         self,
         inputs: Tensor,
-        class_ids: Optional[Tensor] = None
-    ) -> Tuple[List[Tuple[Tensor, Tuple[float, float]]], Tensor, Tensor]:
+        class_ids: Tensor | None = None
+    ) -> tuple[list[tuple[Tensor, tuple[float, float]]], Tensor, Tensor]:
         """Raw CAMs of all scales and flips, not yet normalised.
 
         Args:
@@ -599,7 +605,7 @@ class CAMSegmentor(BaseSegmentor):
         cfg, n = self.test_cfg, len(inputs)
         request = self.localizer.attention_request(self)
 
-        def precision() -> ContextManager:
+        def precision() -> AbstractContextManager:
             # Maps of 1e-7 to 1e-5 would not survive half precision.
             return nullcontext() if request is None else torch.autocast(
                 inputs.device.type, enabled=False)
@@ -649,7 +655,7 @@ class CAMSegmentor(BaseSegmentor):
                        math.prod(inputs.shape[-2:]))**0.5
 
     def _tiled_maps(self, inputs: Tensor, scale: float, class_ids: Tensor
-                    ) -> Tuple[Tensor, Tuple[float, float]]:
+                    ) -> tuple[Tensor, tuple[float, float]]:
         """A pair of :meth:`class_maps`, one tile of one image at a time."""
         cfg = self.test_cfg
         request = self.localizer.attention_request(self)
@@ -689,7 +695,7 @@ class CAMSegmentor(BaseSegmentor):
                  scale: float,
                  run: Callable[[Tensor], Tensor],
                  mirror: bool = False
-                 ) -> Tuple[Tensor, Tuple[float, float]]:
+                 ) -> tuple[Tensor, tuple[float, float]]:
         """Run something on a scaled batch tile by tile.
 
         Args:
@@ -736,7 +742,7 @@ class CAMSegmentor(BaseSegmentor):
 
     def scale_and_pad(
             self, inputs: Tensor,
-            scale: float) -> Tuple[Tensor, Tuple[float, float]]:
+            scale: float) -> tuple[Tensor, tuple[float, float]]:
         """Resize a batch and pad it to what the backbone can divide.
 
         Padding is zero, the mean colour, at the right and bottom.
@@ -760,7 +766,7 @@ class CAMSegmentor(BaseSegmentor):
         return inputs, (size[0] / padded[0], size[1] / padded[1])
 
     def encode_decode(self, inputs: Tensor,
-                      batch_img_metas: List[dict]) -> Tensor:
+                      batch_img_metas: list[dict]) -> Tensor:
         """Scores of background and all classes at input size.
 
         Args:
@@ -782,13 +788,13 @@ class CAMSegmentor(BaseSegmentor):
 
     def _forward(self,
                  inputs: Tensor,
-                 data_samples: Optional[List[SegDataSample]] = None
+                 data_samples: list[SegDataSample] | None = None
                  ) -> Tensor:
         """Class logits (N, K); what profilers and exporters run."""
         return self.forward_view(inputs).logits
 
 
-def scaled_size(inputs: Tensor, scale: float) -> List[int]:
+def scaled_size(inputs: Tensor, scale: float) -> list[int]:
     """Height and width of a batch at a scale.
 
     Args:
@@ -802,7 +808,7 @@ def scaled_size(inputs: Tensor, scale: float) -> List[int]:
     return [max(round(int(s) * scale), 1) for s in inputs.shape[-2:]]
 
 
-def refuse_pretrained(pretrained: Optional[str]) -> None:
+def refuse_pretrained(pretrained: str | None) -> None:
     """Say where weights are given instead.
 
     Args:

@@ -1,5 +1,6 @@
 """One network from tags to masks, trained in two phases."""
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,12 @@ from ..localizers.fusion import fuse_maps, normalize_maps, resize_maps
 from ..utils.named_parts import build_parts
 from ..utils.training_phase import segments_at
 from .cam_refiner import take_options
-from .cam_segmentor import (CAMSegmentor, explains_memory, pad_class_ids,
-                            present_classes)
+from .cam_segmentor import (
+    CAMSegmentor,
+    explains_memory,
+    pad_class_ids,
+    present_classes,
+)
 
 
 @MODELS.register_module()
@@ -75,9 +80,9 @@ class EndToEndSegmentor(CAMSegmentor):
                  *args: Any,
                  decode_head: dict,
                  label_maker: dict,
-                 seg_losses: Dict[str, dict],
-                 label_refiner: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
+                 seg_losses: dict[str, dict],
+                 label_refiner: dict | None = None,
+                 train_cfg: dict | None = None,
                  **kwargs: Any) -> None:
         train_cfg = take_options('model.train_cfg', train_cfg,
                                  dict(seg_start=0.5))
@@ -108,7 +113,7 @@ class EndToEndSegmentor(CAMSegmentor):
         # inference); inside, the head's own rule holds.
         self.align_corners = False
         self._told_no_saliency = False
-        self._levels: Optional[Tuple[List[float], List[float]]] = None
+        self._levels: tuple[list[float], list[float]] | None = None
 
     # ---------------------------------------------------------- training
     def segments_now(self) -> bool:
@@ -127,7 +132,7 @@ class EndToEndSegmentor(CAMSegmentor):
         return segments_at(done + 1, steps, self.train_cfg['seg_start'])
 
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> Dict[str, Tensor]:
+             data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses of the classifier and, in phase 2, of the decoder.
 
         Args:
@@ -179,9 +184,9 @@ class EndToEndSegmentor(CAMSegmentor):
     def make_labels(
         self,
         inputs: Tensor,
-        data_samples: List[SegDataSample],
-        view: Optional[ViewOutput] = None
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+        data_samples: list[SegDataSample],
+        view: ViewOutput | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Labels of a training batch from its CAMs.
 
         (GETAM, "activation aware label completion".) No gradient reaches
@@ -251,7 +256,7 @@ class EndToEndSegmentor(CAMSegmentor):
 
     # ------------------------------------------------- what labels rest on
     def enlarge(self, maps: Tensor, size: Sequence[int],
-                covered: Tuple[float, float]) -> Tensor:
+                covered: tuple[float, float]) -> Tensor:
         """Bring a batch of CAMs to another size.
 
         Args:
@@ -337,7 +342,7 @@ class EndToEndSegmentor(CAMSegmentor):
         return False
 
     def stack_saliency(self, data_samples: Sequence[SegDataSample],
-                       inputs: Tensor) -> Optional[Tensor]:
+                       inputs: Tensor) -> Tensor | None:
         """What a saliency detector found in the images of a batch.
 
         Args:
@@ -358,7 +363,7 @@ class EndToEndSegmentor(CAMSegmentor):
 
     # --------------------------------------------------------- prediction
     def encode_decode(self, inputs: Tensor,
-                      batch_img_metas: List[dict]) -> Tensor:
+                      batch_img_metas: list[dict]) -> Tensor:
         """The decoder's logits at input size.
 
         Args:
@@ -381,8 +386,8 @@ class EndToEndSegmentor(CAMSegmentor):
     def predict(
         self,
         inputs: Tensor,
-        data_samples: Optional[List[SegDataSample]] = None
-    ) -> List[SegDataSample]:
+        data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
         """The decoder's masks, and the labels training would make.
 
         Args:
@@ -406,7 +411,7 @@ class EndToEndSegmentor(CAMSegmentor):
         return data_samples
 
     def add_pseudo_labels(self, inputs: Tensor,
-                          data_samples: List[SegDataSample]) -> None:
+                          data_samples: list[SegDataSample]) -> None:
         """Put CAMs and the labels they give into the samples.
 
         Nothing is added where there are no tags (unless
@@ -463,7 +468,7 @@ class EndToEndSegmentor(CAMSegmentor):
 
     def _forward(self,
                  inputs: Tensor,
-                 data_samples: Optional[List[SegDataSample]] = None
+                 data_samples: list[SegDataSample] | None = None
                  ) -> Tensor:
         """Logits (N, K + 1, H, W); what profilers and exporters run."""
         return self.encode_decode(inputs, [])

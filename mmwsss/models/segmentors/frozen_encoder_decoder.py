@@ -1,5 +1,4 @@
 """Encoder-decoder whose encoder is frozen and sees images of any size."""
-from typing import List, Tuple
 
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
@@ -23,7 +22,7 @@ class FrozenEncoderDecoder(EncoderDecoder):
     """
 
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> dict:
+             data_samples: list[SegDataSample]) -> dict:
         """Losses of the decode heads.
 
         Args:
@@ -44,9 +43,9 @@ class FrozenEncoderDecoder(EncoderDecoder):
         return losses
 
 
-def labels_at(maps: Tensor, valid: Tensor, samples: List[SegDataSample],
-              sizes: List[Tuple[int, int]],
-              ignore_index: int = 255) -> List[SegDataSample]:
+def labels_at(maps: Tensor, valid: Tensor, samples: list[SegDataSample],
+              sizes: list[tuple[int, int]],
+              ignore_index: int = 255) -> list[SegDataSample]:
     """Labels at the positions of feature maps.
 
     Args:

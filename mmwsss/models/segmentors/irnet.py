@@ -1,5 +1,5 @@
 """IRNet: CAMs refined by a walk that boundaries stop."""
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from .cam_refiner import CAMRefiner, label_maps, resize_cams, take_options
 from .cam_segmentor import refuse_pretrained
 
 
-def merge_edges(logits: Tensor, size: Tuple[int, int]) -> Tensor:
+def merge_edges(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Boundary probabilities from an image and its mirror image.
 
     Both lie at the upper left of their maps, hence they are cut before one is
@@ -104,14 +104,14 @@ class IRNet(CAMRefiner):
     def __init__(self,
                  backbone: dict,
                  edge_head: dict,
-                 displacement_head: Optional[dict] = None,
+                 displacement_head: dict | None = None,
                  radius: int = 10,
-                 propagate: Optional[dict] = None,
-                 instances: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None,
+                 propagate: dict | None = None,
+                 instances: dict | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None,
                  pretrained: None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -145,7 +145,7 @@ class IRNet(CAMRefiner):
         return self
 
     @torch.no_grad()
-    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the frozen backbone.
 
         Args:
@@ -157,7 +157,7 @@ class IRNet(CAMRefiner):
         return self.backbone(inputs)
 
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> Dict[str, Tensor]:
+             data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Boundary and displacement losses (Sec. 4.3 to 4.5).
 
         Args:
@@ -213,7 +213,7 @@ class IRNet(CAMRefiner):
         """
         return self._field(self._padded_feats(image[None]), image)
 
-    def _padded_feats(self, views: Tensor) -> Tuple[Tensor, ...]:
+    def _padded_feats(self, views: Tensor) -> tuple[Tensor, ...]:
         """Features of (N, 3, H, W), padded at the right and bottom."""
         divisor = self.edge_head.deepest_stride
         pad = [
@@ -232,7 +232,7 @@ class IRNet(CAMRefiner):
         h, w = self.cells(image.shape[-2:])
         return self.displacement_head([x[:1] for x in feats])[0, :, :h, :w]
 
-    def cells(self, size: Tuple[int, int]) -> Tuple[int, int]:
+    def cells(self, size: tuple[int, int]) -> tuple[int, int]:
         """Size of an image's boundary map.
 
         Args:
@@ -305,7 +305,7 @@ class IRNet(CAMRefiner):
         return dict({name: self.propagate[name] for name in names},
                     stride=self.edge_head.stride)
 
-    def _scores(self, cams: Tensor, edge: Optional[Tensor],
+    def _scores(self, cams: Tensor, edge: Tensor | None,
                 image: Tensor) -> Tensor:
         """See :meth:`refine`; without class no boundaries are needed."""
         size = tuple(image.shape[-2:])
@@ -362,8 +362,8 @@ class IRNet(CAMRefiner):
     def _forward(
         self,
         inputs: Tensor,
-        data_samples: Optional[List[SegDataSample]] = None
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+        data_samples: list[SegDataSample] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Boundary logits (N, 1, h, w) and displacements (N, 2, h, w)."""
         feats = self.extract_feat(inputs)
         field = None

@@ -1,5 +1,6 @@
 """Encoder-decoder that looks at several scales of an image at once."""
-from typing import Any, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,7 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
                              'set it to None.')
         self.scales = tuple(scales)
 
-    def scale_logits(self, inputs: Tensor) -> List[Tensor]:
+    def scale_logits(self, inputs: Tensor) -> list[Tensor]:
         """Logits of every scale at the head's own resolution.
 
         Args:
@@ -77,7 +78,7 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
         return fused
 
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> dict:
+             data_samples: list[SegDataSample]) -> dict:
         """Losses of every scale and of the maximum.
 
         Args:
@@ -100,7 +101,7 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
         return losses
 
     def encode_decode(self, inputs: Tensor,
-                      batch_img_metas: List[dict]) -> Tensor:
+                      batch_img_metas: list[dict]) -> Tensor:
         """Fused logits at the size of the input; mmseg's ``predict`` asks.
 
         Args:
@@ -118,7 +119,7 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
 
 
 def resize_labels(data_samples: Sequence[SegDataSample],
-                  size: Sequence[int]) -> List[SegDataSample]:
+                  size: Sequence[int]) -> list[SegDataSample]:
     """Masks at another size, each pixel the one nearest to its centre.
 
     Args:

@@ -1,5 +1,6 @@
 """A segmentation model whose probabilities are refined at test time."""
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,10 +58,10 @@ class RefinedSegmentor(BaseSegmentor):
     def __init__(self,
                  segmentor: dict,
                  refiners: Sequence[dict] = (),
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.segmentor = MODELS.build(segmentor)
@@ -77,23 +78,23 @@ class RefinedSegmentor(BaseSegmentor):
                              'one has a single channel.')
 
     # ------------------------------------------------- what the model does
-    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the model, see mmseg."""
         return self.segmentor.extract_feat(inputs)
 
     def encode_decode(self, inputs: Tensor,
-                      batch_img_metas: List[dict]) -> Tensor:
+                      batch_img_metas: list[dict]) -> Tensor:
         """Logits of the model (N, C, H, W), see mmseg."""
         return self.segmentor.encode_decode(inputs, batch_img_metas)
 
     def loss(self, inputs: Tensor,
-             data_samples: List[SegDataSample]) -> Dict[str, Any]:
+             data_samples: list[SegDataSample]) -> dict[str, Any]:
         """Losses of the model, see mmseg."""
         return self.segmentor.loss(inputs, data_samples)
 
     def _forward(self,
                  inputs: Tensor,
-                 data_samples: Optional[List[SegDataSample]] = None
+                 data_samples: list[SegDataSample] | None = None
                  ) -> Tensor:
         return self.segmentor._forward(inputs, data_samples)
 
@@ -101,8 +102,8 @@ class RefinedSegmentor(BaseSegmentor):
     def predict(
         self,
         inputs: Tensor,
-        data_samples: Optional[List[SegDataSample]] = None
-    ) -> List[SegDataSample]:
+        data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
         """Segment and refine.
 
         Args:
@@ -163,7 +164,7 @@ class RefinedSegmentor(BaseSegmentor):
         return data_samples
 
     @property
-    def step_names(self) -> List[str]:
+    def step_names(self) -> list[str]:
         """``'model'`` and what follows it, numbered where it repeats."""
         names = ['model']
         for refiner in self.refiners:
@@ -174,7 +175,7 @@ class RefinedSegmentor(BaseSegmentor):
 
     @staticmethod
     def _meta(sample: SegDataSample, inputs: Tensor,
-              size: Tuple[int, int]) -> dict:
+              size: tuple[int, int]) -> dict:
         """What mmseg's heads and this class read of a sample."""
         shape = tuple(inputs.shape[-2:])
         meta = dict(
@@ -207,7 +208,7 @@ class RefinedSegmentor(BaseSegmentor):
             logits = logits.masked_fill(~present[:, None, None], -torch.inf)
         return logits.softmax(dim=0)
 
-    def refine(self, probs: Tensor, image: Tensor) -> List[Tensor]:
+    def refine(self, probs: Tensor, image: Tensor) -> list[Tensor]:
         """Apply all refiners to one image.
 
         Args:

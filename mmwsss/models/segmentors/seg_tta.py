@@ -1,6 +1,6 @@
 """Test-time augmentation of segmentation models, with a CRF at the end."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence, Union
 
 import torch
 from mmengine.model import BaseTTAModel
@@ -37,10 +37,10 @@ class SegTTAModel(BaseTTAModel):
     """
 
     def __init__(self,
-                 module: Union[dict, nn.Module],
+                 module: dict | nn.Module,
                  average: str = 'logits',
-                 crf: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None) -> None:
+                 crf: dict | None = None,
+                 data_preprocessor: dict | None = None) -> None:
         if average not in ('logits', 'probs'):
             raise ValueError(f"average is {average!r}, must be 'logits' or "
                              "'probs'.")
@@ -54,7 +54,7 @@ class SegTTAModel(BaseTTAModel):
 
     def merge_preds(
         self, data_samples_list: Sequence[Sequence[SegDataSample]]
-    ) -> List[SegDataSample]:
+    ) -> list[SegDataSample]:
         """Merge the predictions of all looks at each image.
 
         Args:

@@ -1,5 +1,5 @@
 """Feature vectors of earlier steps, first in, first out."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,7 @@ class FeatureBank(nn.Module):
 
     def draw(self,
              size: Sequence[int],
-             generator: Optional[torch.Generator] = None) -> Tensor:
+             generator: torch.Generator | None = None) -> Tensor:
         """Random slots of ``rows`` that are in use, with replacement.
 
         Args:

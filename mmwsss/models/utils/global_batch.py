@@ -1,9 +1,14 @@
 """The images of all processes as one batch."""
-from typing import NamedTuple, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from mmengine.dist import (all_gather, all_gather_object, get_rank,
-                           get_world_size)
+from mmengine.dist import (
+    all_gather,
+    all_gather_object,
+    get_rank,
+    get_world_size,
+)
 from torch import Tensor
 
 from mmwsss.utils.transfer import send
@@ -72,7 +77,7 @@ class GlobalBatch(NamedTuple):
         return x[self.order]
 
     def locate(self, rows: Tensor,
-               positions: int) -> Tuple[Union[Tensor, slice], Tensor]:
+               positions: int) -> tuple[Tensor | slice, Tensor]:
         """Rows of the global batch that are of this process.
 
         Args:

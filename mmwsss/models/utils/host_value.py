@@ -1,5 +1,4 @@
 """Numbers in buffers that the host knows without asking the device."""
-from typing import Optional, Union
 
 from torch import Tensor
 
@@ -15,11 +14,11 @@ class HostValue:
     """
 
     def __init__(self) -> None:
-        self._buffer: Optional[Tensor] = None
+        self._buffer: Tensor | None = None
         self._version = -1
-        self._value: Union[int, float, bool] = 0
+        self._value: int | float | bool = 0
 
-    def read(self, buffer: Tensor) -> Union[int, float, bool]:
+    def read(self, buffer: Tensor) -> int | float | bool:
         """The number in a buffer.
 
         Args:
@@ -32,7 +31,7 @@ class HostValue:
             self._remember(buffer, buffer.item())
         return self._value
 
-    def write(self, buffer: Tensor, value: Union[int, float, bool]) -> None:
+    def write(self, buffer: Tensor, value: int | float | bool) -> None:
         """Change the number in a buffer.
 
         Args:
@@ -43,6 +42,6 @@ class HostValue:
         self._remember(buffer, value)
 
     def _remember(self, buffer: Tensor,
-                  value: Union[int, float, bool]) -> None:
+                  value: int | float | bool) -> None:
         self._buffer, self._version = buffer, buffer._version
         self._value = value

@@ -1,5 +1,4 @@
 """k-means of many images at once, on the device."""
-from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -139,9 +138,9 @@ def kmeans(points: Tensor,
 def cluster_points(points: Tensor,
                    mask: Tensor,
                    num_clusters: int,
-                   uniforms: Optional[Tensor] = None,
-                   init: Optional[Tensor] = None,
-                   **kwargs) -> Tuple[Tensor, Tensor]:
+                   uniforms: Tensor | None = None,
+                   init: Tensor | None = None,
+                   **kwargs) -> tuple[Tensor, Tensor]:
     """At most K vectors that stand for the points of each image.
 
     The centroids of :func:`kmeans`, or the points themselves where there are

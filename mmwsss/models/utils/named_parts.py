@@ -1,12 +1,11 @@
 """Parts of a model that a config gives names."""
-from typing import Dict, Optional
 
 from torch import nn
 
 from mmwsss.registry import MODELS
 
 
-def build_parts(setting: str, parts: Optional[Dict[str, Optional[dict]]],
+def build_parts(setting: str, parts: dict[str, dict | None] | None,
                 example: str) -> nn.ModuleDict:
     """Build parts that have names instead of positions.
 

@@ -3,7 +3,8 @@
 As in FBR (arXiv 2406.15755), read from its published code. Planes of all maps
 are the background, then the K classes.
 """
-from typing import NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,7 @@ def absent_classes(tags: Tensor) -> Tensor:
 
 
 def scores_from_logits(logits: Tensor,
-                       tags: Optional[Tensor] = None) -> PixelScores:
+                       tags: Tensor | None = None) -> PixelScores:
     """Of a network that segments: background and classes compete.
 
     The softmax over planes, each plane brought to [0, 1]; a pixel belongs to
@@ -113,7 +114,7 @@ def own_scores(scores: Tensor, labels: Tensor) -> Tensor:
 def sure_pixels(scores: Tensor,
                 labels: Tensor,
                 ratio: float,
-                min_score: float = 0.05) -> Tuple[Tensor, Tensor]:
+                min_score: float = 0.05) -> tuple[Tensor, Tensor]:
     """The better part of the pixels of each class of each image.
 
     Of the n pixels of a class that score above ``min_score`` for it, in
@@ -168,7 +169,7 @@ def pixel_entropy(prob: Tensor) -> Tensor:
 
 
 def hard_pixels(entropy: Tensor, sure: Tensor,
-                quantile: float) -> Tuple[Tensor, Tensor]:
+                quantile: float) -> tuple[Tensor, Tensor]:
     """Unsure positions of which the network is not certain either.
 
     Args:
@@ -219,9 +220,9 @@ def first_true(mask: Tensor, count: int) -> Tensor:
 
 def select_queries(labels: Tensor,
                    hard: Tensor,
-                   max_queries: Optional[int] = None,
-                   generator: Optional[torch.Generator] = None,
-                   counts: Optional[Sequence[int]] = None) -> Tensor:
+                   max_queries: int | None = None,
+                   generator: torch.Generator | None = None,
+                   counts: Sequence[int] | None = None) -> Tensor:
     """The hard pixels of all classes, at most so many of each at random.
 
     Args:

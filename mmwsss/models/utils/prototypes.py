@@ -1,5 +1,4 @@
 """Vectors that stand for a class, and how alike classes are."""
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +53,7 @@ def draw_negatives(labels: Tensor,
                    graph: Tensor,
                    query_labels: Tensor,
                    num: int,
-                   generator: Optional[torch.Generator] = None) -> Tensor:
+                   generator: torch.Generator | None = None) -> Tensor:
     """Rows of other classes: a class by the graph, then any of its pixels.
 
     Args:

@@ -1,17 +1,25 @@
 """COCO: instances of pycocotools."""
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from mmwsss.utils.io import atomic_write
-from .regions import (IGNORE_LABEL, AnnotatedImage, Region, fill, outlines,
-                      split_mask)
+
+from .regions import (
+    IGNORE_LABEL,
+    AnnotatedImage,
+    Region,
+    fill,
+    outlines,
+    split_mask,
+)
 
 
-def write_coco(out: Path, images: Iterable[Tuple[str, np.ndarray]],
+def write_coco(out: Path, images: Iterable[tuple[str, np.ndarray]],
                classes: Sequence[str], polygons: bool = False,
                tolerance: float = 1.) -> int:
     """Write masks as a COCO file.
@@ -30,8 +38,8 @@ def write_coco(out: Path, images: Iterable[Tuple[str, np.ndarray]],
         int: Number of annotations.
     """
     names = [*classes, IGNORE_LABEL]
-    entries: List[Dict[str, Any]] = []
-    annotations: List[Dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, (file_name, mask) in enumerate(images, 1):
         height, width = mask.shape
         entries.append(
@@ -56,7 +64,7 @@ def write_coco(out: Path, images: Iterable[Tuple[str, np.ndarray]],
 
 
 def _parts(region: np.ndarray, polygons: bool,
-           tolerance: float) -> Iterator[Dict[str, Any]]:
+           tolerance: float) -> Iterator[dict[str, Any]]:
     if polygons:
         for line in outlines(region, tolerance):
             runs = coco_mask.merge(coco_mask.frPyObjects(
@@ -93,7 +101,7 @@ def read_coco(path: Path) -> Iterator[AnnotatedImage]:
     try:
         labels = {c['id']: c['name'] for c in content['categories']}
         images = {i['id']: i for i in content['images']}
-        found: Dict[Any, List[Any]] = {i: [] for i in images}
+        found: dict[Any, list[Any]] = {i: [] for i in images}
         for annotation in content['annotations']:
             found[annotation['image_id']].append(annotation)
     except (KeyError, TypeError) as error:
@@ -120,7 +128,7 @@ def read_coco(path: Path) -> Iterator[AnnotatedImage]:
         yield result
 
 
-def _region(segmentation: Any, size: Tuple[int, int]) -> Any:
+def _region(segmentation: Any, size: tuple[int, int]) -> Any:
     if not segmentation:
         return None
     if isinstance(segmentation, list):

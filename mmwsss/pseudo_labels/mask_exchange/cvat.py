@@ -1,16 +1,27 @@
 """CVAT: the XML for images, with masks or outlines."""
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 
 from mmwsss.utils.io import atomic_write
-from .regions import (IGNORE_LABEL, AnnotatedImage, Region, box_points,
-                      ellipse_points, fill, outlines, runs_of, split_mask)
+
+from .regions import (
+    IGNORE_LABEL,
+    AnnotatedImage,
+    Region,
+    box_points,
+    ellipse_points,
+    fill,
+    outlines,
+    runs_of,
+    split_mask,
+)
 
 
-def write_cvat(out: Path, images: Iterable[Tuple[str, np.ndarray]],
+def write_cvat(out: Path, images: Iterable[tuple[str, np.ndarray]],
                classes: Sequence[str], polygons: bool = False,
                tolerance: float = 1.) -> int:
     """Write masks as "CVAT for images 1.1".
@@ -53,7 +64,7 @@ def write_cvat(out: Path, images: Iterable[Tuple[str, np.ndarray]],
     return count
 
 
-def _child(parent: Any, tag: str, text: Optional[str] = None,
+def _child(parent: Any, tag: str, text: str | None = None,
            **attributes: str) -> Any:
     child = ElementTree.SubElement(parent, tag, attributes)
     child.text = text
@@ -99,7 +110,7 @@ def read_cvat(path: Path) -> Iterator[AnnotatedImage]:
         try:
             size = int(image.get('height')), int(image.get('width'))
             result = AnnotatedImage(name, size, [])
-            found: List[Tuple[int, Region]] = []
+            found: list[tuple[int, Region]] = []
             for shape in image:
                 mask = _pixels(shape, size)
                 if mask is not None:
@@ -114,7 +125,7 @@ def read_cvat(path: Path) -> Iterator[AnnotatedImage]:
         yield result
 
 
-def _pixels(shape: Any, size: Tuple[int, int]) -> Optional[np.ndarray]:
+def _pixels(shape: Any, size: tuple[int, int]) -> np.ndarray | None:
     """The pixels of a shape; None for one without area."""
 
     def number(key: str) -> float:

@@ -1,16 +1,28 @@
 """Label Studio: brush strokes and outlines, as predictions to correct."""
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import (Any, Dict, Iterable, Iterator, List, Optional, Sequence,
-                    Tuple)
+from typing import (
+    Any,
+)
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from mmwsss.utils.io import atomic_write
-from .regions import (IGNORE_LABEL, AnnotatedImage, Region, box_points,
-                      ellipse_points, fill, outlines, runs_of, split_mask)
+
+from .regions import (
+    IGNORE_LABEL,
+    AnnotatedImage,
+    Region,
+    box_points,
+    ellipse_points,
+    fill,
+    outlines,
+    runs_of,
+    split_mask,
+)
 
 #: Bits of the four kinds of run lengths.
 _SIZES = (3, 4, 8, 16)
@@ -18,7 +30,7 @@ _SIZES = (3, 4, 8, 16)
 LOCAL_FILES = '/data/local-files/?d='
 
 
-def encode_rle(mask: np.ndarray) -> List[int]:
+def encode_rle(mask: np.ndarray) -> list[int]:
     """Label Studio's run lengths of a region.
 
     They are a stream of bits: 32 for the number of values, 5 for the bits of
@@ -49,7 +61,7 @@ def encode_rle(mask: np.ndarray) -> List[int]:
     return list(int(stream, 2).to_bytes(len(stream) // 8, 'big'))
 
 
-def decode_rle(rle: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
+def decode_rle(rle: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """The region of Label Studio's run lengths, see :func:`encode_rle`.
 
     Args:
@@ -81,8 +93,8 @@ def decode_rle(rle: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
     if count != size[0] * size[1] * 4:
         raise ValueError(f'run lengths are of {count} values, the image has '
                          f'{size[0] * size[1]} pixels of 4')
-    values: List[int] = []
-    lengths: List[int] = []
+    values: list[int] = []
+    lengths: list[int] = []
     done = 0
     while done < count:
         repeated = take(1)
@@ -101,7 +113,7 @@ def decode_rle(rle: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
 
 
 def write_label_studio(out: Path,
-                       images: Iterable[Tuple[str, np.ndarray]],
+                       images: Iterable[tuple[str, np.ndarray]],
                        classes: Sequence[str],
                        polygons: bool = False,
                        tolerance: float = 1.,
@@ -154,7 +166,7 @@ def write_label_studio(out: Path,
 
 
 def _values(region: np.ndarray, polygons: bool,
-            tolerance: float) -> Iterator[Dict[str, Any]]:
+            tolerance: float) -> Iterator[dict[str, Any]]:
     if not polygons:
         yield dict(format='rle', rle=encode_rle(region))
         return
@@ -202,7 +214,7 @@ def read_label_studio(path: Path) -> Iterator[AnnotatedImage]:
         yield result
 
 
-def _image(data: Dict[str, Any], path: Path) -> str:
+def _image(data: dict[str, Any], path: Path) -> str:
     if isinstance(data.get('image'), str):
         return data['image']
     texts = [v for v in data.values() if isinstance(v, str)]
@@ -228,8 +240,8 @@ def _annotated(name: str, results: Iterable[Any]) -> AnnotatedImage:
     return image
 
 
-def _pixels(value: Dict[str, Any],
-            size: Tuple[int, int]) -> Optional[np.ndarray]:
+def _pixels(value: dict[str, Any],
+            size: tuple[int, int]) -> np.ndarray | None:
     """The pixels of a value; None for one without area."""
     if value.get('format') == 'rle' or 'rle' in value:
         return decode_rle(value['rle'], size)

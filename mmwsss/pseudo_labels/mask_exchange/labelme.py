@@ -3,20 +3,29 @@ import base64
 import io
 import json
 import os.path
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Iterable, Iterator, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mmwsss.utils.io import atomic_write
-from .regions import (AnnotatedImage, Region, box_points, ellipse_points, fill,
-                      outlines, split_mask)
+
+from .regions import (
+    AnnotatedImage,
+    Region,
+    box_points,
+    ellipse_points,
+    fill,
+    outlines,
+    split_mask,
+)
 
 VERSION = '5.5.0'
 
 
-def write_labelme(out: Path, images: Iterable[Tuple[str, np.ndarray]],
+def write_labelme(out: Path, images: Iterable[tuple[str, np.ndarray]],
                   classes: Sequence[str], root: Path,
                   tolerance: float = 1.) -> int:
     """Write masks as files of LabelMe, ``{out}/{name}.json``.
@@ -88,8 +97,8 @@ def read_labelme(path: Path) -> Iterator[AnnotatedImage]:
         yield result
 
 
-def _pixels(shape: Dict[str, Any],
-            size: Tuple[int, int]) -> Optional[np.ndarray]:
+def _pixels(shape: dict[str, Any],
+            size: tuple[int, int]) -> np.ndarray | None:
     """The pixels of a shape; None for one without area."""
     kind = shape.get('shape_type') or 'polygon'
     points = np.asarray(shape['points'], np.float64)

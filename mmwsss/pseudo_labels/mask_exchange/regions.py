@@ -3,9 +3,8 @@
 Coordinates are those of continuous images: the pixel in row y and column x
 covers [x, x + 1) x [y, y + 1), so that an outline of whole numbers is exact.
 """
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import (Dict, Iterable, Iterator, List, Mapping, Optional,
-                    Sequence, Tuple)
 
 import cv2
 import numpy as np
@@ -39,12 +38,12 @@ class AnnotatedImage:
         notes (list[str]): What could not be used.
     """
     name: str
-    size: Tuple[int, int]
-    regions: List[Region]
-    notes: List[str] = field(default_factory=list)
+    size: tuple[int, int]
+    regions: list[Region]
+    notes: list[str] = field(default_factory=list)
 
 
-def label_values(classes: Sequence[str]) -> Dict[str, int]:
+def label_values(classes: Sequence[str]) -> dict[str, int]:
     """Mask values of labels.
 
     Args:
@@ -58,7 +57,7 @@ def label_values(classes: Sequence[str]) -> Dict[str, int]:
 
 
 def split_mask(mask: np.ndarray,
-               classes: Sequence[str]) -> Iterator[Tuple[str, np.ndarray]]:
+               classes: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
     """A region per class.
 
     Args:
@@ -75,7 +74,7 @@ def split_mask(mask: np.ndarray,
             yield label, mask == value
 
 
-def paint(regions: Iterable[Region], size: Tuple[int, int],
+def paint(regions: Iterable[Region], size: tuple[int, int],
           values: Mapping[str, int], where: str) -> np.ndarray:
     """Put regions into a mask, one over the other.
 
@@ -103,7 +102,7 @@ def paint(regions: Iterable[Region], size: Tuple[int, int],
 
 
 # ------------------------------------------------------------------ outlines
-def outlines(mask: np.ndarray, tolerance: float = 0.) -> List[np.ndarray]:
+def outlines(mask: np.ndarray, tolerance: float = 0.) -> list[np.ndarray]:
     """Outlines of the connected parts of a region.
 
     A part's holes are joined with its outside by a cut without width, so
@@ -130,7 +129,7 @@ def outlines(mask: np.ndarray, tolerance: float = 0.) -> List[np.ndarray]:
     return result
 
 
-def _rings(part: np.ndarray) -> List[np.ndarray]:
+def _rings(part: np.ndarray) -> list[np.ndarray]:
     """Corners of the outside, then of the holes; int (n, 2) of x and y."""
     # OpenCV's contours run through the middle of border pixels. Of pixels
     # three times as large, the corners can be told from them.
@@ -164,7 +163,7 @@ def _simplified(ring: np.ndarray, tolerance: float) -> np.ndarray:
     return simple.reshape(-1, 2) if len(simple) > 2 else ring
 
 
-def _joined(rings: List[np.ndarray]) -> np.ndarray:
+def _joined(rings: list[np.ndarray]) -> np.ndarray:
     """One closed line of an outside and its holes."""
     line = rings[0].astype(np.float64)
     for hole in rings[1:]:
@@ -177,7 +176,7 @@ def _joined(rings: List[np.ndarray]) -> np.ndarray:
 
 
 def fill(points: Sequence[Sequence[float]],
-         size: Tuple[int, int]) -> np.ndarray:
+         size: tuple[int, int]) -> np.ndarray:
     """The pixels inside an outline, by COCO's rule.
 
     Args:
@@ -207,7 +206,7 @@ def box_points(left: float,
                width: float,
                height: float,
                degrees: float = 0.,
-               pivot: Optional[Tuple[float, float]] = None) -> np.ndarray:
+               pivot: tuple[float, float] | None = None) -> np.ndarray:
     """Corners of a box, turned clockwise about a point.
 
     Args:
@@ -249,7 +248,7 @@ def ellipse_points(x: float, y: float, radius_x: float, radius_y: float,
 
 
 def turned(points: np.ndarray, degrees: float,
-           pivot: Tuple[float, float]) -> np.ndarray:
+           pivot: tuple[float, float]) -> np.ndarray:
     """Turn points clockwise, with y pointing down.
 
     Args:
@@ -267,7 +266,7 @@ def turned(points: np.ndarray, degrees: float,
 
 
 # --------------------------------------------------------------- run lengths
-def runs_of(pixels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def runs_of(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Run lengths of values.
 
     Args:

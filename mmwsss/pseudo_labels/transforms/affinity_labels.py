@@ -1,13 +1,12 @@
 """Label maps that AffinityNet and IRNet learn pixel affinities from."""
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from mmwsss.pseudo_labels.cam_file import cam_path, read_cam
-from mmwsss.pseudo_labels.mask_file import labels_from_mask
-from mmwsss.pseudo_labels.mask_file import IGNORE, mask_path
+from mmwsss.pseudo_labels.mask_file import IGNORE, labels_from_mask, mask_path
 from mmwsss.registry import TRANSFORMS
 from mmwsss.utils.read_images import read_mask
 from mmwsss.utils.stage_folder import stage_folder
@@ -78,7 +77,7 @@ class LoadScores(BaseTransform):
     ``high_score_dir``.
     """
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load the scores of one image.
 
         Raises:
@@ -141,7 +140,7 @@ class AffinityLabel(BaseTransform):
     def __init__(self, stride: int = 8) -> None:
         self.stride = stride
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Make the labels of one sample.
 
         Raises:
@@ -157,7 +156,7 @@ class AffinityLabel(BaseTransform):
         return f'{type(self).__name__}(stride={self.stride})'
 
 
-def _without(names: List[str], gone: tuple) -> List[str]:
+def _without(names: list[str], gone: tuple) -> list[str]:
     return [name for name in names if name not in gone]
 
 
@@ -180,7 +179,7 @@ class LoadPseudoMask(BaseTransform):
                              f"'seed_map', not {key!r}.")
         self.key = key
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load one mask.
 
         Raises:
@@ -227,7 +226,7 @@ class DownscaleLabel(BaseTransform):
     def __init__(self, factor: int = 4) -> None:
         self.factor = factor
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Shrink one label map."""
         label = Image.fromarray(results['gt_seg_map'])
         size = [max(round(s / self.factor), 1) for s in label.size]

@@ -1,5 +1,6 @@
 """CAMs made to follow the edges of the image."""
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ def add_background(cams: np.ndarray, alpha: float) -> np.ndarray:
     return np.concatenate(((1 - highest)**np.float32(alpha), cams))
 
 
-def require(results: Dict[str, Any], **makers: str) -> None:
+def require(results: dict[str, Any], **makers: str) -> None:
     """Make sure that earlier steps have run.
 
     Args:
@@ -44,7 +45,7 @@ def require(results: Dict[str, Any], **makers: str) -> None:
                 f"dict(type='mmwsss.{name}') before this transform.")
 
 
-def rgb_image(results: Dict[str, Any]) -> np.ndarray:
+def rgb_image(results: dict[str, Any]) -> np.ndarray:
     """The image as a dense CRF reads it.
 
     Args:
@@ -78,7 +79,7 @@ class CRFTransform(BaseTransform):
             :class:`mmwsss.pseudo_labels.dense_crf.DenseCRF`.
     """
 
-    def __init__(self, crf: Optional[dict] = None) -> None:
+    def __init__(self, crf: dict | None = None) -> None:
         self.crf = DenseCRF(**(crf or {}))
 
     def refine(self, image: np.ndarray,
@@ -120,7 +121,7 @@ class CRFScores(CRFTransform):
 
     def __init__(self,
                  alphas: Sequence[float] = (4, 24),
-                 crf: Optional[dict] = None) -> None:
+                 crf: dict | None = None) -> None:
         super().__init__(crf)
         self.alphas = tuple(alphas)
         if not self.alphas or min(self.alphas) <= 0 or \
@@ -128,7 +129,7 @@ class CRFScores(CRFTransform):
             raise ValueError('CRFScores needs different exponents above 0, '
                              f'got {self.alphas}.')
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Refine one image.
 
         Args:
@@ -159,7 +160,7 @@ class PAMRCams(BaseTransform):
     def __init__(self, **pamr: Any) -> None:
         self.pamr = PAMR(**pamr)
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Refine one image.
 
         Args:

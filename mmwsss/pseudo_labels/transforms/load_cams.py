@@ -1,6 +1,6 @@
 """CAMs of an earlier stage, as input of the next."""
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -11,7 +11,7 @@ from mmwsss.utils.planes import resize_planes
 from mmwsss.utils.stage_folder import stage_folder
 
 
-def read_planes(folder: Union[str, Path], results: Dict[str, Any]) -> CAMFile:
+def read_planes(folder: str | Path, results: dict[str, Any]) -> CAMFile:
     """The CAMs of a sample, checked against what is known about it.
 
     Args:
@@ -74,7 +74,7 @@ class LoadCAMs(BaseTransform):
     def __init__(self, upsample: bool = True) -> None:
         self.upsample = upsample
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load the CAMs of one image.
 
         Args:

@@ -1,5 +1,5 @@
 """From CAMs to masks that a segmentation model can train on."""
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,8 +8,8 @@ from scipy.special import softmax
 
 from mmwsss.pseudo_labels.dense_crf import unary_from_labels
 from mmwsss.pseudo_labels.label_completion import LabelCompletion
-from mmwsss.registry import TRANSFORMS
 from mmwsss.pseudo_labels.mask_file import IGNORE, class_lut
+from mmwsss.registry import TRANSFORMS
 
 from .crf import CRFTransform, add_background, require, rgb_image
 
@@ -69,7 +69,7 @@ class ThresholdMask(BaseTransform):
             ``threshold``.
     """
 
-    def __init__(self, threshold: float, low: Optional[float] = None) -> None:
+    def __init__(self, threshold: float, low: float | None = None) -> None:
         _check_threshold('threshold', threshold)
         if low is not None:
             _check_threshold('low', low)
@@ -79,7 +79,7 @@ class ThresholdMask(BaseTransform):
         self.threshold = threshold
         self.low = low
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decide one image.
 
         Args:
@@ -122,10 +122,10 @@ class CRFMask(CRFTransform):
     """
 
     def __init__(self,
-                 threshold: Optional[float] = None,
-                 alpha: Optional[float] = None,
+                 threshold: float | None = None,
+                 alpha: float | None = None,
                  softmax: bool = False,
-                 crf: Optional[dict] = None) -> None:
+                 crf: dict | None = None) -> None:
         super().__init__(crf)
         if (threshold is None) == (alpha is None):
             raise ValueError('CRFMask needs either threshold or alpha.')
@@ -137,7 +137,7 @@ class CRFMask(CRFTransform):
         self.alpha = alpha
         self.softmax = softmax
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decide one image.
 
         Args:
@@ -172,7 +172,7 @@ class ScoreMask(BaseTransform):
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decide one image.
 
         Args:
@@ -231,7 +231,7 @@ class IRNLabel(CRFTransform):
                  fg_threshold: float = 0.30,
                  bg_threshold: float = 0.05,
                  gt_prob: float = 0.7,
-                 crf: Optional[dict] = None) -> None:
+                 crf: dict | None = None) -> None:
         super().__init__({**self.CRF, **(crf or {})})
         _check_threshold('fg_threshold', fg_threshold)
         _check_threshold('bg_threshold', bg_threshold)
@@ -244,7 +244,7 @@ class IRNLabel(CRFTransform):
         self.thresholds = (fg_threshold, bg_threshold)
         self.gt_prob = gt_prob
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decide one image.
 
         Args:
@@ -285,7 +285,7 @@ class CompleteLabels(BaseTransform):
     def __init__(self, **completion: Any) -> None:
         self.completion = LabelCompletion(**completion)
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decide one image.
 
         Args:

@@ -1,5 +1,5 @@
 """CAMs and masks made to follow the proposals of a segmenter."""
-from typing import Any, Dict
+from typing import Any
 
 from mmcv.transforms import BaseTransform
 
@@ -62,7 +62,7 @@ class RefineWithProposals(BaseTransform):
         self.settings = dict(
             threshold=threshold, unassigned=unassigned, min_area=min_area)
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Refine one image.
 
         Args:

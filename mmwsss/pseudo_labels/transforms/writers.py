@@ -3,16 +3,20 @@
 Every writer has ``paths(img_id)``, the files it writes for an image, so that
 ``tools/refine_cams.py`` knows what is done already.
 """
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmwsss.registry import TRANSFORMS
 from mmwsss.pseudo_labels.cam_file import cam_path, write_cam, write_manifest
-from mmwsss.pseudo_labels.mask_file import (mask_path, write_mask,
-                                            write_mask_manifest)
+from mmwsss.pseudo_labels.mask_file import (
+    mask_path,
+    write_mask,
+    write_mask_manifest,
+)
+from mmwsss.registry import TRANSFORMS
 
 
 class Writer(BaseTransform):
@@ -26,7 +30,7 @@ class Writer(BaseTransform):
     def __init__(self, out_dir: str = '.') -> None:
         self.out_dir = out_dir
 
-    def folders(self) -> List[Path]:
+    def folders(self) -> list[Path]:
         """The folders of files, each of which gets a manifest.
 
         Returns:
@@ -34,7 +38,7 @@ class Writer(BaseTransform):
         """
         return [Path(self.out_dir)]
 
-    def paths(self, img_id: str) -> List[Path]:
+    def paths(self, img_id: str) -> list[Path]:
         """The files of an image.
 
         Args:
@@ -54,7 +58,7 @@ class Writer(BaseTransform):
         for folder in self.folders():
             write_manifest(folder, **facts)
 
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Write the files of one image.
 
         Args:
@@ -78,7 +82,7 @@ class Writer(BaseTransform):
         return f'{type(self).__name__}(out_dir={str(self.out_dir)!r})'
 
 
-def _size(results: Dict[str, Any], fallback: Sequence[int]) -> tuple:
+def _size(results: dict[str, Any], fallback: Sequence[int]) -> tuple:
     return tuple(int(s) for s in results.get('ori_shape', fallback)[:2])
 
 
@@ -92,7 +96,7 @@ class SaveCAMs(Writer):
     KEY = 'cams'
     HINT = "Add dict(type='mmwsss.LoadCAMs') before."
 
-    def write(self, results: Dict[str, Any]) -> None:
+    def write(self, results: dict[str, Any]) -> None:
         """Write one image.
 
         Args:
@@ -124,7 +128,7 @@ class SaveScores(Writer):
         super().__init__(out_dir)
         self.alphas = tuple(alphas)
 
-    def folders(self) -> List[Path]:
+    def folders(self) -> list[Path]:
         """The folders, one per exponent.
 
         Returns:
@@ -132,7 +136,7 @@ class SaveScores(Writer):
         """
         return [Path(self.out_dir) / f'alpha{a:g}' for a in self.alphas]
 
-    def write(self, results: Dict[str, Any]) -> None:
+    def write(self, results: dict[str, Any]) -> None:
         """Write one image.
 
         Args:
@@ -168,11 +172,11 @@ class SaveMask(Writer):
 
     def __init__(self,
                  out_dir: str = '.',
-                 palette: Optional[Sequence[Sequence[int]]] = None) -> None:
+                 palette: Sequence[Sequence[int]] | None = None) -> None:
         super().__init__(out_dir)
         self.palette = palette
 
-    def paths(self, img_id: str) -> List[Path]:
+    def paths(self, img_id: str) -> list[Path]:
         """The file of an image.
 
         Args:
@@ -191,7 +195,7 @@ class SaveMask(Writer):
         """
         write_mask_manifest(self.out_dir, **facts)
 
-    def write(self, results: Dict[str, Any]) -> None:
+    def write(self, results: dict[str, Any]) -> None:
         """Write one image.
 
         Args:

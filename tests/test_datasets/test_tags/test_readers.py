@@ -7,9 +7,13 @@ import pytest
 
 from mmwsss.datasets import ImageLevelDataset, read_image_labels
 from mmwsss.datasets.custom import read_custom, write_custom
-from mmwsss.datasets.tags import (FORMATS, READERS, find_format, read_tags,
-                                  write_image_labels)
-
+from mmwsss.datasets.tags import (
+    FORMATS,
+    READERS,
+    find_format,
+    read_tags,
+    write_image_labels,
+)
 from tests.toy import ROOT
 
 from ..builders import write_xml
@@ -504,7 +508,7 @@ def test_via_that_is_not_clear(tmp_path):
 
 # ------------------------------------------------------------- all of them
 def test_every_reader_says_what_it_expects():
-    assert FORMATS == (*READERS, 'npy')
+    assert (*READERS, 'npy') == FORMATS
     for name, reader in READERS.items():
         assert name == reader.name and reader.title and reader.expects
 

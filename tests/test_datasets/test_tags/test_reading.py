@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 from mmwsss.datasets import read_image_labels
-from mmwsss.datasets.tags import (find_format, find_images, image_id,
-                                  missing_images, read_tags)
+from mmwsss.datasets.tags import (
+    find_format,
+    find_images,
+    image_id,
+    missing_images,
+    read_tags,
+)
 
 from ..builders import write_xml
 

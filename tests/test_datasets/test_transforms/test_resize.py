@@ -4,8 +4,12 @@ import pytest
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from mmwsss.datasets.transforms import (PlaceCrop, RandomLongSideResize,
-                                        RandomSquareCrop, SquareResize)
+from mmwsss.datasets.transforms import (
+    PlaceCrop,
+    RandomLongSideResize,
+    RandomSquareCrop,
+    SquareResize,
+)
 from mmwsss.datasets.transforms.resize import MEAN_BGR
 
 SIZES = [(1, 1), (10, 4000), (4000, 10), (50, 70), (33, 33)]

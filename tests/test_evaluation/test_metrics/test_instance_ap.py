@@ -12,9 +12,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmwsss.evaluation import InstanceAP
-from mmwsss.evaluation.metrics.instance_ap import (average_precision,
-                                                   mask_iou, match_instances,
-                                                   precision_recall)
+from mmwsss.evaluation.metrics.instance_ap import (
+    average_precision,
+    mask_iou,
+    match_instances,
+    precision_recall,
+)
 from mmwsss.registry import METRICS
 
 CLASSES = ('background', 'cat', 'dog', 'cow')

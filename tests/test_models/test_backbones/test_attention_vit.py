@@ -1,8 +1,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmpretrain.models.backbones import (DistilledVisionTransformer,
-                                         VisionTransformer)
+from mmpretrain.models.backbones import (
+    DistilledVisionTransformer,
+    VisionTransformer,
+)
 from torch.testing import assert_close
 
 from mmwsss.registry import MODELS

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from mmwsss.models.backbones.attention_vit import (AttentionViT,
-                                                   resize_positions)
+from mmwsss.models.backbones.attention_vit import (
+    AttentionViT,
+    resize_positions,
+)
 from mmwsss.models.converters.dinov2 import convert_dinov2, describe_dinov2
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest

@@ -10,11 +10,14 @@ from torch import nn
 from torch.testing import assert_close
 
 from mmwsss.models.backbones import frozen_features
-from mmwsss.models.backbones.frozen_features import (FrozenBackbone,
-                                                     input_size)
+from mmwsss.models.backbones.frozen_features import FrozenBackbone, input_size
 from mmwsss.registry import MODELS
-from tests.test_models.frozen_builders import (pictures, plain_features,
-                                               toy_network, vit_network)
+from tests.test_models.frozen_builders import (
+    pictures,
+    plain_features,
+    toy_network,
+    vit_network,
+)
 
 
 def features(*networks, **kwargs):

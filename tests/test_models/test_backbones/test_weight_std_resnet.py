@@ -3,12 +3,14 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from mmwsss.models.backbones.weight_std_resnet import (StdConv2dSame,
-                                                       WeightStdResNet,
-                                                       group_norm,
-                                                       max_pool_same,
-                                                       same_padding,
-                                                       standardize_weight)
+from mmwsss.models.backbones.weight_std_resnet import (
+    StdConv2dSame,
+    WeightStdResNet,
+    group_norm,
+    max_pool_same,
+    same_padding,
+    standardize_weight,
+)
 from mmwsss.registry import MODELS
 
 

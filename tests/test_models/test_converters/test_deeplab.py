@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from mmseg.models.backbones import ResNet
 
+from mmwsss.models.converters.deeplab import (
+    convert_deeplab_file,
+    convert_deeplab_resnet,
+)
 from mmwsss.models.converters.timm_vit import load_state_dict_file
-from mmwsss.models.converters.deeplab import (convert_deeplab_file,
-                                              convert_deeplab_resnet)
 
 TOOL = Path(__file__).parents[3] / 'tools/model_converters/deeplab_resnet.py'
 # As DeepLab builds it: (blocks, width, stride, dilation) of layer2 to layer5.

@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwsss.registry import MODELS
 from mmwsss.models.converters import dinov2 as module
+from mmwsss.models.converters.dinov2 import (
+    convert_dinov2,
+    convert_dinov2_file,
+    describe_dinov2,
+    dinov2_to_mmwsss_key,
+)
 from mmwsss.models.converters.timm_vit import convert_timm_vit
-from mmwsss.models.converters.dinov2 import (convert_dinov2,
-                                             convert_dinov2_file,
-                                             describe_dinov2,
-                                             dinov2_to_mmwsss_key)
+from mmwsss.registry import MODELS
 from tests.test_models.test_backbones.test_dinov2 import official_state
 
 TOOL = Path(__file__).parents[3] / 'tools/model_converters/dinov2.py'

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mmwsss.models.converters.getam import (
+    convert_getam,
+    convert_getam_file,
+    getam_to_mmwsss_key,
+)
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import compare_state
-from mmwsss.models.converters.getam import (convert_getam, convert_getam_file,
-                                            getam_to_mmwsss_key)
 
 ROOT = Path(__file__).parents[3]
 TOOL = ROOT / 'tools/model_converters/getam.py'

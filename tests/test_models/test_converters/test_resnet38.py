@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from mmwsss.models.backbones import ResNet38
-from mmwsss.registry import MODELS
 from mmwsss.models.converters import resnet38 as converter
-from mmwsss.models.converters.resnet38 import (convert_resnet38,
-                                               convert_resnet38_file,
-                                               mxnet_to_mmwsss_key,
-                                               read_mxnet_params)
+from mmwsss.models.converters.resnet38 import (
+    convert_resnet38,
+    convert_resnet38_file,
+    mxnet_to_mmwsss_key,
+    read_mxnet_params,
+)
+from mmwsss.registry import MODELS
 
 TOOL = Path(__file__).parents[3] / 'tools/model_converters/resnet38.py'
 CODES = {'float32': 0, 'float64': 1, 'float16': 2, 'uint8': 3, 'int32': 4,

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from mmengine.config import Config
 
 from mmwsss.models.backbones import ResNet38
-from mmwsss.registry import MODELS
 from mmwsss.models.converters import resnet38 as converter
-from mmwsss.utils.checkpoint import compare_state
 from mmwsss.models.converters.seam import convert_seam, convert_seam_file
+from mmwsss.registry import MODELS
+from mmwsss.utils.checkpoint import compare_state
 
 ROOT = Path(__file__).parents[3]
 TOOL = ROOT / 'tools/model_converters/seam.py'

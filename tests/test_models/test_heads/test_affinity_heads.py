@@ -5,8 +5,11 @@ import torch.nn.functional as F
 
 from mmwsss.models.heads import AffinityHead, DisplacementHead, EdgeHead
 from mmwsss.models.heads.affinity_head import pair_affinity
-from mmwsss.pseudo_labels.pixel_pairs import (pair_labels, pair_offsets,
-                                              path_offsets)
+from mmwsss.pseudo_labels.pixel_pairs import (
+    pair_labels,
+    pair_offsets,
+    path_offsets,
+)
 
 FIVE = dict(in_channels=(3, 4, 5, 6, 7), strides=(4, 4, 8, 16, 16))
 

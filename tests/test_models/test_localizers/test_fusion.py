@@ -6,8 +6,12 @@ from PIL import Image
 from torch.testing import assert_close
 
 from mmwsss.datasets.shapes import draw_shapes_image
-from mmwsss.models.localizers.fusion import (fuse_maps, normalize_maps,
-                                             resize_image, resize_maps)
+from mmwsss.models.localizers.fusion import (
+    fuse_maps,
+    normalize_maps,
+    resize_image,
+    resize_maps,
+)
 
 
 def test_minmax():

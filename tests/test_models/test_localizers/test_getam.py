@@ -2,8 +2,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.localizers.getam import (COUPLINGS, affinity_refine,
-                                            class_gradients, couple, getam)
+from mmwsss.models.localizers.getam import (
+    COUPLINGS,
+    affinity_refine,
+    class_gradients,
+    couple,
+    getam,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
 from tests.test_models.builders import build_segmentor, vit_cfg

@@ -3,8 +3,12 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
-                                        resnet_cfg, sample)
+from tests.test_models.builders import (
+    NUM_CLASSES,
+    build_segmentor,
+    resnet_cfg,
+    sample,
+)
 
 REFINER = dict(
     type='mmwsss.PixelCorrelationModule',

@@ -6,9 +6,14 @@ from torch import nn
 from torch.testing import assert_close
 
 from mmwsss.models.localizers.fusion import resize_image
-from mmwsss.models.localizers.tiles import (Span, blend, maps_in_tiles,
-                                            plan_tiles, resize_region,
-                                            split_axis)
+from mmwsss.models.localizers.tiles import (
+    Span,
+    blend,
+    maps_in_tiles,
+    plan_tiles,
+    resize_region,
+    split_axis,
+)
 from tests.test_models.builders import build_segmentor, resnet_cfg, sample
 
 MANY = pytest.mark.parametrize('length', [

@@ -9,8 +9,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmwsss.models.heads import AffinityHead, DisplacementHead, EdgeHead
-from mmwsss.models.losses import (affinity_loss, affinity_terms,
-                                  displacement_terms)
+from mmwsss.models.losses import (
+    affinity_loss,
+    affinity_terms,
+    displacement_terms,
+)
 from mmwsss.pseudo_labels.pixel_pairs import pair_labels, path_offsets
 
 

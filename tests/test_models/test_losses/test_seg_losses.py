@@ -12,10 +12,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from mmwsss.models.losses import (BalancedCrossEntropy, CappedCrossEntropy,
-                                  DenseEnergyLoss, SaliencyLoss)
-from mmwsss.models.losses.dense_energy_loss import (_Energy, exact_filter,
-                                                    lattice_filter)
+from mmwsss.models.losses import (
+    BalancedCrossEntropy,
+    CappedCrossEntropy,
+    DenseEnergyLoss,
+    SaliencyLoss,
+)
+from mmwsss.models.losses.dense_energy_loss import (
+    _Energy,
+    exact_filter,
+    lattice_filter,
+)
 from mmwsss.registry import MODELS
 
 

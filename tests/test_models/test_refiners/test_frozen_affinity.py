@@ -8,14 +8,20 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmwsss.models.refiners.frozen_affinity import (FrozenAffinity,
-                                                    cosine_affinity,
-                                                    cosine_product,
-                                                    sinkhorn_affinity)
+from mmwsss.models.refiners.frozen_affinity import (
+    FrozenAffinity,
+    cosine_affinity,
+    cosine_product,
+    sinkhorn_affinity,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest, ViewOutput
-from tests.test_models.frozen_builders import (pictures, plain_features,
-                                               toy_network, vit_network)
+from tests.test_models.frozen_builders import (
+    pictures,
+    plain_features,
+    toy_network,
+    vit_network,
+)
 
 
 def centred_units(features):

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.regularizers.all_pairs_consistency import \
-    consistency_losses
+from mmwsss.models.regularizers.all_pairs_consistency import consistency_losses
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
 from tests.parity.acr_helpers import mirror_attention

@@ -4,7 +4,11 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from mmwsss.models.regularizers.equivariant_regularization import (
-    adaptive_min_pooling_loss, hard_mean, minmax_norm, winner_take_all)
+    adaptive_min_pooling_loss,
+    hard_mean,
+    minmax_norm,
+    winner_take_all,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import ViewOutput, ViewPair
 

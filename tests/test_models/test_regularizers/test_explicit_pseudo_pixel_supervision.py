@@ -5,11 +5,17 @@ from mmengine.structures import PixelData
 from torch.testing import assert_close
 
 from mmwsss.models.regularizers.explicit_pseudo_pixel_supervision import (
-    class_overlap, pseudo_pixel_loss)
+    class_overlap,
+    pseudo_pixel_loss,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import ViewOutput, ViewPair
-from tests.test_models.builders import (NUM_CLASSES, build_segmentor,
-                                        resnet_cfg, sample)
+from tests.test_models.builders import (
+    NUM_CLASSES,
+    build_segmentor,
+    resnet_cfg,
+    sample,
+)
 
 
 def build(**kwargs):

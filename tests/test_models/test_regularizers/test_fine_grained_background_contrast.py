@@ -8,13 +8,19 @@ import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from mmwsss.models.regularizers.fine_grained_background_contrast import \
-    background_target
+from mmwsss.models.regularizers.fine_grained_background_contrast import (
+    background_target,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import ViewOutput, ViewPair
 
-from ..builders import (HALF_DTYPES, NUM_CLASSES, build_segmentor, resnet_cfg,
-                        sample)
+from ..builders import (
+    HALF_DTYPES,
+    NUM_CLASSES,
+    build_segmentor,
+    resnet_cfg,
+    sample,
+)
 
 CHANNELS, DIMS, NEGATIVES = 10, 6, 16
 TERMS = ('loss_bg_contrast', 'loss_fg_contrast', 'loss_similarity',

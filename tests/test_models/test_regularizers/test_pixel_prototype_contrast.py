@@ -8,12 +8,21 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
 from mmwsss.models.regularizers.pixel_prototype_contrast import (
-    best_pixels, intra_view_contrast, intra_view_weights, keep_assigned,
-    prototype_contrast, unit_prototypes)
+    best_pixels,
+    intra_view_contrast,
+    intra_view_weights,
+    keep_assigned,
+    prototype_contrast,
+    unit_prototypes,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import ViewOutput, ViewPair
-from tests.test_models.builders import (HALF_DTYPES, build_segmentor,
-                                        resnet_cfg, sample)
+from tests.test_models.builders import (
+    HALF_DTYPES,
+    build_segmentor,
+    resnet_cfg,
+    sample,
+)
 
 
 def build(num_classes=3, in_channels=4, seed=0, **kwargs):

@@ -8,8 +8,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
 from mmwsss.models.regularizers.visual_words_learning import (
-    assign_words, decorrelation, draw_features, word_entropy, word_labels,
-    word_sums)
+    assign_words,
+    decorrelation,
+    draw_features,
+    word_entropy,
+    word_labels,
+    word_sums,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import ViewOutput, ViewPair
 

@@ -113,7 +113,7 @@ def test_compose():
 
 
 def test_segmentor_brings_rescaled_maps_back():
-    from tests.test_models.builders import (build_segmentor, resnet_cfg)
+    from tests.test_models.builders import build_segmentor, resnet_cfg
     model = build_segmentor(
         second_view=dict(type='mmwsss.Rescale', scale=0.5), **resnet_cfg())
     image = torch.randn(1, 3, 64, 96)

@@ -4,12 +4,18 @@ from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
-from mmwsss.models.segmentors.cam_segmentor import (cams_to_mask,
-                                                    pad_class_ids)
+from mmwsss.models.segmentors.cam_segmentor import cams_to_mask, pad_class_ids
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
-from tests.test_models.builders import (ARCH, NUM_CLASSES, build_segmentor,
-                                        dpt_cfg, resnet_cfg, sample, vit_cfg)
+from tests.test_models.builders import (
+    ARCH,
+    NUM_CLASSES,
+    build_segmentor,
+    dpt_cfg,
+    resnet_cfg,
+    sample,
+    vit_cfg,
+)
 
 BOTH = pytest.mark.parametrize('parts', [dict(), resnet_cfg()],
                                ids=['vit', 'resnet'])

@@ -8,8 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmwsss.models.segmentors.multi_scale_encoder_decoder import \
-    resize_labels
+from mmwsss.models.segmentors.multi_scale_encoder_decoder import resize_labels
 from mmwsss.registry import MODELS
 
 

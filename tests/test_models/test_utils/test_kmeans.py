@@ -2,8 +2,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.utils.kmeans import (assign_points, cluster_points,
-                                        initial_centroids, kmeans)
+from mmwsss.models.utils.kmeans import (
+    assign_points,
+    cluster_points,
+    initial_centroids,
+    kmeans,
+)
 
 
 def lloyd(points, centroids, steps):

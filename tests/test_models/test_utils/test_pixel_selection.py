@@ -5,8 +5,14 @@ import torch
 from torch.testing import assert_close
 
 from mmwsss.models.utils.pixel_selection import (
-    hard_pixels, own_scores, pixel_entropy, scores_from_logits,
-    scores_from_maps, select_queries, sure_pixels)
+    hard_pixels,
+    own_scores,
+    pixel_entropy,
+    scores_from_logits,
+    scores_from_maps,
+    select_queries,
+    sure_pixels,
+)
 
 NUM_CLASSES = 4
 

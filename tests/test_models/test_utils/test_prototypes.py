@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmwsss.models.utils.prototypes import (class_prototypes, draw_negatives,
-                                            semantic_graph)
+from mmwsss.models.utils.prototypes import (
+    class_prototypes,
+    draw_negatives,
+    semantic_graph,
+)
 
 
 def test_prototypes():

@@ -3,14 +3,23 @@ import functools
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from mmengine.registry import TRANSFORMS
+from PIL import Image
 
-from mmwsss.datasets.transforms import (ColorJitter, PackWSSSInputs, PlaceCrop,
-                                        RandomFlip, RandomRescale)
+from mmwsss.datasets.transforms import (
+    ColorJitter,
+    PackWSSSInputs,
+    PlaceCrop,
+    RandomFlip,
+    RandomRescale,
+)
 from mmwsss.pseudo_labels.cam_file import write_cam
-from mmwsss.pseudo_labels.transforms import (AffinityLabel, DownscaleLabel,
-                                             LoadPseudoMask, LoadScores)
+from mmwsss.pseudo_labels.transforms import (
+    AffinityLabel,
+    DownscaleLabel,
+    LoadPseudoMask,
+    LoadScores,
+)
 from mmwsss.pseudo_labels.transforms.affinity_labels import confident_planes
 from tests.test_datasets.builders import save_mask
 

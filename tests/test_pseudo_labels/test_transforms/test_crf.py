@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmwsss.pseudo_labels.pamr import PAMR
 from mmwsss.pseudo_labels.transforms import CRFScores, PAMRCams
 from mmwsss.pseudo_labels.transforms.crf import add_background, rgb_image
-from mmwsss.pseudo_labels.pamr import PAMR
 from mmwsss.registry import TRANSFORMS
 
 SIZE = (12, 15)
@@ -127,7 +127,7 @@ def test_pamr():
     np.testing.assert_allclose(out['cams'], plain.numpy(), atol=1e-6)
     assert np.abs(out['cams'] - before).max() > .01
     assert out['cams'].dtype == np.float32
-    assert 0 <= out['cams'].min() and out['cams'].max() <= 1
+    assert out['cams'].min() >= 0 and out['cams'].max() <= 1
     out = PAMRCams(num_iters=3)(sample(0))
     assert out['cams'].shape == (0, *SIZE)
 

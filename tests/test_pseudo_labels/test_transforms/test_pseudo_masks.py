@@ -3,12 +3,19 @@ import numpy as np
 import pytest
 import torch
 
-from mmwsss.pseudo_labels.transforms import (CompleteLabels, CRFMask, IRNLabel,
-                                             ScoreMask, ThresholdMask)
-from mmwsss.pseudo_labels.transforms.pseudo_masks import (confident_label,
-                                                          softmax)
 from mmwsss.pseudo_labels import complete_labels
 from mmwsss.pseudo_labels.dense_crf import DenseCRF
+from mmwsss.pseudo_labels.transforms import (
+    CompleteLabels,
+    CRFMask,
+    IRNLabel,
+    ScoreMask,
+    ThresholdMask,
+)
+from mmwsss.pseudo_labels.transforms.pseudo_masks import (
+    confident_label,
+    softmax,
+)
 from mmwsss.registry import TRANSFORMS
 
 from .test_crf import SIZE, Recorder, sample

@@ -7,8 +7,7 @@ from mmengine.dataset import Compose
 
 from mmwsss.apis.score_masks import mask_confusion, summarize
 from mmwsss.datasets import ShapesDataset
-from mmwsss.pseudo_labels import refine_labels, refine_maps
-from mmwsss.pseudo_labels import write_cam
+from mmwsss.pseudo_labels import refine_labels, refine_maps, write_cam
 from mmwsss.pseudo_labels.proposal_file import write_proposals
 from mmwsss.pseudo_labels.transforms import RefineWithProposals, ThresholdMask
 from mmwsss.registry import TRANSFORMS
