@@ -85,7 +85,8 @@ def on_cuda(args: argparse.Namespace, step) -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', help='folder and stem, e.g. seam/seam_r18_shapes')
+    parser.add_argument(
+        'config', help='folder and stem, e.g. seam/seam_r18_shapes')
     parser.add_argument(
         '--device', choices=['cuda', 'pretended'], default='pretended')
     parser.add_argument('--batch-size', type=int, default=4, metavar='N')

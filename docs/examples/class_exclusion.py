@@ -5,7 +5,6 @@ occur together, nothing in a classification loss keeps the CAM of the sofa off
 the dog. But a pixel shows one class: where several CAMs are high, all but the
 highest are wrong.
 """
-
 from torch import Tensor
 
 from mmwsss.models.regularizers import Regularizer

@@ -262,5 +262,5 @@ def test_prediction(tmp_path):
     assert found.cams.shape == (2, 16, 24)
     assert found.class_ids.tolist() == [1, 3]
     assert list(model.parameters()) == [
-        model.cls_head.conv.weight, model.decode_head.conv.bias
+        model.cls_head.conv.weight, model.cls_head.conv.bias
     ]
