@@ -19,8 +19,9 @@ SCRIPT = ROOT / 'tests' / 'distributed_run.py'
 
 @pytest.mark.parametrize(
     'config', [
-        'acr/acr_vit_shapes.py', 'seam/seam_r18_shapes.py',
-        'getam/getam_vit_shapes.py'
+        'seam/seam_r18_shapes.py',
+        pytest.param('acr/acr_vit_shapes.py', marks=pytest.mark.slow),
+        pytest.param('getam/getam_vit_shapes.py', marks=pytest.mark.slow)
     ])
 def test_one_process_and_two(tmp_path, config):
     path = ROOT / 'configs' / config

@@ -188,6 +188,7 @@ def test_arguments(capsys):
     assert 'checkpoint' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tool_on_a_run(tmp_path):
     """Train a step, look at the words of what it left."""
     options = [

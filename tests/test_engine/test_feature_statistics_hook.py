@@ -121,6 +121,7 @@ def test_with_and_without_a_cache(data, tmp_path, monkeypatch):
     assert_close(steps_of(plain), steps_of(filling), rtol=2e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes(data, tmp_path):
     """Same statistics, one cache filled by both, one metric."""
     one = train(data, tmp_path / 'one', cache=True, epochs=1)
