@@ -98,14 +98,14 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
         'can run any code, so only for files of a source you trust')
 
 
-def run_converter(description: str, convert: Callable[[str, str, bool], dict],
+def run_converter(description: str, convert: Callable[..., dict],
                   report: Callable[[str, dict[str, Any]], str]) -> None:
     """The whole of a tool that converts a checkpoint.
 
     Args:
         description (str): For ``--help``.
-        convert (Callable): Converts ``(src, dst, trusted)`` and returns facts
-            of the result.
+        convert (Callable): Converts ``(src, dst, trusted=...)`` and returns
+            facts of the result.
         report (Callable): Says what was written, of ``(dst, facts)``.
     """
     parser = argparse.ArgumentParser(description=description)
@@ -116,5 +116,6 @@ def run_converter(description: str, convert: Callable[[str, str, bool], dict],
     add_trust_argument(parser)
     args = parser.parse_args()
     with plain_errors():
-        facts = convert(args.src, args.dst, args.trust_checkpoint)
+        facts = convert(
+            args.src, args.dst, trusted=args.trust_checkpoint)
     print(report(args.dst, facts))

@@ -15,9 +15,9 @@ from typing import (
 import torch
 from mmengine.config import Config
 
+from mmwsss.models.converters.checkpoint_file import convert_file
 from mmwsss.models.converters.dinov2 import convert_dinov2_file
 from mmwsss.models.converters.timm_vit import (
-    convert_file,
     convert_timm_vit,
     describe_vit,
 )

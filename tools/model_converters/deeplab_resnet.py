@@ -1,6 +1,9 @@
 """Convert a Caffe-style ResNet of DeepLab into a backbone of mmseg."""
+from functools import partial
+
 from mmwsss.apis.command_line import run_converter
-from mmwsss.models.converters.deeplab import convert_deeplab_file
+from mmwsss.models.converters.checkpoint_file import convert_file
+from mmwsss.models.converters.deeplab import convert_deeplab_resnet
 
 
 def report(dst: str, facts: dict) -> str:
@@ -14,7 +17,7 @@ def main() -> None:
         'deeplabv1_resnet101-coco. The result is used by '
         'init_cfg=dict(type="Pretrained", checkpoint=DST) of a '
         'ResNet(style="caffe").',
-        convert_deeplab_file, report)
+        partial(convert_file, convert=convert_deeplab_resnet), report)
 
 
 if __name__ == '__main__':

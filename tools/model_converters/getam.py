@@ -1,6 +1,9 @@
 """Convert a network trained with GETAM's code into an EndToEndSegmentor."""
+from functools import partial
+
 from mmwsss.apis.command_line import run_converter
-from mmwsss.models.converters.getam import convert_getam_file
+from mmwsss.models.converters.checkpoint_file import convert_file
+from mmwsss.models.converters.getam import convert_getam
 
 
 def report(dst: str, facts: dict) -> str:
@@ -14,7 +17,7 @@ def main() -> None:
         'Rename the parameters of a network that GETAM\'s code trained. The '
         'result is a checkpoint for the config in configs/getam with the '
         'same backbone.',
-        convert_getam_file, report)
+        partial(convert_file, convert=convert_getam), report)
 
 
 if __name__ == '__main__':

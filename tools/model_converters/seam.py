@@ -1,6 +1,9 @@
 """Convert a network trained with SEAM's code into a CAMSegmentor."""
+from functools import partial
+
 from mmwsss.apis.command_line import run_converter
-from mmwsss.models.converters.seam import convert_seam_file
+from mmwsss.models.converters.checkpoint_file import convert_file
+from mmwsss.models.converters.seam import convert_seam
 
 
 def report(dst: str, facts: dict) -> str:
@@ -13,7 +16,7 @@ def main() -> None:
     run_converter(
         'Rename the parameters of a network that SEAM\'s code trained. The '
         'result is a checkpoint for configs/seam/seam_resnet38_voc.py.',
-        convert_seam_file, report)
+        partial(convert_file, convert=convert_seam), report)
 
 
 if __name__ == '__main__':

@@ -1,13 +1,9 @@
 """Caffe-style ResNets of DeepLab under mmseg's parameter names."""
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from mmengine.logging import print_log
 from torch import Tensor
-
-from .timm_vit import convert_file
 
 _LAYERS = dict(reduce=1, conv3x3=2, increase=3)
 
@@ -76,22 +72,3 @@ def convert_deeplab_resnet(
             f'backbone, such as {dropped[0]}.',
             logger='current')
     return found
-
-
-def convert_deeplab_file(src: str | Path,
-                         dst: str | Path,
-                         trusted: bool = False) -> dict[str, Any]:
-    """Convert a file by :func:`convert_deeplab_resnet`.
-
-    Args:
-        src (str | Path): Checkpoint to read.
-        dst (str | Path): ``.pth`` file to write.
-        trusted (bool): See
-            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
-            Defaults to False.
-
-    Returns:
-        dict: What :func:`~mmwsss.models.converters.timm_vit.convert_file`
-        returns.
-    """
-    return convert_file(src, dst, convert_deeplab_resnet, trusted=trusted)

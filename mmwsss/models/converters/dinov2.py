@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mmwsss.models.backbones import AttentionViT
 
-from .timm_vit import _shown, convert_file, timm_to_mmwsss_key
+from .checkpoint_file import convert_file, shown
+from .timm_vit import timm_to_mmwsss_key
 
 # What DINOv2 has beside timm's VisionTransformer; the second is timm's name.
 _RULES = tuple((re.compile(pattern), name) for pattern, name in (
@@ -87,7 +88,7 @@ def convert_dinov2(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if foreign:
         raise ValueError(
             f'{len(foreign)} of {len(state_dict)} parameters do not belong '
-            f'to a DINOv2 backbone: {_shown(foreign)}. Take the file of the '
+            f'to a DINOv2 backbone: {shown(foreign)}. Take the file of the '
             'backbone alone, e.g. dinov2_vits14_pretrain.pth, or of timm, '
             'not one of another library or of a training.')
     pos_embed = converted.get('pos_embed')
@@ -98,7 +99,7 @@ def convert_dinov2(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     _check(converted)
     if dropped:
         print_log(
-            f'Dropped what only pretraining uses: {_shown(dropped)}.',
+            f'Dropped what only pretraining uses: {shown(dropped)}.',
             logger='current')
     return converted
 
@@ -156,7 +157,7 @@ def _check(converted: Mapping[str, Tensor]) -> None:
             hint = (' Without layer scale this is no DINOv2 but another ViT, '
                     'for tools/model_converters/timm_vit.py or deit.py.')
         raise ValueError('The checkpoint is no complete DINOv2 backbone; it '
-                         f'lacks (in our names) {_shown(missing)}.{hint}')
+                         f'lacks (in our names) {shown(missing)}.{hint}')
     tokens = converted['pos_embed'].shape[1:2]
     if not tokens or not _is_square(tokens[0] - 1):
         raise ValueError(
@@ -174,7 +175,7 @@ def _check(converted: Mapping[str, Tensor]) -> None:
     missing = [k for k in wanted if k not in converted]
     if missing:
         raise ValueError('The checkpoint is no complete DINOv2 backbone; it '
-                         f'lacks (in our names) {_shown(missing)}.')
+                         f'lacks (in our names) {shown(missing)}.')
     for name, value in converted.items():
         if wanted.get(name) != tuple(value.shape):
             raise ValueError(

@@ -1,8 +1,6 @@
 """GETAM's published networks under our parameter names."""
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +8,8 @@ from torch import Tensor
 from mmwsss.models.heads import CAMHead, DPTDecoderHead
 from mmwsss.models.necks import DPTReassemble
 
-from .timm_vit import _shown, convert_file, convert_timm_vit
+from .checkpoint_file import shown
+from .timm_vit import convert_timm_vit
 
 _ENCODER = 'pretrained.model.'
 _UNIT = r'scratch\.refinenet([1-4])\.resConfUnit([12])\.'
@@ -123,14 +122,14 @@ def convert_getam(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             converted[key] = value
     if foreign:
         raise ValueError(
-            f'GETAM\'s network has no {_shown(foreign)}. Is this the '
+            f'GETAM\'s network has no {shown(foreign)}. Is this the '
             'checkpoint of another network?')
     hybrid = any(
         k.startswith('backbone.patch_embed.backbone.') for k in converted)
     missing = [k for k in _expected(hybrid) if k not in converted]
     if missing:
         raise ValueError('The checkpoint is no complete network of GETAM; it '
-                         f'lacks (in our names) {_shown(missing)}.')
+                         f'lacks (in our names) {shown(missing)}.')
     head = 'cls_head.conv.weight'
     converted[head] = converted[head].flatten(1)[..., None, None]
     # Checkpoints may lack these counters, which nothing uses, but the test
@@ -152,29 +151,3 @@ def _expected(hybrid: bool) -> list[str]:
         for name in module.state_dict()
         if not name.endswith('num_batches_tracked')
     ]
-
-
-def convert_getam_file(src: str | Path,
-                       dst: str | Path,
-                       trusted: bool = False) -> dict[str, Any]:
-    """Convert a checkpoint file, see :func:`convert_getam`.
-
-    The result is ``{'state_dict': ..., 'meta': ...}``, a checkpoint for the
-    test tool and for ``load_from``. It appears whole or not at all.
-
-    Args:
-        src (str | Path): ``.pth`` file that GETAM's code wrote.
-        dst (str | Path): ``.pth`` file to write.
-        trusted (bool): See
-            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
-            Defaults to False.
-
-    Returns:
-        dict: The written ``meta``: ``source`` (file name) and
-        ``source_sha256``.
-
-    Raises:
-        FileNotFoundError: If ``src`` does not exist.
-        ValueError: If ``src`` is no such checkpoint or is ``dst``.
-    """
-    return convert_file(src, dst, convert_getam, trusted=trusted)

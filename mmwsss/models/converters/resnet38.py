@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmwsss.models.backbones import ResNet38
 
-from .timm_vit import convert_file
+from .checkpoint_file import convert_file
 
 _LIST = 0x112
 # Arrays written by MXNet 0.12 and later; before, by 0.10 and later. Even

@@ -1,13 +1,10 @@
 """SEAM's published networks under our parameter names."""
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .resnet38 import convert_resnet38
-from .timm_vit import convert_file
 
 # Layers beside the backbone, and whose parameters they are in our model.
 _LAYERS = {
@@ -89,29 +86,3 @@ def _check_shapes(layers: Mapping[str, Tensor], base: int) -> None:
             raise ValueError(
                 f'{name} has the shape {tuple(layers[name].shape)}, but '
                 f'SEAM\'s network needs {shape}.')
-
-
-def convert_seam_file(src: str | Path,
-                      dst: str | Path,
-                      trusted: bool = False) -> dict[str, Any]:
-    """Convert a checkpoint file, see :func:`convert_seam`.
-
-    The result is ``{'state_dict': ..., 'meta': ...}``, a checkpoint for the
-    test tool and for ``load_from``. It appears whole or not at all.
-
-    Args:
-        src (str | Path): ``.pth`` file that SEAM's code wrote.
-        dst (str | Path): ``.pth`` file to write.
-        trusted (bool): See
-            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
-            Defaults to False.
-
-    Returns:
-        dict: The written ``meta``: ``source`` (file name) and
-        ``source_sha256``.
-
-    Raises:
-        FileNotFoundError: If ``src`` does not exist.
-        ValueError: If ``src`` is no such checkpoint or is ``dst``.
-    """
-    return convert_file(src, dst, convert_seam, trusted=trusted)

@@ -1,17 +1,13 @@
 """Checkpoints of other code bases under our parameter names."""
-import hashlib
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmwsss.utils.checkpoint import load_checkpoint_file
-from mmwsss.utils.io import atomic_write
+from .checkpoint_file import convert_file, shown
 
 _BLOCK = r'patch_embed\.backbone\.stages\.\d+\.blocks\.\d+\.'
 
@@ -37,7 +33,6 @@ _RULES = (
 )
 _RULES = tuple((re.compile(pattern), name) for pattern, name in _RULES)
 
-_WRAPPERS = ('model', 'state_dict')
 
 
 def timm_to_mmwsss_key(name: str) -> str | None:
@@ -61,12 +56,6 @@ def timm_to_mmwsss_key(name: str) -> str | None:
             return replacement and match.expand(replacement)
     raise KeyError(f'{name!r} is no parameter of a timm VisionTransformer '
                    'that this converter knows.')
-
-
-def _shown(names: list[str], limit: int = 5) -> str:
-    """A few names, and how many more there are."""
-    more = f' and {len(names) - limit} more' if len(names) > limit else ''
-    return ', '.join(names[:limit]) + more
 
 
 def convert_timm_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,12 +103,12 @@ def convert_timm_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
                     'tools/model_converters/dinov2.py.')
         raise ValueError(
             f'{len(foreign)} of {len(state_dict)} parameters do not belong '
-            f'to a timm ViT, hybrid ViT or DeiT: {_shown(foreign)}. {hint}')
+            f'to a timm ViT, hybrid ViT or DeiT: {shown(foreign)}. {hint}')
     _check_complete(converted)
     if dropped:
         print_log(
             f'Dropped {len(dropped)} parameters of classifier heads: '
-            f'{_shown(dropped)}.',
+            f'{shown(dropped)}.',
             logger='current')
     return converted
 
@@ -143,7 +132,7 @@ def _check_complete(converted: Mapping[str, Tensor]) -> None:
         missing += [k for k in names if k not in converted]
     if missing:
         raise ValueError('The checkpoint is no complete vision transformer; '
-                         f'it lacks (in our names) {_shown(missing)}.')
+                         f'it lacks (in our names) {shown(missing)}.')
 
 
 def describe_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -191,117 +180,6 @@ def describe_vit(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
         channels=channels,
         stem_channels=state_dict[stem].shape[0])
     return facts
-
-
-def load_state_dict_file(path: str | Path,
-                         trusted: bool = False) -> dict[str, Tensor]:
-    """Read the parameters of a checkpoint without running its code.
-
-    A dictionary wrapped as ``{'model': ...}`` (DeiT) or
-    ``{'state_dict': ...}`` is unwrapped.
-
-    Args:
-        path (str | Path): Checkpoint file of torch, or ``.safetensors``.
-        trusted (bool): See
-            :func:`~mmwsss.utils.checkpoint.load_checkpoint_file`.
-            Defaults to False.
-
-    Returns:
-        dict[str, Tensor]: Parameter name to tensor, on the CPU.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a checkpoint, needs arbitrary code to
-            load, or holds something else than named tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'No checkpoint at {path}. Download it first; this tool never '
-            'downloads anything.')
-    if path.suffix == '.safetensors':
-        return _load_safetensors(path)
-    content: Any = load_checkpoint_file(path, trusted=trusted)
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(
-                content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content or not all(
-            isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(
-            f'{path} holds no dictionary of named tensors, neither directly '
-            f'nor under one of the keys {", ".join(_WRAPPERS)}.')
-    return content
-
-
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of the safetensors library, which timm installs."""
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError(
-            f'{path} needs the safetensors library. Install it with\n'
-            '  pip install safetensors\nor take the .pth file.') from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f'{path} is cut short or no safetensors file: '
-                         f'{error}. Download it again.') from error
-
-
-def convert_file(
-    src: str | Path,
-    dst: str | Path,
-    convert: Callable[[Any], dict[str, Tensor]],
-    read: Callable[[Path], Any] | None = None,
-    describe: Callable[[dict[str, Tensor]], dict[str, Any]] | None = None,
-    trusted: bool = False,
-) -> dict[str, Any]:
-    """Read a checkpoint, convert and write it.
-
-    The result is ``{'state_dict': ..., 'meta': ...}``; use it in a config as
-    ``init_cfg=dict(type='Pretrained', checkpoint=dst)``. It appears whole or
-    not at all.
-
-    Args:
-        src (str | Path): Checkpoint to read.
-        dst (str | Path): ``.pth`` file to write.
-        convert (Callable): Makes the new state dict of what was read.
-        read (Callable, optional): Reads ``src``. None takes
-            :func:`load_state_dict_file`.
-        describe (Callable, optional): More entries of ``meta``, from the new
-            state dict. Defaults to None.
-        trusted (bool): See :func:`load_state_dict_file`.
-            Defaults to False.
-
-    Returns:
-        dict: The written ``meta``, with ``source`` (file name) and
-        ``source_sha256``.
-
-    Raises:
-        FileNotFoundError: If ``src`` does not exist.
-        ValueError: If ``src`` cannot be converted or is ``dst``.
-    """
-    src, dst = Path(src), Path(dst)
-    if src.resolve() == dst.resolve():
-        raise ValueError(f'Source and destination are the same file: {src}.')
-    if read is None:
-        read = partial(load_state_dict_file, trusted=trusted)
-    try:
-        state_dict = convert(read(src))
-        facts = describe(state_dict) if describe else {}
-    except ValueError as error:
-        if str(src) in str(error):
-            raise
-        raise ValueError(f'{src}: {error}') from error
-    meta = dict(
-        source=src.name,
-        source_sha256=hashlib.sha256(src.read_bytes()).hexdigest(),
-        **facts)
-    with atomic_write(dst) as temp:
-        torch.save(dict(state_dict=state_dict, meta=meta), temp)
-    return meta
 
 
 def convert_checkpoint(src: str | Path,

@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from mmseg.models.backbones import ResNet
 
+from mmwsss.models.converters.checkpoint_file import (
+    convert_file,
+    load_state_dict_file,
+)
 from mmwsss.models.converters.deeplab import (
-    convert_deeplab_file,
     convert_deeplab_resnet,
 )
-from mmwsss.models.converters.timm_vit import load_state_dict_file
 
 TOOL = Path(__file__).parents[3] / 'tools/model_converters/deeplab_resnet.py'
 # As DeepLab builds it: (blocks, width, stride, dilation) of layer2 to layer5.
@@ -74,7 +76,8 @@ def test_same_features(tmp_path, prefix):
     state = make_state()
     src, dst = tmp_path / 'coco.pth', tmp_path / 'out.pth'
     torch.save({prefix + k: v for k, v in state.items()}, src)
-    assert convert_deeplab_file(src, dst)['source'] == 'coco.pth'
+    meta = convert_file(src, dst, convert_deeplab_resnet)
+    assert meta['source'] == 'coco.pth'
     assert len(load_state_dict_file(dst)) == len(state) - 1
     model = ResNet(
         50,
@@ -102,7 +105,7 @@ def test_errors(tmp_path, monkeypatch):
         convert_deeplab_resnet({'layer1.0.conv1.weight': torch.zeros(1)})
     src = tmp_path / 'x.pth'
     with pytest.raises(ValueError, match='same file'):
-        convert_deeplab_file(src, src)
+        convert_file(src, src, convert_deeplab_resnet)
     monkeypatch.setattr(sys, 'argv', ['tool', str(src), 'y.pth'])
     with pytest.raises(SystemExit, match='error: No checkpoint at'):
         runpy.run_path(str(TOOL), run_name='__main__')

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mmwsss.models.converters.checkpoint_file import convert_file
 from mmwsss.models.converters.getam import (
     convert_getam,
-    convert_getam_file,
     getam_to_mmwsss_key,
 )
 from mmwsss.registry import MODELS
@@ -157,7 +157,7 @@ def test_file_to_model(tmp_path, kind, prefix):
     src, dst = tmp_path / 'in.pth', tmp_path / 'out.pth'
     theirs = published(**kind)
     torch.save({f'{prefix}{k}': v for k, v in theirs.items()}, src)
-    meta = convert_getam_file(src, dst)
+    meta = convert_file(src, dst, convert_getam)
     assert meta['source'] == 'in.pth' and len(meta['source_sha256']) == 64
     state = torch.load(dst, weights_only=True)['state_dict']
     model = build(**kind)
@@ -212,13 +212,13 @@ def test_wrong_checkpoints(tmp_path):
         state = {k: v for k, v in published().items() if k not in without}
         torch.save({**state, **changes}, path)
         with pytest.raises(ValueError, match=f'a.pth: .*{message}'):
-            convert_getam_file(path, tmp_path / 'b.pth')
+            convert_file(path, tmp_path / 'b.pth', convert_getam)
     with pytest.raises(ValueError, match='encoder .* not found'):
         convert_getam({'cls_head.bias': one})
     with pytest.raises(ValueError, match='encoder .* not found'):
         convert_getam({})
     with pytest.raises(ValueError, match='same file'):
-        convert_getam_file(path, path)
+        convert_file(path, path, convert_getam)
     with pytest.raises(KeyError, match='no parameter of GETAM'):
         getam_to_mmwsss_key('scratch.layer5_rn.weight')
     assert [p.name for p in tmp_path.iterdir()] == ['a.pth']

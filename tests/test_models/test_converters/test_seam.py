@@ -9,7 +9,8 @@ from mmengine.config import Config
 
 from mmwsss.models.backbones import ResNet38
 from mmwsss.models.converters import resnet38 as converter
-from mmwsss.models.converters.seam import convert_seam, convert_seam_file
+from mmwsss.models.converters.checkpoint_file import convert_file
+from mmwsss.models.converters.seam import convert_seam
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import compare_state
 
@@ -89,7 +90,7 @@ def test_file_to_model(tmp_path, published, prefix):
     state = {f'{prefix}{k}': v for k, v in published.items()}
     state[f'{prefix}bn7.num_batches_tracked'] = torch.tensor(0)
     torch.save(state, src)
-    meta = convert_seam_file(src, dst)
+    meta = convert_file(src, dst, convert_seam)
     assert meta['source'] == 'in.pth' and len(meta['source_sha256']) == 64
     content = torch.load(dst, weights_only=True)
     model = build()
@@ -129,11 +130,11 @@ def test_wrong_checkpoints(tmp_path, published):
         state = {k: v for k, v in published.items() if k not in without}
         torch.save({**state, **changes}, path)
         with pytest.raises(ValueError, match=f'a.pth: .*{message}'):
-            convert_seam_file(path, tmp_path / 'b.pth')
+            convert_file(path, tmp_path / 'b.pth', convert_seam)
     with pytest.raises(ValueError, match='not found'):
         convert_seam({})
     with pytest.raises(ValueError, match='same file'):
-        convert_seam_file(path, path)
+        convert_file(path, path, convert_seam)
     assert [p.name for p in tmp_path.iterdir()] == ['a.pth']
 
 

@@ -9,11 +9,11 @@ import torch
 
 from mmwsss.models.backbones.attention_vit import AttentionViT
 from mmwsss.models.backbones.hybrid_vit import HybridViT
+from mmwsss.models.converters.checkpoint_file import load_state_dict_file
 from mmwsss.models.converters.timm_vit import (
     convert_checkpoint,
     convert_timm_vit,
     describe_vit,
-    load_state_dict_file,
     timm_to_mmwsss_key,
 )
 
