@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mmwsss.utils.io import atomic_write
+from mmwsss.utils.run_folder import MANIFEST
 
 KEYS = ('class_ids', 'cam', 'image_size')
-MANIFEST = 'manifest.json'
 FORMAT = 'mmwsss-cams'
 VERSION = 1
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-MANIFEST = 'manifest.json'
+from mmwsss.utils.run_folder import MANIFEST
 
 
 def plain_name(name: str) -> str:
