@@ -1,11 +1,17 @@
 """Shapes: a generated data set with the failure modes of WSSS.
 
-Every object is a plain grey figure with one coloured part, the *most
-discriminative part*. Body and limbs look the same for all classes, so a
-classifier needs, and finds, only that part: partial activation. Some classes
-usually stand on a background of their own, as trains do on rails, so a
-classifier also finds that background: co-occurrence. Both errors can be
-measured, because the parts are saved as masks too.
+Every object is a figure with one brightly coloured part, the *most
+discriminative part*. Body and limbs have the same forms in all classes, so a
+classifier finds mainly that part: partial activation. Some classes usually
+stand on a background of their own, as trains do on rails, so a classifier
+also finds that background: co-occurrence. Both errors can be measured,
+because the parts are saved as masks too.
+
+Bodies are *tinted* or *plain*. A tinted body carries weak evidence of its
+class, a pale tint of the class's colour, as the fur of an animal does; and in
+a share of the objects the discriminative part is missing, covered, or wears
+the colour of another class. So methods can find whole objects. A plain body
+carries no evidence at all: what no label tells, no method finds.
 
 Saliency maps come with it, as a class-agnostic detector with typical failures
 would make them: see :func:`draw_saliency`.
@@ -35,11 +41,35 @@ CLASSES = ('ring', 'star', 'cross', 'triangle', 'chess', 'bars')
 PALETTE = PascalVOCDataset.METAINFO['palette'][:len(CLASSES) + 1]
 #: Class -> the background it usually stands on.
 COMPANIONS = {'ring': 'rails', 'star': 'dots'}
-#: Share of a companioned class's images that show its background.
-CORRELATION = 0.85
-_VERSION = 3  # Raise it whenever the drawing changes.
-_STRAY = 0.03  # Share of other images that show rails or dots.
+_VERSION = 4  # Raise it whenever the drawing changes.
 _CLASS_LESS = 0.04
+
+
+class Bodies(NamedTuple):
+    """What differs between tinted and plain bodies.
+
+    Attributes:
+        tint: Range of the tint's strength, in grey levels of the colour
+            channel that it changes most.
+        hidden: Share of the objects without a visible discriminative part.
+        borrowed: Share of the discriminative parts in the colour of another
+            class.
+        correlation: Share of a companioned class's images that show its
+            background.
+        stray: Share of the other images that show rails or dots.
+    """
+    tint: tuple[float, float]
+    hidden: float
+    borrowed: float
+    correlation: float
+    stray: float
+
+
+#: What ``bodies`` may be.
+BODIES = {
+    'tinted': Bodies((14, 26), 0.2, 0.1, 0.7, 0.1),
+    'plain': Bodies((0, 0), 0, 0, 0.85, 0.03)
+}
 _PLAIN, _DISCRIMINATIVE = 1, 2
 _SHIFT = 4  # Fractional bits of polygon corners.
 
@@ -78,7 +108,7 @@ def _grey(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
 
 
 def _hue(rng: np.random.Generator, class_id: int) -> np.ndarray:
-    """The colour of a class's discriminative part, float32 BGR (3,)."""
+    """A colour of a class, float32 BGR (3,)."""
     step = 180 // len(CLASSES)
     # Paler where the background helps, or nobody would look at it.
     pale = CLASSES[class_id] in COMPANIONS
@@ -199,8 +229,8 @@ def _body(rng: np.random.Generator) -> list[np.ndarray]:
 
 def _draw_object(rng: np.random.Generator, class_id: int, number: int,
                  center: np.ndarray, half: float, canvas: np.ndarray,
-                 mask: np.ndarray, instances: np.ndarray,
-                 parts: np.ndarray) -> None:
+                 mask: np.ndarray, instances: np.ndarray, parts: np.ndarray,
+                 bodies: Bodies) -> None:
     """Draw an object with half length ``half`` pixels into all arrays."""
     size = len(mask)
     angle = rng.uniform(-.4, .4)
@@ -215,6 +245,10 @@ def _draw_object(rng: np.random.Generator, class_id: int, number: int,
     base = _grey(rng, behind + gap, behind + gap)
     texture = base + rng.uniform(8, 22) * _noise(
         rng, size, int(rng.integers(4, 30)))[..., None]
+    if any(bodies.tint):
+        tint = _hue(rng, class_id)
+        tint -= tint.mean()
+        texture += rng.uniform(*bodies.tint) * tint / np.abs(tint).max()
 
     def paint(polygon: np.ndarray, colour: np.ndarray, kind: int) -> None:
         touched = _blend(canvas, polygon @ rotate + center, colour)
@@ -224,8 +258,11 @@ def _draw_object(rng: np.random.Generator, class_id: int, number: int,
 
     for i, polygon in enumerate(_body(rng)):
         paint(polygon, texture - 10 * (i > 0), _PLAIN)
+    colour = class_id
+    if bodies.borrowed and rng.random() < bodies.borrowed:
+        colour = int(rng.integers(len(CLASSES)))
     colours = dict(
-        hue=_hue(rng, class_id),
+        hue=_hue(rng, colour),
         pale=_grey(rng, 200, 235),
         dark=_grey(rng, 20, 50))
     head = np.array([.68, rng.uniform(-.3, .1)])
@@ -233,6 +270,14 @@ def _draw_object(rng: np.random.Generator, class_id: int, number: int,
     spin = np.array([[np.cos(turn), np.sin(turn)],
                      [-np.sin(turn), np.cos(turn)]])
     radius = rng.uniform(.37, .45)
+    if bodies.hidden and rng.random() < bodies.hidden:
+        if rng.random() < .5:
+            cover = _disc(1.3 * radius, int(rng.integers(4, 8))) + head
+            covered = _blend(canvas, cover @ rotate + center,
+                             _grey(rng, 20, 235))
+            for array in (mask, instances, parts):
+                array[covered] = 0
+        return
     for polygon, colour in _telling_part(class_id):
         paint(radius * polygon @ spin + head, colours[colour], _DISCRIMINATIVE)
 
@@ -270,16 +315,20 @@ def _place(rng: np.random.Generator, count: int,
 
 
 def draw_shapes_image(rng: np.random.Generator,
-                      image_size: int = 96) -> ShapesImage:
+                      image_size: int = 96,
+                      bodies: str = 'tinted') -> ShapesImage:
     """Draw one image of the Shapes data set.
 
     Args:
         rng (np.random.Generator): Decides everything.
         image_size (int): Height and width in pixels. Defaults to 96.
+        bodies (str): 'tinted' or 'plain', see :data:`BODIES`.
+            Defaults to 'tinted'.
 
     Returns:
         ShapesImage: Image and all masks, without ignored borders.
     """
+    kinds = BODIES[bodies]
     count = 0
     if rng.random() >= _CLASS_LESS:
         count = int(rng.choice(3, p=(.5, .35, .15))) + 1
@@ -288,9 +337,9 @@ def draw_shapes_image(rng: np.random.Generator,
     wanted = [
         COMPANIONS[CLASSES[c]] for c in class_ids if CLASSES[c] in COMPANIONS
     ]
-    if wanted and rng.random() < CORRELATION:
+    if wanted and rng.random() < kinds.correlation:
         kind = wanted[0]
-    elif not wanted and rng.random() < _STRAY:
+    elif not wanted and rng.random() < kinds.stray:
         kind = str(rng.choice(list(COMPANIONS.values())))
     canvas = _background(rng, kind, image_size)
     _draw_clutter(rng, canvas)
@@ -298,7 +347,7 @@ def draw_shapes_image(rng: np.random.Generator,
     places = _place(rng, count, image_size) if count else []
     for i, ((center, half), class_id) in enumerate(zip(places, class_ids)):
         _draw_object(rng, int(class_id), i + 1, center, half, canvas, mask,
-                     instances, parts)
+                     instances, parts, kinds)
     canvas += rng.normal(0, rng.uniform(2, 7),
                          canvas.shape).astype(np.float32)
     image = np.clip(canvas, 0, 255).astype(np.uint8)
@@ -388,7 +437,8 @@ def _build(root: Path, request: dict) -> None:
         for i, img_id in enumerate(ids):
             # A seed per image: more images never change the earlier ones.
             rng = np.random.default_rng((request['seed'], k, i))
-            drawn = draw_shapes_image(rng, request['image_size'])
+            drawn = draw_shapes_image(rng, request['image_size'],
+                                      request['bodies'])
             cv2.imwrite(
                 str(root / f'JPEGImages/{img_id}.jpg'), drawn.image,
                 [cv2.IMWRITE_JPEG_QUALITY, 95])
@@ -472,8 +522,8 @@ def _check_existing(root: Path, request: dict) -> bool:
             f'The Shapes data set in {root} is another one: '
             f'{"; ".join(different)}. Delete the folder, choose another '
             'data_root, or give the data set (all those of a config) the '
-            "folder's numbers: num_train, num_val, image_size, seed, "
-            'border.')
+            "folder's settings: num_train, num_val, image_size, seed, "
+            'border, bodies.')
     return True
 
 
@@ -482,7 +532,8 @@ def generate_shapes(root: str | Path,
                     num_val: int = 200,
                     image_size: int = 96,
                     seed: int = 0,
-                    border: bool = True) -> Path:
+                    border: bool = True,
+                    bodies: str = 'tinted') -> Path:
     """Make the Shapes data set in a folder, unless it is there already.
 
     It is built in a temporary folder beside ``root`` and renamed when
@@ -505,6 +556,9 @@ def generate_shapes(root: str | Path,
         seed (int): Decides all images. Defaults to 0.
         border (bool): Whether objects have a border of 255 one pixel wide in
             ``SegmentationClass``, as in VOC. Defaults to True.
+        bodies (str): 'tinted', bodies carry weak evidence of their class, or
+            'plain', they carry none; see :data:`BODIES`.
+            Defaults to 'tinted'.
 
     Returns:
         Path: ``root``.
@@ -520,7 +574,10 @@ def generate_shapes(root: str | Path,
         num_val=int(num_val),
         image_size=int(image_size),
         seed=int(seed),
-        border=bool(border))
+        border=bool(border),
+        bodies=bodies)
+    if bodies not in BODIES:
+        raise ValueError(f'Shapes has bodies {list(BODIES)}, not {bodies!r}.')
     if image_size < 32 or num_train < 0 or num_val < 0 or seed < 0:
         raise ValueError(f'Shapes needs image_size >= 32 and no negative '
                          f'number, got {request}.')
@@ -559,6 +616,7 @@ class ShapesDataset(ImageLevelDataset):
         image_size (int): Likewise. Defaults to 96.
         seed (int): Likewise. Defaults to 0.
         border (bool): Likewise. Defaults to True.
+        bodies (str): Likewise. Defaults to 'tinted'.
         labels_file (str): Defaults to 'labels.json'.
         data_prefix (dict): See :class:`ImageLevelDataset`; with
             ``saliency_path='Saliency'`` samples name a saliency map.
@@ -575,6 +633,7 @@ class ShapesDataset(ImageLevelDataset):
                  image_size: int = 96,
                  seed: int = 0,
                  border: bool = True,
+                 bodies: str = 'tinted',
                  labels_file: str = 'labels.json',
                  **kwargs) -> None:
         self.request = dict(
@@ -582,7 +641,8 @@ class ShapesDataset(ImageLevelDataset):
             num_val=num_val,
             image_size=image_size,
             seed=seed,
-            border=border)
+            border=border,
+            bodies=bodies)
         super().__init__(
             data_root=data_root,
             ann_file=ann_file,

@@ -15,9 +15,9 @@ from PIL import Image
 from mmwsss.datasets import ShapesDataset, generate_shapes, read_image_labels
 from mmwsss.datasets import shapes as module
 from mmwsss.datasets.shapes import (
+    BODIES,
     CLASSES,
     COMPANIONS,
-    CORRELATION,
     add_saliency,
     draw_saliency,
     draw_shapes_image,
@@ -31,14 +31,35 @@ def read(path):
         return np.array(image)
 
 
-@pytest.fixture(scope='module')
-def drawn():
+def draw(bodies):
     return [
-        draw_shapes_image(np.random.default_rng((0, i))) for i in range(600)
+        draw_shapes_image(np.random.default_rng((0, i)), bodies=bodies)
+        for i in range(600)
     ]
 
 
-def test_images_hold_what_they_claim(drawn):
+@pytest.fixture(scope='module')
+def tinted():
+    return draw('tinted')
+
+
+@pytest.fixture(scope='module')
+def plain():
+    return draw('plain')
+
+
+@pytest.fixture(params=['tinted', 'plain'])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def drawn(kind, request):
+    return request.getfixturevalue(kind)
+
+
+def test_images_hold_what_they_claim(drawn, kind):
+    told = []
     for one in drawn:
         assert one.image.shape == (96, 96, 3)
         assert one.image.dtype == np.uint8
@@ -47,9 +68,10 @@ def test_images_hold_what_they_claim(drawn):
         assert np.array_equal(one.parts > 0, objects)
         for i in range(1, one.instances.max() + 1):
             own = one.instances == i
-            # Each object shows one class and a discriminative part.
+            # Each object shows one class and most a discriminative part.
             assert len(np.unique(one.mask[own])) == 1
-            assert (one.parts[own] == 2).any()
+            told.append((one.parts[own] == 2).any())
+    assert abs(1 - np.mean(told) - BODIES[kind].hidden) < 0.05
     assert {1, 2, 3} <= {one.instances.max() for one in drawn}
     bare = np.mean([one.mask.max() == 0 for one in drawn])
     assert 0.01 < bare < 0.09
@@ -59,8 +81,8 @@ def test_images_hold_what_they_claim(drawn):
     assert 0.15 < telling.mean() < 0.45
 
 
-def test_backgrounds_follow_classes(drawn):
-    for name, kind in COMPANIONS.items():
+def test_backgrounds_follow_classes(drawn, kind):
+    for name, place in COMPANIONS.items():
         index = CLASSES.index(name) + 1
         rival = [
             CLASSES.index(n) + 1 for n in COMPANIONS if n != name
@@ -69,23 +91,67 @@ def test_backgrounds_follow_classes(drawn):
             one for one in drawn if (one.mask == index).any()
             and not np.isin(one.mask, rival).any()
         ]
-        share = np.mean([one.background == kind for one in alone])
-        assert abs(share - CORRELATION) < 0.1
+        share = np.mean([one.background == place for one in alone])
+        assert abs(share - BODIES[kind].correlation) < 0.1
         others = [
             one for one in drawn
             if not np.isin(one.mask, [index, *rival]).any()
         ]
-        assert np.mean([one.background == kind for one in others]) < 0.06
+        # Each of the two stands for half of the strays.
+        stray = np.mean([one.background == place for one in others])
+        assert abs(stray - BODIES[kind].stray / 2) < 0.04
 
 
-def test_only_the_telling_part_has_colour(drawn):
+def body_colours(drawn):
+    """Per class the mean colour of all plain parts, without their grey."""
+    sums, counts = np.zeros((len(CLASSES), 3)), np.zeros((len(CLASSES), 1))
+    for one in drawn:
+        for c in range(len(CLASSES)):
+            pixels = one.image[(one.mask == c + 1) & (one.parts == 1)]
+            sums[c] += pixels.sum(0)
+            counts[c] += len(pixels)
+    means = sums / counts
+    return means - means.mean(1, keepdims=True)
+
+
+def test_only_the_telling_part_has_colour(plain):
     saturation = {0: [], 1: [], 2: []}
-    for one in drawn[:100]:
+    for one in plain[:100]:
         s = cv2.cvtColor(one.image, cv2.COLOR_BGR2HSV)[..., 1]
         for part, values in saturation.items():
             values.append(s[one.parts == part])
     means = {k: np.concatenate(v).mean() for k, v in saturation.items()}
     assert means[2] > 2 * max(means[0], means[1])
+    assert np.abs(body_colours(plain)).max() < 5
+
+
+def test_tinted_bodies_tell_their_class_weakly(tinted):
+    found = body_colours(tinted)
+    for c, name in enumerate(CLASSES):
+        hue = module._hue(np.random.default_rng(0), c)
+        hue -= hue.mean()
+        cosines = found @ hue / np.linalg.norm(found, axis=1)
+        # Its own colour, paler than the discriminative part's.
+        assert cosines.argmax() == c, name
+        assert 5 < np.abs(found[c]).max() < np.abs(hue).max() / 2, name
+
+
+def test_some_parts_wear_the_colour_of_another_class(tinted, plain):
+    def share(drawn):
+        """Parts of 'cross', a green one, that are not mainly green."""
+        parts = [
+            one.image[(one.mask == 3) & (one.parts == 2)] for one in drawn
+        ]
+        return np.mean([p.mean(0).argmax() != 1 for p in parts if len(p)])
+
+    assert share(plain) == 0
+    assert 0.02 < share(tinted) < 0.2
+
+
+def test_only_known_bodies(tmp_path):
+    with pytest.raises(ValueError, match="'tinted', 'plain'.*not 'grey'"):
+        generate_shapes(tmp_path / 'x', bodies='grey')
+    assert not list(tmp_path.iterdir())
 
 
 def test_saliency_fails_as_documented(drawn):
