@@ -67,7 +67,7 @@ class Bodies(NamedTuple):
 
 #: What ``bodies`` may be.
 BODIES = {
-    'tinted': Bodies((14, 26), 0.2, 0.1, 0.7, 0.1),
+    'tinted': Bodies((16, 28), 0.2, 0.1, 0.6, 0.15),
     'plain': Bodies((0, 0), 0, 0, 0.85, 0.03)
 }
 _PLAIN, _DISCRIMINATIVE = 1, 2
