@@ -151,6 +151,12 @@ def test_memory_in_metafiles_is_that_of_the_page():
     assert found == {k: float(v) for k, v in table.items()} and found
 
 
+def test_page_names_all_methods():
+    page = (ROOT / 'docs/reproduce_with_gpu.md').read_text()
+    for name, _ in METHODS:
+        assert f'`{name}`' in page
+
+
 def test_a_wrong_name_lists_all():
     with pytest.raises(ValueError, match='Did you mean acr') as info:
         find_method('acrr')
