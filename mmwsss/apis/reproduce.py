@@ -632,10 +632,11 @@ def _cost_notes(report: ReproductionReport,
     if report.costs:
         first = report.costs[0]
         images = max(first.batch_size, _images_of(report.checks))
-        need, free = disk_gib(stages, images), free_gib(report.work_dir)
+        need = disk_gib(stages, images, report.dataset)
+        free = free_gib(report.work_dir)
         notes.append(
-            f'CAMs and CRF probabilities take up to {need:.1f} GiB, '
-            'checkpoints come on top; the disk of '
+            f'CAMs and CRF probabilities take about {need:.1f} GiB before '
+            'they are compressed, checkpoints come on top; the disk of '
             f'{report.work_dir} has {free:.0f} GiB left.' +
             (' That is too little.' if free < need else ''))
     return notes

@@ -30,9 +30,10 @@ from .run_checks import settle_loaders
 TRAIN = 'tools/train.py'
 #: Steps that are not timed: kernels are chosen, files come into memory.
 WARM_UP = 3
-#: Of a photograph of VOC or COCO: pixels, and classes that it shows. The CAMs
-#: of an image are float16 at its size.
-PIXELS, CLASSES = 500 * 375, 1.6
+#: Of a usual photograph of a data set: pixels, and classes that it shows. The
+#: CAMs of an image are float16 at its size.
+PHOTOGRAPHS = {'voc': (500 * 375, 1.6), 'coco': (640 * 480, 2.9),
+               'voc-mini': (320 * 240, 1.6), 'shapes': (96 * 96, 1.6)}
 
 
 @dataclass
@@ -143,7 +144,7 @@ def gpus_needed(cost: TrainingCost, gigabytes: float) -> int | None:
                 None)
 
 
-def disk_gib(stages: Sequence[Stage], images: int) -> float:
+def disk_gib(stages: Sequence[Stage], images: int, dataset: str) -> float:
     """About how much the files of a pipeline take.
 
     Args:
@@ -151,6 +152,8 @@ def disk_gib(stages: Sequence[Stage], images: int) -> float:
             and class are counted: CAMs and CRF probabilities of two
             exponents, before they are compressed.
         images (int): Training images.
+        dataset (str): Whose images they are; those of VOC count for data sets
+            that are not known.
 
     Returns:
         float: GiB, without checkpoints and caches of frozen features.
@@ -158,7 +161,8 @@ def disk_gib(stages: Sequence[Stage], images: int) -> float:
     kinds = sum(
         dict(maps=1, scores=2).get(output, 0) for stage in stages
         for output in stage.outputs)
-    return kinds * images * PIXELS * CLASSES * 2 / 2**30
+    pixels, classes = PHOTOGRAPHS.get(dataset, PHOTOGRAPHS['voc'])
+    return kinds * images * pixels * classes * 2 / 2**30
 
 
 def free_gib(folder: Path) -> float:

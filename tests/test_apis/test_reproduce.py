@@ -366,7 +366,7 @@ def test_disk():
     # CAMs, and probabilities of two exponents.
     stages = stages_of('acr')
     expected = 3 * 10582 * 500 * 375 * 1.6 * 2 / 2**30
-    assert disk_gib(stages, 10582) == pytest.approx(expected)
+    assert disk_gib(stages, 10582, 'voc') == pytest.approx(expected)
 
 
 def test_steps_are_timed(tmp_path):
