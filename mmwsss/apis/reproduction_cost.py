@@ -22,7 +22,7 @@ from mmwsss.utils.dataset_configs import inner_datasets
 from mmwsss.utils.io import find_file, read_lines
 from mmwsss.utils.model_index import read_models
 
-from .estimate_cost import IMAGES, RESERVED, training_length
+from .estimate_cost import IMAGES, RESERVED
 from .pipeline import Stage
 from .run import build_runner, check_pretrained, load_config
 from .run_checks import settle_loaders
@@ -105,12 +105,21 @@ def training_costs(stages: Sequence[Stage],
             cfg = Config.fromfile(find_file(name))
             cfg.merge_from_dict(options)
             images = _number_of_images(cfg, dataset)
-            passes, batch_size = training_length(cfg, images)
             costs.append(
-                TrainingCost(stage.name, name, batch_size,
-                             math.ceil(passes * images / batch_size),
+                TrainingCost(stage.name, name, cfg.train_dataloader.batch_size,
+                             _number_of_steps(cfg, images),
                              memory.get(find_file(name).resolve())))
     return costs
+
+
+def _number_of_steps(cfg: Config, images: int) -> int:
+    if 'max_iters' in cfg.train_cfg:
+        return cfg.train_cfg.max_iters
+    share = images / cfg.train_dataloader.batch_size
+    # An epoch of one smaller batch is not dropped (settle_loaders).
+    steps = int(share) or 1 if cfg.train_dataloader.get(
+        'drop_last') else math.ceil(share)
+    return cfg.train_cfg.max_epochs * steps
 
 
 def _number_of_images(cfg: Config, dataset: str) -> int:
