@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from rich.console import Console
@@ -42,8 +43,7 @@ from .reproduction_methods import Method, Reference, find_method
 FORMAT, VERSION = 'mmwsss-reproduction', 1
 #: Points of mIoU within which a number counts as reproduced.
 TOLERANCE = 1.0
-LIBRARIES = ('torchvision', 'mmengine', 'mmcv', 'mmseg', 'mmpretrain',
-             'numpy', 'timm')
+LIBRARIES = ('torchvision', 'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'timm')
 #: Rows that are no accuracy: the share of pixels without a label.
 NO_SCORES = ('ignored', )
 MARKDOWN_HEAD = (
@@ -342,7 +342,10 @@ def library_versions() -> dict[str, str]:
         dict[str, str]: Name -> version; those that are not there are left
         out.
     """
-    versions = dict(python=platform.python_version(), torch=torch.__version__)
+    versions = dict(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=np.__version__)
     for name in LIBRARIES:
         spec = importlib.util.find_spec(name)
         found = installed_version(spec.origin) if spec else None
