@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mmwsss.datasets.tags import find_format, find_images, read_tags
 from mmwsss.datasets.tags.images import ToolNames
@@ -25,7 +24,7 @@ from mmwsss.pseudo_labels.mask_file import (
     write_mask,
     write_mask_manifest,
 )
-from mmwsss.utils.io import read_lines
+from mmwsss.utils.io import open_picture, read_lines
 from mmwsss.utils.read_images import read_mask
 
 
@@ -153,7 +152,7 @@ def image_size(path: Path) -> tuple[int, int]:
         ValueError: If it cannot be read.
     """
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return picture.size[::-1]
     except OSError as error:
         raise ValueError(f'{path} cannot be read ({error}).') from error

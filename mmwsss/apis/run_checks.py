@@ -216,8 +216,9 @@ def _is_state(key: str) -> bool:
 
 def _changes(old: Any, new: Any, where: str = '') -> list[tuple]:
     """Dotted keys at which two settings differ, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict) and old.get(
-            'type') == new.get('type'):
+    # Of another wrapper (--amp) the optimizer is still the checkpoint's.
+    if isinstance(old, dict) and isinstance(new, dict) and (
+            old.get('type') == new.get('type') or where == 'optim_wrapper'):
         pairs = [(f'{where}.{k}' if where else str(k), old.get(k, _ABSENT),
                   new.get(k, _ABSENT)) for k in dict.fromkeys([*old, *new])]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(

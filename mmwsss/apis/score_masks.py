@@ -26,7 +26,7 @@ from mmwsss.registry import DATASETS
 from mmwsss.utils.io import atomic_write, read_lines
 from mmwsss.utils.read_images import read_mask
 
-from .evaluation_data import evaluation_dataset
+from .evaluation_data import check_dataset_masks, evaluation_dataset
 from .run import ConfigLike, PathLike, load_config
 
 
@@ -202,6 +202,8 @@ def _from_config(cfg: Config, train_images: bool,
         if split is not None:
             source['ann_file'] = split
         dataset = DATASETS.build(source)
+    for part in getattr(dataset, 'datasets', [dataset]):
+        check_dataset_masks(part)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     return infos, list(dataset.metainfo['classes'])
 

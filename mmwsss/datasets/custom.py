@@ -1,6 +1,7 @@
 """Images of your own: any tags, checked, as one data folder."""
 import contextlib
 import hashlib
+import os
 import random
 import shlex
 from collections import Counter
@@ -13,9 +14,9 @@ from typing import (
 
 import numpy as np
 from mmengine.utils import track_iter_progress
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from mmwsss.pseudo_labels.mask_file import write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask, write_mask_manifest
 from mmwsss.utils.image_formats import unread_kinds
 from mmwsss.utils.io import atomic_write, open_picture
 from mmwsss.utils.read_images import (
@@ -233,6 +234,9 @@ def write_custom(data: CustomData, out: PathLike) -> None:
         else:
             mask = _own_mask(data, img_id, path)
         write_mask(out / MASK_FOLDER, img_id, mask)
+    if data.translated:
+        write_mask_manifest(out / MASK_FOLDER, classes=list(data.classes),
+                            num_images=len(data.translated))
     write_image_labels(out / 'image_labels.json', data.classes, data.labels)
     for name, ids in data.lists.items():
         with atomic_write(out / f'{name}.txt') as temp:
@@ -412,7 +416,7 @@ def _check_images(paths: Mapping[str, Path], notes: list[str],
                     rotated.append(img_id)
                 if getattr(picture, 'n_frames', 1) > 1:
                     pages.append(img_id)
-                if picture.mode == 'RGBX':
+                if _has_fourth_band(picture):
                     fourth.append(img_id)
                 elif _is_transparent(picture):
                     clear.append(img_id)
@@ -474,6 +478,16 @@ def _digest(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def _has_fourth_band(picture: Image.Image) -> bool:
+    """Whether a TIFF file holds more than colours and transparency."""
+    tags = getattr(picture, 'tag_v2', {})
+    extra = tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    return (tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 2
+            and tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 3
+            # 1 and 2 say that it is transparency.
+            and not {1, 2} & set(extra))
+
+
 def _is_transparent(picture: Image.Image) -> bool:
     """Whether parts of a picture are not to be seen."""
     if picture.mode in ('RGBA', 'LA', 'PA'):
@@ -495,6 +509,10 @@ def _check_masks(data: CustomData, paths: Mapping[str, Path],
             f'{len(bare)} image(s) without any tag have no mask; theirs are '
             f'taken to be background: {_some(bare)}.')
         files.update(dict.fromkeys(bare))
+    elif bare:
+        data.notes.append(
+            f'{len(files)} of {len(paths)} image(s) have a mask in {folder}, '
+            f'and only these can be measured. None has {_some(bare)}.')
     if mask_values is not None:
         data.mask_values = parse_mask_values(mask_values, data.classes, True)
     values: dict[str, list[int]] = {}
@@ -568,12 +586,14 @@ def _find_masks(folder: Path, ids: Sequence[str], suffix: str | None,
     """Mask files of images, by name."""
     if not folder.is_dir():
         raise FileNotFoundError(f'There is no folder of masks {folder}.')
-    there = {
-        nfc(p.relative_to(folder).as_posix()): p
-        for p in sorted(folder.rglob('*'))
-        if p.is_file() and is_image(p.name)
-    }
-    endings = [suffix] if suffix is not None else ['.png']
+    there: dict[str, Path] = {}
+    for path in sorted(folder.rglob('*')):
+        if path.is_file() and is_image(path.name):
+            name = _lower_ending(nfc(path.relative_to(folder).as_posix()))
+            if there.setdefault(name, path) != path:
+                raise ValueError(f'{there[name]} and {path} would be masks '
+                                 'of one image. Take one of them away.')
+    endings = ['.png'] if suffix is None else [_lower_ending(suffix)]
     if suffix is None and not any(f'{i}.png' in there for i in ids):
         # Perhaps they are called 005_mask.png.
         known, found = set(ids), Counter()
@@ -599,6 +619,12 @@ def _find_masks(folder: Path, ids: Sequence[str], suffix: str | None,
              '--mask-suffix.' if len(endings) > 1 else
              'If they only end otherwise, say how: --mask-suffix _mask.png.'))
     return files
+
+
+def _lower_ending(name: str) -> str:
+    """``a/B_mask.png`` of ``a/B_mask.PNG``."""
+    stem, ending = os.path.splitext(name)
+    return stem + ending.lower()
 
 
 def _choose_val(labels: Labels, masked: set[str] | None, share: float,

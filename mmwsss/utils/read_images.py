@@ -86,12 +86,13 @@ def decode_image(path: str | Path, img_id: str) -> np.ndarray:
                          f'({error.strerror}). Replace the file or take the '
                          'id off the list.') from error
     unknown = None
-    bands = tiff_bands(data)
-    if bands > 4:
+    bands, colors = tiff_bands(data)
+    if bands > 4 or not colors:
         raise ValueError(
-            f'Image {img_id!r}: {path} has {bands} bands. Networks take '
-            'three, and which ones nobody can guess: save three of them as '
-            'an image.')
+            f'Image {img_id!r}: {path} has {bands} bands' +
+            (', which it does not call colours' if not colors else '') +
+            '. Networks take three, and which ones nobody can guess: save '
+            'three of them as a colour (RGB) image.')
     try:
         # OpenCV fills the rows that a cut-off file lacks with grey and says
         # nothing; Pillow raises, but decoding twice is only worth it where
@@ -100,7 +101,10 @@ def decode_image(path: str | Path, img_id: str) -> np.ndarray:
             try:
                 open_optional(data)
                 with open_picture(io.BytesIO(data)) as probe:
+                    pages = getattr(probe, 'n_frames', 1)
                     probe.load()
+                if pages > 1:
+                    _note_pages(path, pages)
             except UnidentifiedImageError as error:
                 unknown = error  # Perhaps OpenCV knows it.
         image = _decode(data)
@@ -125,25 +129,30 @@ def decode_image(path: str | Path, img_id: str) -> np.ndarray:
     return np.ascontiguousarray(image[..., :3])
 
 
-def tiff_bands(data: bytes) -> int:
+def tiff_bands(data: bytes) -> tuple[int, bool]:
     """Bands of a TIFF file, which may be more than any reader takes.
 
     Args:
         data (bytes): The file.
 
     Returns:
-        int: 0 if it is no readable TIFF.
+        tuple[int, bool]: Their number, 0 if it is no readable TIFF; and
+        whether three or more of them are called colours. Of others, readers
+        make grey or worse.
     """
     if data[:4] not in _TIFF:
-        return 0
+        return 0, True
     try:
         file = io.BytesIO(data)
         folder = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
         file.seek(folder.next)
         folder.load(file)
-        return int(folder.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
+        bands = int(folder.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
+        kind = int(folder.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 2))
+        # 0 and 1 are grey, of which the second band may be transparency.
+        return bands, bands < 3 or kind > 1
     except (*_BROKEN, struct.error, TypeError, KeyError, IndexError):
-        return 0  # Whoever decodes it will tell.
+        return 0, True  # Whoever decodes it will tell.
 
 
 def _decode(data: bytes) -> np.ndarray | None:
@@ -241,6 +250,19 @@ def _note_window(image: np.ndarray, path: str | Path,
         'alike. Check the window.',
         logger='current',
         level=logging.WARNING)
+
+
+def _note_pages(path: Path, count: int) -> None:
+    """Say once per folder that files hold more than is looked at."""
+    key = (str(path.parent), 'pages')
+    if key not in _SAID:
+        _SAID.add(key)
+        print_log(
+            f'{path} holds {count} pages or frames, of which the first is '
+            'taken; others of its folder may, too. Save the others as images '
+            'of their own if they matter.',
+            logger='current',
+            level=logging.WARNING)
 
 
 def _note_few_bits(image: np.ndarray, path: str | Path) -> None:

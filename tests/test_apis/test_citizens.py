@@ -95,6 +95,33 @@ def test_masks_of_all_parts_or_none(concat, data):
         assert 'mmwsss.LoadMask' not in [s.type for s in part.pipeline]
 
 
+def test_joined_data_sets_share_no_names(concat, data, tmp_path):
+    """Two cameras, two folders, and IMG_1 in both of them."""
+    config, work_dir = concat
+    run.train(**arguments(config))
+    other = make_voc(tmp_path / 'other', LABELS)
+    cfg = Config.fromfile(config)
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.datasets[1].update(
+            data_root=str(other),
+            ann_file='ImageSets/Segmentation/train.txt')
+    cfg.dump(tmp_path / 'x.py')
+    match = "the name 'a1': .*data.JPEGImages.a1.jpg and .*other.JPEG"
+    with pytest.raises(ValueError, match=match):
+        run.test(**arguments(tmp_path / 'x.py', checkpoint=str(work_dir),
+                           out=str(tmp_path / 'c')))
+    assert not (tmp_path / 'c').exists()
+    with pytest.raises(ValueError, match=match):
+        run.train(**arguments(tmp_path / 'x.py', work_dir=str(
+            tmp_path / 'again')))
+    with pytest.raises(ValueError, match=match):
+        evaluation_dataset(cfg)
+    # One image may be on two lists.
+    cfg.test_dataloader.dataset.datasets[1].update(
+        data_root=str(data), ann_file='one.txt')
+    assert len(evaluation_dataset(cfg)) == 4
+
+
 @pytest.mark.parametrize('wrapper', [
     dict(type='RepeatDataset', times=2),
     dict(type='ClassBalancedDataset', oversample_thr=0.5)
@@ -198,6 +225,19 @@ def test_mmseg_apis(trained):
 
     theirs = MMSegInferencer(config, weights, device='cpu')
     assert np.array_equal(theirs(image)['predictions'], expected)
+
+
+@pytest.mark.parametrize('config', [
+    'affinity/affinitynet_small_shapes', 'affinity/irnet_small_shapes',
+    'fbr/amn_r18_shapes', 'getam/getam_no-saliency_vit_shapes',
+    'frozen/affinity_vit-tiny_custom', 'frozen/linear_lite2-vit-tiny_custom',
+    'segmentation/deeplabv2_r18_voc-mini'
+])
+def test_mmseg_builds_every_kind_of_model(config):
+    """It sets pretrained and train_cfg to None."""
+    model = init_model(str(ROOT / f'configs/{config}.py'), device='cpu')
+    assert type(model).__name__ == Config.fromfile(
+        ROOT / f'configs/{config}.py').model.type.split('.')[-1]
 
 
 def test_mmseg_inferencer_of_a_segmentation_model(trained, tmp_path):

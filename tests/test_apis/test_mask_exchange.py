@@ -67,6 +67,17 @@ def test_there_and_back(photos, tool, name, polygons):
     assert tags == {'a': ('cat', ), 'sub/b c': ('dog', )}
 
 
+def test_pictures_of_any_size(photos, monkeypatch):
+    """Pillow refuses what has more than twice its limit of pixels."""
+    root, masks = photos
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
+    export_masks(root / 'masks', root / 'x.json', 'coco', root / 'photos',
+                 CLASSES)
+    result = import_masks(root / 'x.json', root / 'back', root / 'photos',
+                          CLASSES)
+    assert result.ids == list(masks)
+
+
 def test_errors_of_the_export(photos, tmp_path):
     root, masks = photos
 

@@ -96,6 +96,29 @@ def test_blanks_between_tags_are_noted(tmp_path):
     assert not read_tags(path).notes
 
 
+@pytest.mark.parametrize('name', [
+    'cat/dog', 'cat + dog', 'cat & dog', 'cat and dog', 'cat dog', 'cat_dog'
+])
+def test_tags_of_tags_are_noted(tmp_path, name):
+    path = write(tmp_path / 't.csv', f'image,tags\na,cat\nb,dog\nc,{name}\n')
+    file = read_tags(path)
+    assert name in file.classes
+    note, = file.notes
+    assert f"{name!r} (line 4)" in note and "beside 'cat', 'dog'" in note
+    write(path, 'image,tags\na,cat\nb,hot dog\nc,dog\n')
+    assert not read_tags(path).notes
+
+
+def test_numbers_as_tags_are_noted(tmp_path):
+    path = write(tmp_path / 't.csv', 'image,label\na,0\nb,1\nc,2\nd,10\n')
+    file = read_tags(path)
+    assert file.classes == ('0', '1', '10', '2')
+    note, = file.notes
+    assert "0, 1, 10, 2" in note and "the first, '0', is 1" in note
+    data = write(tmp_path / 't.csv', 'image,label\na,0\nb,one\n')
+    assert not read_tags(data).notes
+
+
 def test_good_is_a_class_where_it_stands_beside_others(tmp_path):
     path = write(tmp_path / 't.csv', 'image,tags\na,good;cat\nb,good\nc,dog\n')
     assert read_tags(path).classes == ('cat', 'dog', 'good')
