@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from mmwsss.utils.image_formats import unread_kinds
 from mmwsss.utils.io import atomic_write, open_picture
 from mmwsss.utils.read_images import (
     decode_image,
+    high_value,
     read_any_mask,
     suits_window,
     to_8bit,
@@ -34,6 +36,7 @@ from .image_labels import (
 )
 from .image_level import _some
 from .mask_values import (
+    FEW,
     IGNORE,
     Value,
     check_tags_shown,
@@ -314,7 +317,8 @@ def _drop_no_class(file: TagFile, names: Sequence[str]) -> None:
 def _note_background_names(file: TagFile, notes: list[str]) -> None:
     """Say which classes perhaps are none."""
     for name in file.classes:
-        if _says_nothing(name):
+        if _says_nothing(name) or any(
+                map(_says_nothing, re.findall(r'[^\W_]+', name))):
             count = sum(name in tags for tags in file.tags.values())
             notes.append(
                 f'{name!r} ({count} image(s)) is a class here like any '
@@ -408,8 +412,10 @@ def _check_images(paths: Mapping[str, Path], notes: list[str],
                 grey = to_8bit(image, path, img_id, window)
                 if image.dtype != np.uint8 and not suits_window(image, grey):
                     plain.append(img_id)
-            if image.dtype != np.uint8:
-                deep[img_id] = int(np.nan_to_num(image).max(initial=0))
+            if image.dtype == np.uint16:
+                deep[img_id] = high_value(image)
+            elif image.dtype != np.uint8:
+                deep[img_id] = 0  # There is a window, else it was refused.
             with contextlib.suppress(UnidentifiedImageError), \
                     open_picture(path) as picture:
                 if picture.getexif().get(_ORIENTATION, 1) != 1:
@@ -432,7 +438,7 @@ def _check_images(paths: Mapping[str, Path], notes: list[str],
         bits = max(high.bit_length(), 1)
         notes.append(
             f'{len(deep)} image(s) hold 16-bit values: {_some(list(deep))}. '
-            f'The highest is {high}' +
+            f'Nearly all are up to {high}' +
             (f' ({bits} bits), but 65535 would be white, so they are dark or '
              f'black as they are. Say what is white: --window 0 '
              f'{2 ** bits - 1}.' if bits < 16 else
@@ -579,6 +585,16 @@ def _check_mask_values(data: CustomData, values: Mapping[str, list[int]],
         data.notes.append(
             f'No mask shows {", ".join(unseen)}, though one or two images '
             'are tagged so; this cannot be measured.')
+    for c, name in enumerate(data.classes):
+        bare = [i for i in shown if c not in (
+            *data.labels[i], *data.labels.unknown.get(i, ()))]
+        if len(bare) > FEW and all(c in shown[i] for i in bare):
+            raise ValueError(
+                f'The masks in {data.masks} show {name!r} (value {c + 1}) in '
+                f'all {len(bare)} images that are not tagged so, e.g. '
+                f'{bare[0]}. Are objects and background exchanged? Then say '
+                f"--mask-values '0={name}' '{c + 1}=background'; else mend "
+                'tags or masks.')
 
 
 def _find_masks(folder: Path, ids: Sequence[str], suffix: str | None,

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine.logging import print_log
-from PIL import TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from .image_formats import missing_reader, open_optional
 from .io import open_picture
@@ -236,6 +236,22 @@ def suits_window(image: np.ndarray, result: np.ndarray) -> bool:
         np.unique(numbers, return_counts=True)[1].max() > MUCH * numbers.size)
 
 
+def high_value(image: np.ndarray) -> int:
+    """What all but a thousandth of the values do not exceed.
+
+    Broken pixels of cameras, and the marks that scanners write into a
+    picture, are as bright as can be.
+
+    Args:
+        image (np.ndarray): uint16.
+
+    Returns:
+        int: 0 if it is empty.
+    """
+    counts = np.bincount(image.ravel(), minlength=1).cumsum()
+    return int(np.searchsorted(counts, counts[-1] * 0.999))
+
+
 def _note_window(image: np.ndarray, path: str | Path,
                  window: Sequence[float]) -> None:
     """Say once per folder that a window is not that of its images."""
@@ -270,12 +286,12 @@ def _note_few_bits(image: np.ndarray, path: str | Path) -> None:
     folder = str(Path(path).parent)
     if folder in _SAID:
         return
-    high = int(image.max(initial=0))
+    high = high_value(image)
     if high < FEW_BITS:
         _SAID.add(folder)
         print_log(
-            f'{path} holds 16-bit values of which the highest is {high}, so '
-            'it becomes dark or black; others of its folder may, too. '
+            f'{path} holds 16-bit values, nearly all of them up to {high}, '
+            'so it becomes dark or black; others of its folder may, too. '
             f'{WINDOW}',
             logger='current',
             level=logging.WARNING)
@@ -357,6 +373,14 @@ def read_mask(path: str | Path, img_id: str) -> np.ndarray:
     return mask
 
 
+def _hides_colors(picture: Image.Image) -> bool:
+    """Whether fully transparent pixels are anything but black."""
+    if picture.mode not in ('RGBA', 'LA', 'PA'):
+        return False
+    bands = np.array(picture.convert('RGBA'))
+    return bool(bands[bands[..., 3] == 0, :3].any())
+
+
 def read_any_mask(path: str | Path,
                   img_id: str,
                   colors: bool = False) -> np.ndarray:
@@ -380,13 +404,24 @@ def read_any_mask(path: str | Path,
         raise FileNotFoundError(f'Image {img_id!r}: no mask {path}.')
     try:
         with open_picture(path) as picture:
-            mode = picture.mode
-            if colors:
-                return np.array(picture.convert('RGB'))
-            mask = np.array(picture.convert('L') if mode == '1' else picture)
+            mode, pages = picture.mode, getattr(picture, 'n_frames', 1)
+            hidden = _hides_colors(picture)
+            mask = np.array(
+                picture.convert('RGB') if colors else
+                picture.convert('L') if mode == '1' else picture)
     except _BROKEN as error:
         raise ValueError(f'Image {img_id!r}: the mask {path} is corrupt '
                          f'({error}).') from error
+    if pages > 1:
+        raise ValueError(f'Image {img_id!r}: the mask {path} has {pages} '
+                         'pages. Save one mask, a value per class.')
+    if hidden:
+        raise ValueError(
+            f'Image {img_id!r}: the mask {path} stores colours where it is '
+            'transparent, so what is shown there is open. Save it without '
+            'transparency, on black for the background.')
+    if colors:
+        return mask
     if mask.ndim == 3:
         bands = mask[..., :1 if mode == 'LA' else 3]
         if mode not in ('LA', 'RGB', 'RGBA') or \

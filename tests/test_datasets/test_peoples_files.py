@@ -195,6 +195,14 @@ def test_names_of_nothing_are_noted(tmp_path, name):
         read_custom(tmp_path / 'x', no_class=['nix'])
 
 
+@pytest.mark.parametrize('name', ['Tomato___healthy', 'OK parts',
+                                  'normal_skin'])
+def test_names_that_hold_a_name_of_nothing_are_noted(tmp_path, name):
+    data = read_custom(photos(tmp_path, dict(a=['blight'], b=[name])))
+    note, = (n for n in data.notes if '--no-class' in n)
+    assert repr(name) in note and name in data.classes
+
+
 def test_a_usual_class_is_not_noted(tmp_path):
     data = read_custom(photos(tmp_path, DEFECTS))
     assert not any('--no-class' in n for n in data.notes)
@@ -350,8 +358,23 @@ def test_dark_images_are_noted_while_reading(tmp_path, said):
         save(tmp_path / f'{name}.png', twelve_bit(0))
         read_image(tmp_path / f'{name}.png', name)
     text, = said
-    assert 'b.png' in text and 'the highest is 409' in text
+    assert 'b.png' in text and 'nearly all of them up to 409' in text
     assert '--window LOW HIGH' in text
+
+
+def test_broken_pixels_do_not_hide_darkness(tmp_path, said):
+    """The brightest value of a camera or scanner says little."""
+    image = noise(high=4096, size=(60, 80))
+    image[0, :4] = 65535
+    save(tmp_path / 'a.png', image)
+    (tmp_path / 'tags.csv').write_text('image,tags\na,cat\n')
+    read_image(tmp_path / 'a.png', 'a')
+    assert 'nearly all of them up to 409' in said[0]
+    save(tmp_path / 'b.png', image // 2)
+    (tmp_path / 'tags.csv').write_text('image,tags\na,cat\nb,dog\n')
+    note, = (n for n in read_custom(tmp_path / 'tags.csv').notes
+             if '16-bit' in n)
+    assert '(12 bits)' in note and '--window 0 4095' in note
 
 
 def test_pages_are_noted_while_reading(tmp_path, said):
@@ -647,6 +670,54 @@ def test_colours_are_rewritten_not_read(tmp_path):
                 img_suffix='any',
                 data_prefix=dict(img_path=''),
                 mask_values=[entry])
+
+
+@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
+def test_masks_that_are_transparent(tmp_path, mode):
+    """Where nothing is to be seen, colours may be stored."""
+    tags = photos(tmp_path / 'photos', DEFECTS)
+    gt = tmp_path / 'gt'
+    gt.mkdir()
+    for hidden in (0, 255):
+        for i, names in DEFECTS.items():
+            alpha = np.zeros(SIZE, np.uint8)
+            alpha[:10] = 255 * len(names)
+            grey = np.where(alpha, 255, hidden).astype(np.uint8)
+            Image.merge(mode, [*[Image.fromarray(grey)] * (len(mode) - 1),
+                               Image.fromarray(alpha)]).save(gt / f'{i}.png')
+        ask = dict(masks=gt, mask_values=['255=defect'])
+        if hidden:
+            with pytest.raises(ValueError, match="'000'.*transparent.*open"):
+                read_custom(tags, **ask)
+        else:
+            assert len(read_custom(tags, **ask).translated) == 8
+
+
+def test_masks_of_several_pages(tmp_path):
+    tags = photos(tmp_path / 'photos', MIXED)
+    gt = tmp_path / 'gt'
+    gt.mkdir()
+    for i in MIXED:
+        pages = [Image.fromarray(np.full(SIZE, v, np.uint8)) for v in (0, 1)]
+        pages[0].save(gt / f'{i}.tif', save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match="'0'.*has 2 pages. Save one mask"):
+        read_custom(tags, masks=gt)
+
+
+def test_exchanged_masks(tmp_path):
+    """Objects are 0 and the background 1."""
+    tags = photos(tmp_path / 'photos', DEFECTS)
+    gt = masks(tmp_path / 'gt', dict.fromkeys(DEFECTS, 1))
+    with pytest.raises(ValueError, match="show 'defect' .value 1. in all 4 "
+                       "images that are not tagged.*'0=defect' '1=backgr"):
+        read_custom(tags, masks=gt)
+    for i, names in DEFECTS.items():
+        mask = np.ones(SIZE, np.uint8)
+        mask[:4] = 1 - len(names)
+        Image.fromarray(mask).save(gt / f'{i}.png')
+    data = read_custom(tags, masks=gt,
+                       mask_values=['0=defect', '1=background'])
+    assert len(data.translated) == 8
 
 
 def test_mask_of_a_turned_picture(tmp_path):

@@ -309,6 +309,24 @@ def test_label_studio(tmp_path):
     assert 'a1b2c3d4-p0' in read_tags(path).tags
 
 
+def test_label_studio_with_several_questions(tmp_path):
+    """Weather and animals are tags alike, unless one is chosen."""
+    def asked(name, *names):
+        return dict(choices(*names), from_name=name)
+
+    text = dict(type='textarea', from_name='note', value=dict(text=['cat']))
+    path = dump(tmp_path / 'x.json', [
+        task(0, 'a.jpg', [asked('weather', 'sun'), asked('animal', 'cat')]),
+        task(1, 'b.jpg', [text]), task(2, 'c.jpg', [])])
+    file = read_tags(path)
+    assert lists(file) == dict(a=('cat', 'sun'), b=(), c=())
+    mute, several = file.notes
+    assert '1 task(s) were answered, but not with classes' in mute
+    assert '2 questions' in several and 'weather, animal' in several
+    file = read_tags(path, columns=dict(labels='animal'))
+    assert lists(file) == dict(a=('cat', ), b=(), c=()) and not file.notes
+
+
 def test_label_studio_without_prefix_two_files_can_be_one(tmp_path):
     save(tmp_path / 'p0.jpg')
     path = dump(tmp_path / 'x.json', [
