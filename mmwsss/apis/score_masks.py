@@ -342,6 +342,8 @@ def evaluate_masks(mask_dir: PathLike,
         truth = _from_folder(gt, split)
         if isinstance(classes, str):
             classes = read_classes(classes)
+        if not mask_values:
+            check_stage_classes(gt, classes)
         tags, values = None, None
         if mask_values:
             values = parse_mask_values(mask_values, classes[1:])
