@@ -158,6 +158,9 @@ def report_changes(cfg: Config, checkpoint: Mapping, path: str) -> list[str]:
     Returns:
         list[str]: Lines of the report; empty if nothing changed or the
         checkpoint does not say.
+
+    Raises:
+        ValueError: If the optimizer is another one.
     """
     meta = checkpoint.get('meta')
     text = meta.get('cfg') if isinstance(meta, Mapping) else None
@@ -171,6 +174,13 @@ def report_changes(cfg: Config, checkpoint: Mapping, path: str) -> list[str]:
     # Not where a run lives, nor the variables of base files.
     before, now = ({k: v for k, v in settings.items() if k in _RUN_KEYS}
                    for settings in (before, now))
+    kinds = [_optimizer(settings) for settings in (before, now)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        raise ValueError(
+            f'Cannot resume {path}: it holds the state of the optimizer '
+            f'{kinds[0]}, which means nothing to {kinds[1]}. Take the old '
+            'one, or start a new training from the weights: --cfg-options '
+            f'load_from={path} without --resume, in another --work-dir.')
     effective, overridden = [], []
     for key, old, new in _changes(before, now):
         line = f'  {key}: {_short(old)} -> {_short(new)}'
@@ -203,6 +213,15 @@ _RUN_KEYS = ('model', 'train_dataloader', 'val_dataloader', 'train_cfg',
              'log_processor', 'default_scope', 'auto_scale_lr', 'runner_type',
              'model_wrapper_cfg', 'find_unused_parameters', 'sync_bn',
              'compile', 'activation_checkpointing', 'efficient_conv_bn_eval')
+
+
+def _optimizer(settings: dict[str, Any]) -> str | None:
+    """Type of the optimizer of a parsed config, if it is a plain one."""
+    for key in ('optim_wrapper', 'optimizer'):
+        settings = settings.get(key)
+        if not isinstance(settings, dict):
+            return None
+    return settings.get('type')
 
 
 def _is_state(key: str) -> bool:

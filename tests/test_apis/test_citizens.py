@@ -14,9 +14,11 @@ from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.config_edits import drop_missing_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.apis.score_cams import score_cams
+from mmwsss.apis.score_masks import evaluate_masks
 from mmwsss.datasets.samplers import Draw
 from mmwsss.engine.hooks import AtomicCheckpointHook
 from mmwsss.evaluation import CAMIoUMetric
+from mmwsss.pseudo_labels import write_mask
 from mmwsss.registry import MODELS
 
 from ..test_datasets.builders import make_voc
@@ -79,6 +81,28 @@ def test_joined_data_sets(concat, tmp_path):
     inferencer = CAMInferencer(
         str(config), str(work_dir), device='cpu', show_progress=False)
     assert inferencer.classes == ('background', 'cat', 'dog')
+
+
+def test_parts_with_other_values_in_their_masks(tmp_path):
+    """One camera's masks hold 1 and 2, those of the other 10 and 20."""
+    tags = {'a': [0], 'b': [1], 'c': [0], 'd': [1]}
+    data = make_voc(tmp_path / 'data', tags)
+    for img_id, (c, ) in tags.items():
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:9] = c + 1
+        write_mask(tmp_path / 'masks', img_id, mask)
+        write_mask(data / 'SegmentationClass', img_id,
+                   mask * (10 if img_id in 'cd' else 1))
+    for name, ids in (('one', 'ab'), ('two', 'cd')):
+        (data / f'{name}.txt').write_text('\n'.join(ids))
+    cfg = make_cfg(data, tmp_path / 'run', [])
+    for lists in (('one.txt', 'two.txt'), ('two.txt', 'one.txt')):
+        loader = joined(cfg['test_dataloader'], *lists)
+        loader['dataset']['datasets'][lists.index('two.txt')].update(
+            mask_values=['10=cat', '20=dog'])
+        Config(dict(cfg, test_dataloader=loader)).dump(tmp_path / 'x.py')
+        result = evaluate_masks(tmp_path / 'masks', tmp_path / 'x.py')
+        assert result['mIoU'] == 100 and result['num_images'] == 4
 
 
 def test_masks_of_all_parts_or_none(concat, data):

@@ -349,6 +349,16 @@ def test_resume_with_another_wrapper(toy):
     assert 'optim_wrapper.optimizer.lr: 0.01 -> 0.5' in overridden
 
 
+def test_resume_with_another_optimizer(toy):
+    """Its state is of no use, and torch would take it nevertheless."""
+    with pytest.raises(ValueError, match='the optimizer SGD, which means '
+                       'nothing to AdamW.*without --resume'):
+        run.train(**arguments(toy[0], resume=True, cfg_options={
+            'optim_wrapper.optimizer.type': 'AdamW',
+            'train_cfg.max_epochs': 2}))
+    assert not (toy[1] / 'epoch_2.pth').exists()
+
+
 def test_the_report_is_true(toy, caplog):
     """What is said to have no effect has none, and the rest has."""
     path, work_dir = toy
