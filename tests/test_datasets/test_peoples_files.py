@@ -429,12 +429,12 @@ def test_16_bits_keep_their_upper_byte(tmp_path):
     assert np.array_equal(read_image(tmp_path / 'x.png', 'x'), image >> 8)
 
 
-def multispectral(bands, bits=8):
-    """A TIFF file of uncompressed bands, no colours, written by hand."""
+def multispectral(bands, bits=8, kind=1):
+    """A TIFF file of bands, grey (kind 1) or colours (2), by hand."""
     height, width = SIZE
     data = bytes(height * width * bands * bits // 8)
     entries = [(256, 4, 1, width), (257, 4, 1, height),
-               (258, 3, bands, 8 + len(data)), (259, 3, 1, 1), (262, 3, 1, 1),
+               (258, 3, bands, 8 + len(data)), (259, 3, 1, 1), (262, 3, 1, kind),
                (273, 4, 1, 8), (277, 3, 1, bands), (278, 4, 1, height),
                (279, 4, 1, len(data)), (284, 3, 1, 1)]
     start = 8 + len(data) + 2 * bands
@@ -448,8 +448,9 @@ def multispectral(bands, bits=8):
     return out.getvalue()
 
 
-def test_more_than_three_bands(tmp_path):
-    (tmp_path / 'x.tif').write_bytes(multispectral(6))
+@pytest.mark.parametrize('kind', [1, 2])
+def test_more_than_four_bands(tmp_path, kind):
+    (tmp_path / 'x.tif').write_bytes(multispectral(6, kind=kind))
     with pytest.raises(ValueError, match='6 bands'):
         read_image(tmp_path / 'x.tif', 'x')
 
