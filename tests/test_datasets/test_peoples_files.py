@@ -435,8 +435,8 @@ def multispectral(bands, bits=8, kind=1):
     data = bytes(height * width * bands * bits // 8)
     entries = [(256, 4, 1, width), (257, 4, 1, height),
                (258, 3, bands, 8 + len(data)), (259, 3, 1, 1),
-               (262, 3, 1, kind), (273, 4, 1, 8), (277, 3, 1, bands), (278, 4, 1, height),
-               (279, 4, 1, len(data)), (284, 3, 1, 1)]
+               (262, 3, 1, kind), (273, 4, 1, 8), (277, 3, 1, bands),
+               (278, 4, 1, height), (279, 4, 1, len(data)), (284, 3, 1, 1)]
     start = 8 + len(data) + 2 * bands
     out = io.BytesIO()
     out.write(struct.pack('<2sHI', b'II', 42, start) + data)
