@@ -108,18 +108,16 @@ class PermutohedralLattice:
         # The same entries ordered by corner: the transposed matrix.
         self.source = order // size
         self.source_weights = self.weights.flatten()[order]
-        self.starts = F.pad(count.cumsum(0)[:-1], (1, 0))
-        # The two neighbours along each axis; `num_corners` is nothing.
-        self.neighbours = []
-        for stride in strides:
-            step = size * stride - strides.sum()
-            found = []
-            for code in (codes + step, codes - step):
-                at = torch.searchsorted(codes, code)
-                at.clamp_(max=self.num_corners - 1)
-                at[codes[at] != code] = self.num_corners
-                found.append(at)
-            self.neighbours.append(found)
+        # One more corner, `num_corners`, that is nothing.
+        self.starts = F.pad(count.cumsum(0), (1, 0))
+        # The two neighbours of each corner along each axis, side by side.
+        steps = size * strides - strides.sum()
+        wanted = codes[:, None] + torch.stack((steps, -steps), dim=1)[:, None]
+        at = torch.searchsorted(codes, wanted).clamp_(max=self.num_corners - 1)
+        self.neighbours = torch.where(codes[at] == wanted, at,
+                                      self.num_corners).flatten(1)
+        self.pair_starts = torch.arange(
+            0, 2 * self.num_corners, 2, device=codes.device)
 
     def normalize(self) -> None:
         """Divide the kernel k(i, j) by sqrt(sum_j k(i, j) sum_i k(i, j))."""
@@ -138,15 +136,15 @@ class PermutohedralLattice:
             Tensor: float32 (n, c); the weight of the point itself is about
             1, depending on where in its simplex it lies.
         """
-        blurred = values.new_zeros(self.num_corners + 1, values.shape[1])
-        blurred[:-1] = F.embedding_bag(
+        blurred = F.embedding_bag(
             self.source,
             values,
             self.starts,
             mode='sum',
             per_sample_weights=self.source_weights)
-        for one, other in self.neighbours:
-            near = blurred[one] + blurred[other]
+        for pairs in self.neighbours:
+            near = F.embedding_bag(
+                pairs, blurred, self.pair_starts, mode='sum')
             blurred[:-1].add_(near, alpha=0.5)
         read = F.embedding_bag(
             self.index,
