@@ -115,8 +115,8 @@ def complete_labels(cams: Tensor,
     highest = F.pad(cams, (0, 0, 0, 0, 1, 0)).amax(dim=-3)
     background = (1 - highest)**bg_power
     labels = _best_class(cams, class_ids, background)
-    labels = torch.where(labels == 0, IGNORE, labels)
-    labels = torch.where(salient, labels, 0)
+    labels = labels.masked_fill(labels == 0, IGNORE)
+    labels = labels.masked_fill(~salient, 0)
 
     claims = mine(cams, cut) & (labels == 0).unsqueeze(-3)
     claimants = claims.sum(dim=-3)
@@ -124,11 +124,12 @@ def complete_labels(cams: Tensor,
     mined = _best_class(claims.float(), class_ids, claims.new_full(
         salient.shape, 0.5, dtype=torch.float32))
     if conflict == 'ignore':
-        mined = torch.where(claimants > 1, IGNORE, mined)
-    labels = torch.where(claimants > 0, mined, labels)
-    after = torch.where(claimants > 0, MINED, salient.float())
+        mined = mined.masked_fill(claimants > 1, IGNORE)
+    claimed = claimants > 0
+    labels = torch.where(claimed, mined, labels)
+    after = salient.float().masked_fill(claimed, MINED)
     kept = open_mask(labels != 0, opening)
-    return torch.where(kept, labels, 0), after
+    return labels.masked_fill(~kept, 0), after
 
 
 def threshold_labels(cams: Tensor, class_ids: Tensor, fg_threshold: float,

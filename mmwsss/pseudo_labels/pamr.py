@@ -30,8 +30,8 @@ def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
                                  reach + dx:reach + dx + width]
 
 
-def _neighbour_rows(size: Sequence[int], dilations: Sequence[int],
-                    device: torch.device) -> Tensor:
+def neighbour_rows(size: Sequence[int], dilations: Sequence[int],
+                   device: torch.device) -> Tensor:
     """Where the same neighbours lie, of all pixels at once.
 
     A GPU gathers them in one step, where a CPU is faster with one neighbour
@@ -55,7 +55,8 @@ def _neighbour_rows(size: Sequence[int], dilations: Sequence[int],
     return (y[:, None] * size[1] + x).flatten(0, 1)
 
 
-def _over_neighbours(image: Tensor, dilations: Sequence[int], count: int,
+def _over_neighbours(image: Tensor, dilations: Sequence[int],
+                     rows: Tensor | None, count: int,
                      scale: Callable[[Tensor], Tensor],
                      term: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean over colours of a term, for each neighbour of each pixel.
@@ -63,6 +64,7 @@ def _over_neighbours(image: Tensor, dilations: Sequence[int], count: int,
     Args:
         image (Tensor): (N, 3, H, W), 0..255.
         dilations (Sequence[int]): In pixels.
+        rows (Tensor, optional): See :func:`pamr_affinity`.
         count (int): Number of values that a colour's standard deviation is
             taken over: those of the neighbours and as many times the pixel's
             own as there are more.
@@ -76,7 +78,7 @@ def _over_neighbours(image: Tensor, dilations: Sequence[int], count: int,
     """
     # The deviation is measured from the pixel itself: sums of squares are
     # exact for 8-bit images, and its own value is 0.
-    if image.device.type == 'cpu':
+    if rows is None:
         total, squares = torch.zeros_like(image), torch.zeros_like(image)
         for neighbour in _neighbours(image, dilations):
             difference = neighbour - image
@@ -89,7 +91,6 @@ def _over_neighbours(image: Tensor, dilations: Sequence[int], count: int,
             for neighbour in _neighbours(image, dilations)
         ])
     flat = image.flatten(2)
-    rows = _neighbour_rows(image.shape[2:], dilations, image.device)
     differences = flat.index_select(2, rows.flatten()).unflatten(
         2, rows.shape).sub_(flat[..., None])
     num = rows.shape[1]
@@ -102,7 +103,9 @@ def _over_neighbours(image: Tensor, dilations: Sequence[int], count: int,
     return means.movedim(3, 0).unflatten(3, image.shape[2:])
 
 
-def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
+def pamr_affinity(image: Tensor,
+                     dilations: Sequence[int],
+                     rows: Tensor | None = None) -> Tensor:
     """How much each pixel takes from each of its neighbours.
 
     softmax over the neighbours p of the mean over colours of
@@ -114,13 +117,16 @@ def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     Args:
         image (Tensor): (N, 3, H, W), 0..255.
         dilations (Sequence[int]): In pixels.
+        rows (Tensor, optional): Places of the neighbours, of
+            :func:`neighbour_rows`, to take all at once. None takes one after
+            the other. Defaults to None.
 
     Returns:
         Tensor: (8 * len(dilations), N, 1, H, W), summing to one over the
         first dimension.
     """
     # Each window holds the pixel as well.
-    return _over_neighbours(image, dilations, 9 * len(dilations),
+    return _over_neighbours(image, dilations, rows, 9 * len(dilations),
                             lambda deviation: 1e-8 + 0.1 * deviation,
                             Tensor.abs_).neg_().softmax(dim=0)
 
@@ -129,7 +135,9 @@ def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
 PAR_DISTANCE_WEIGHT = 0.01
 
 
-def par_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
+def par_affinity(image: Tensor,
+                    dilations: Sequence[int],
+                    rows: Tensor | None = None) -> Tensor:
     """The same for pixel-adaptive refinement (PAR).
 
     softmax over the neighbours p of the mean over colours of
@@ -142,12 +150,13 @@ def par_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     Args:
         image (Tensor): (N, 3, H, W), 0..255.
         dilations (Sequence[int]): In pixels.
+        rows (Tensor, optional): See :func:`pamr_affinity`.
 
     Returns:
         Tensor: (8 * len(dilations), N, 1, H, W), summing to 1.01 over the
         first dimension.
     """
-    colours = _over_neighbours(image, dilations, 8 * len(dilations),
+    colours = _over_neighbours(image, dilations, rows, 8 * len(dilations),
                                lambda deviation: 0.3 * (1e-8 + deviation),
                                Tensor.square_).neg_().softmax(dim=0)
     # In the order of _neighbours.
@@ -256,9 +265,12 @@ class PAMR(nn.Module):
         Returns:
             Tensor: (N, K, H, W).
         """
-        affinity = self.KERNELS[self.kernel](image, self.dilations)
+        kernel = self.KERNELS[self.kernel]
         if maps.device.type != 'cpu':
-            return self._average_at_once(affinity, maps)
+            rows = neighbour_rows(maps.shape[2:], self.dilations, maps.device)
+            return self._average_at_once(
+                kernel(image, self.dilations, rows), maps, rows)
+        affinity = kernel(image, self.dilations)
         for _ in range(self.num_iters):
             refined = torch.zeros_like(maps)
             for weight, neighbour in zip(
@@ -267,10 +279,10 @@ class PAMR(nn.Module):
             maps = refined
         return maps
 
-    def _average_at_once(self, affinity: Tensor, maps: Tensor) -> Tensor:
+    def _average_at_once(self, affinity: Tensor, maps: Tensor,
+                         rows: Tensor) -> Tensor:
         """All steps, one launch each: a pixel is a bag of its neighbours."""
         n, k, height, width = maps.shape
-        rows = _neighbour_rows((height, width), self.dilations, maps.device)
         # Of each image those of its own.
         first = torch.arange(
             0, n * len(rows), len(rows), device=rows.device, dtype=rows.dtype)

@@ -35,27 +35,27 @@ def _embed(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         coordinates by falling excess of the point, int64 (n, d+1); the
         barycentric weights of the point, float64 (n, d+1).
     """
-    n, d = features.shape
+    d = features.shape[1]
     # Onto the plane of coordinate sum zero, at a scale at which splatting,
-    # blurring and slicing have unit variance together (section 3.1).
-    axis = torch.arange(
-        1, d + 1, device=features.device, dtype=features.dtype)
-    scaled = features * ((d + 1) * (2 / 3)**0.5 / (axis * (axis + 1)).sqrt())
-    # Coordinate i gets all later features, less i times its own.
-    point = F.pad(scaled.flip(1).cumsum(1).flip(1), (0, 1))
-    point[:, 1:] -= axis * scaled
+    # blurring and slicing have unit variance together (section 3.1):
+    # coordinate i gets all later features, less i times its own.
+    axis = np.arange(1, d + 1)
+    basis = np.tri(d, d + 1)
+    basis[axis - 1, axis] = -axis
+    basis *= (d + 1) * ((2 / 3) / (axis * (axis + 1)))[:, None]**0.5
+    point = features @ send(torch.from_numpy(basis), features.device)
 
     # The nearest multiples of d+1 need not sum to zero. If they exceed it by
     # k times d+1, the k coordinates rounded up most are rounded down.
     corner = (point / (d + 1)).round() * (d + 1)
     excess = (corner.sum(1, keepdim=True) / (d + 1)).round().long()
     rest, order = (point - corner).sort(dim=1, descending=True)
-    place = torch.arange(d + 1, device=features.device) + excess
-    wrap = (place < 0).long() - (place > d).long()
-    corner.scatter_add_(1, order, wrap.to(corner.dtype) * (d + 1))
-    rest = rest - wrap * (d + 1)
     # Those changed go to the other end of the order.
-    place = place + wrap * (d + 1)
+    first = torch.arange(d + 1, device=features.device) + excess
+    place = first % (d + 1)
+    change = (place - first).to(corner.dtype)
+    corner.scatter_add_(1, order, change)
+    rest = rest - change
     order = torch.empty_like(order).scatter_(1, place, order)
     rest = torch.empty_like(rest).scatter_(1, place, rest) / (d + 1)
     steps = (rest[:, :-1] - rest[:, 1:]).flip(1)
