@@ -83,18 +83,25 @@ class PermutohedralLattice:
         d = size - 1
         # One number per lattice point, linear in all but its last coordinate,
         # with room for the neighbours of all corners.
-        low = corner.amin(0)[:d] - 2 * size
-        extent = (corner.amax(0)[:d] + 2 * size - low + 1).tolist()
+        least, most = torch.stack(corner[:, :d].aminmax(dim=0)).tolist()
+        low = [c - 2 * size for c in least]
+        extent = [b - a + 2 * size + 1 for a, b in zip(low, most)]
         strides = list(itertools.accumulate([1, *extent], operator.mul))
         cells = strides.pop()
         if cells * num_images >= 2**63:
             raise ValueError(
                 f'The lattice spans {extent} cells, too many to number. Use '
                 'larger standard deviations.')
-        strides = send(torch.tensor([*strides, 0]), corner.device)
+        strides.append(0)
+        total = sum(strides)
+        # What a step along each axis, forth and back, adds to a number.
+        steps = [size * s - total for s in strides]
+        low, strides, higher, forth, back = send(
+            torch.tensor([[*low, 0], strides, [r * total for r in range(size)],
+                          steps, [-s for s in steps]]), corner.device)
         codes = F.pad(-size * strides[order[:, 1:].flip(1)].cumsum(1), (1, 0))
-        codes += torch.arange(size, device=codes.device) * strides.sum()
-        codes += ((corner[:, :d] - low) * strides[:d]).sum(1, keepdim=True)
+        codes += higher
+        codes += ((corner - low) * strides).sum(1, keepdim=True)
         if num_images > 1:
             image = torch.arange(num_images, device=codes.device)
             codes.view(num_images, -1).add_(image[:, None], alpha=cells)
@@ -111,8 +118,7 @@ class PermutohedralLattice:
         # One more corner, `num_corners`, that is nothing.
         self.starts = F.pad(count.cumsum(0), (1, 0))
         # The two neighbours of each corner along each axis, side by side.
-        steps = size * strides - strides.sum()
-        wanted = codes[:, None] + torch.stack((steps, -steps), dim=1)[:, None]
+        wanted = codes[:, None] + torch.stack((forth, back), dim=1)[:, None]
         at = torch.searchsorted(codes, wanted).clamp_(max=self.num_corners - 1)
         self.neighbours = torch.where(codes[at] == wanted, at,
                                       self.num_corners).flatten(1)

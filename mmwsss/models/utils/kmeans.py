@@ -56,29 +56,36 @@ def initial_centroids(points: Tensor,
     Returns:
         Tensor: (N, K, D). Of an image without points, row 0.
     """
-    squares = points.square().sum(dim=2, keepdim=True)
+    n, num_points, _ = points.shape
+    squares = points.square().sum(dim=2)
+    # Relative distances of points at their own place.
+    least = -squares[..., None]
     inside = mask.to(points.dtype)[:, None]
     # float64 sums of a few numbers per point: in float32 a CPU and a GPU would
-    # now and then draw another point.
-    mask, uniforms = mask.double(), uniforms.double()
-    rows = torch.arange(len(points), device=points.device)
-    nearest, drawn = squares.new_full((), float('inf')), []
+    # now and then draw another point. Row 0 stands for no point at all.
+    nobody = F.pad(~mask.any(dim=1, keepdim=True), (0, num_points - 1))
+    mask = (mask | nobody).double()
+    every = bounds = mask.cumsum(dim=1)
+    # So that products with a total stay below it.
+    uniforms = uniforms.double().clamp(max=1 - 2**-24)
+    images = torch.arange(n, device=points.device)[:, None]
+    nearest, drawn = squares.new_full((n, num_points, 1), float('inf')), []
     for k in range(uniforms.shape[1]):
-        weights = nearest[..., 0] * mask if drawn else mask
-        weights = torch.where(
-            weights.sum(dim=1, keepdim=True) > 0, weights, mask)
-        bounds = weights.cumsum(dim=1)
-        total = bounds[:, -1:].contiguous()
-        index = torch.searchsorted(bounds, uniforms[:, k] * total, right=True)
-        # Where rounding reached the total: the last row with a weight.
-        index = index.minimum(torch.searchsorted(bounds, total))
-        candidates = points[rows[:, None], index]
-        distances = (relative_distances(points, candidates) + squares).clamp(
-            min=0).minimum(nearest)
-        best = (inside @ distances)[:, 0].argmin(dim=1)
-        drawn.append(candidates[rows, best])
-        nearest = distances[rows, :, best][..., None]
-    return torch.stack(drawn, dim=1)
+        if k:
+            bounds = ((nearest - least)[..., 0] * mask).cumsum(dim=1)
+            bounds = torch.where(bounds[:, -1:] > 0, bounds, every)
+        index = torch.searchsorted(
+            bounds, uniforms[:, k] * bounds[:, -1:], right=True)
+        distances = torch.baddbmm(
+            squares[images, index][:, None],
+            points,
+            points[images, index].mT,
+            alpha=-2).clamp(
+                min=least, max=nearest)
+        best = (inside @ distances).argmin(dim=2)
+        drawn.append(index.gather(1, best))
+        nearest = distances.take_along_dim(best[:, None], dim=2)
+    return points[images, torch.cat(drawn, dim=1)]
 
 
 def kmeans(points: Tensor,
@@ -114,7 +121,7 @@ def kmeans(points: Tensor,
     squares = (points.square().sum(dim=2) * weights[..., 0]).sum(dim=1) / size
     variance = (squares - centre.square().sum(dim=1)).clamp(
         min=0) / points.shape[2]
-    still = tol * variance
+    still = (tol * variance).sqrt()
     clusters = torch.arange(init.shape[1], device=init.device)
     centroids, moving = init, mask.any(dim=1)
     for step in range(1, max_steps + 1):
@@ -125,8 +132,10 @@ def kmeans(points: Tensor,
         means = members.mT @ points / counts.clamp(min=1)
         moved = torch.where((counts > 0) & moving[:, None, None], means,
                             centroids)
-        shift = (moved - centroids).square().sum(dim=(1, 2))
-        centroids, moving = moved, moving & (shift > still)
+        # What rests is 0 away.
+        moving = torch.linalg.vector_norm(
+            moved - centroids, dim=(1, 2)) > still
+        centroids = moved
         # Steps that move nothing cost a GPU less than the host's question.
         if (step % 3 == 0 or moving.device.type == 'cpu') and \
                 step < max_steps and not moving.any():
