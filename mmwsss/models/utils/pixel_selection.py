@@ -3,6 +3,7 @@
 As in FBR (arXiv 2406.15755), read from its published code. Planes of all maps
 are the background, then the K classes.
 """
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -181,7 +182,13 @@ def hard_pixels(entropy: Tensor, sure: Tensor,
     Returns:
         tuple[Tensor, Tensor]: bool (N, h, w), and the quantiles (N,).
     """
-    bounds = torch.quantile(entropy.flatten(1), quantile, dim=1)
+    values = entropy.flatten(1).sort(dim=1)[0]
+    # As torch.quantile, whose place is in the numbers' own precision.
+    place = float(torch.tensor(quantile, dtype=values.dtype) *
+                  (values.shape[1] - 1))
+    below = math.floor(place)
+    bounds = torch.lerp(values[:, below], values[:, math.ceil(place)],
+                        place - below)
     return ~sure & (entropy > bounds[:, None, None]), bounds
 
 

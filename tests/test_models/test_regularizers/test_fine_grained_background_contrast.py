@@ -313,13 +313,13 @@ def test_grid():
 
 
 def test_both_views_have_a_bank_each():
-    regularizer = build(both_views=True, seg_weight=0)
+    regularizer = build(both_views=True, seg_weight=0, grid=(5, 5))
     assert regularizer.needs_second_view
     first, second = batch_of(), batch_of(size=(5, 5), seed=1)
     losses = step(regularizer, *first, other=second)
     banks = [bank.ordered() for bank in regularizer.banks]
     assert len(banks) == 2
-    alone = [build(seg_weight=0) for _ in range(2)]
+    alone = [build(seg_weight=0, grid=(5, 5)) for _ in range(2)]
     parts = [step(r, *b) for r, b in zip(alone, (first, second))]
     for name in ('loss_similarity', 'contrast_queries', 'contrast_bank'):
         assert_close(losses[name], (parts[0][name] + parts[1][name]) / 2)
