@@ -130,13 +130,10 @@ class Present(NamedTuple):
         Returns:
             Tensor: (N, K', *size) or (N, K' + 1, *size), not masked.
         """
-        ids = self.ids
-        if background:
-            ids = torch.cat((torch.zeros_like(ids[:, :1]), ids + 1), dim=1)
-        rows = torch.arange(len(ids), device=ids.device)[:, None]
+        ids = F.pad(self.ids + 1, (1, 0)) if background else self.ids
         # Half precision could not tell close neighbours from ties.
         return F.interpolate(
-            maps[rows, ids].float(),
+            maps.take_along_dim(ids[..., None, None], dim=1).float(),
             size=size,
             mode='bilinear',
             align_corners=True)
@@ -255,20 +252,20 @@ class EquivariantRegularization(Regularizer):
             one, other = (
                 minmax_norm(torch.cat(view, dim=1)) for view in planes)
             one = self.transformed(one, pair.transform, sizes[1])
-            mask = torch.cat(masks, dim=1)
-            (cams1, *maps1), (cams2, *maps2) = (
-                (x * mask).split(counts, dim=1) for x in (one, other))
+            # (2, N, .., h, w): both views on one grid.
+            cams, *maps = (torch.stack((one, other)) * torch.cat(
+                masks, dim=1)).split(counts, dim=2)
+            num_pixels = cams.shape[3] * cams.shape[4]
         if self.er_weight > 0:
             losses['loss_er'] = self.er_weight * hard_mean(
-                (cams1 - cams2).abs(), 1., num_classes * cams2[0, 0].numel())
+                (cams[0] - cams[1]).abs(), 1., num_classes * num_pixels)
         if self.ecr_weight > 0:
-            losses['loss_ecr'] = self.ecr_weight * torch.stack([
-                hard_mean(
-                    (winner_take_all(with_background(cams.detach())) -
-                     maps).abs(), self.topk_ratio,
-                    (num_classes + 1) * maps[0, 0].numel())
-                for cams, (maps, ) in ((cams2, maps1), (cams1, maps2))
-            ]).sum()
+            # Each view's against the winners of the other.
+            winners = winner_take_all(
+                with_background(cams.detach().flip(0).flatten(0, 1)))
+            errors = (winners - maps[0].flatten(0, 1)).abs()
+            losses['loss_ecr'] = 2 * self.ecr_weight * hard_mean(
+                errors, self.topk_ratio, (num_classes + 1) * num_pixels)
         if self.rvmin_weight > 0:
             losses['loss_rvmin'] = self.rvmin_weight * torch.stack([
                 adaptive_min_pooling_loss(maps[:, 1:] * present.mask,

@@ -387,10 +387,9 @@ class FineGrainedBackgroundContrast(Regularizer):
                 pair.first.feats[self.in_index])
         losses, spaces = {}, []
         for each in views:
-            terms, maps = self.view_terms(each)
+            terms, maps = self.view_terms(each, 1 / len(views))
             spaces.append(maps)
             for name, value in terms.items():
-                value = value / len(views)
                 losses[name] = losses[name] + value if name in losses \
                     else value
         if self.contrasts:
@@ -428,12 +427,13 @@ class FineGrainedBackgroundContrast(Regularizer):
                 'classes. Set num_classes to it.')
 
     def view_terms(
-        self, view: ViewOutput
+        self, view: ViewOutput, share: float
     ) -> tuple[dict[str, Tensor], tuple[Tensor | None, ...]]:
         """What is computed of each view by itself.
 
         Args:
             view (ViewOutput): The view.
+            share (float): What its terms are multiplied by.
 
         Returns:
             tuple: The weighted terms ``loss_similarity`` and
@@ -459,7 +459,7 @@ class FineGrainedBackgroundContrast(Regularizer):
                 apart = self.seg_norm(raw_bg.float()).relu()
                 logits = self.seg_conv(self.seg_dropout(apart))
                 cams = resize(cams.detach().float(), logits.shape[2:])
-                losses['loss_background_seg'] = self.seg_weight * \
+                losses['loss_background_seg'] = share * self.seg_weight * \
                     F.binary_cross_entropy_with_logits(
                         logits[:, 0],
                         *background_weight(cams, view.labels.float()))
@@ -468,7 +468,7 @@ class FineGrainedBackgroundContrast(Regularizer):
                     unit_vectors(z, dim=1, eps=EPS) for z in (z_fg, apart))
                 positions = one[:, 0].numel()
                 losses['loss_similarity'] = \
-                    self.sim_weight / positions * (one * other).sum()
+                    share * self.sim_weight / positions * (one * other).sum()
         return losses, (z_fg, z_bg, maps)
 
     @torch.no_grad()

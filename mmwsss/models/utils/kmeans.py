@@ -179,8 +179,8 @@ def cluster_points(points: Tensor,
         init = initial_centroids(points, mask, uniforms)
     centroids = kmeans(points, mask, init, **kwargs)
     # The points first, in their order.
-    first = (~mask).to(torch.uint8).argsort(
-        dim=1, stable=True)[:, :num_clusters, None]
+    first = mask.to(torch.uint8).argsort(
+        dim=1, descending=True, stable=True)[:, :num_clusters, None]
     raw = points.gather(1, first.expand(-1, -1, points.shape[2]))
     raw = F.pad(raw, (0, 0, 0, max(num_clusters - num_points, 0)))
     sizes = mask.sum(dim=1)[:, None]

@@ -166,7 +166,7 @@ def pixel_entropy(prob: Tensor) -> Tensor:
     # In double precision, so that equal positions get equal values in
     # whatever order the planes are summed up.
     p = prob.double()
-    return -(p * (p + 1e-10).log()).sum(dim=1).to(prob.dtype)
+    return -torch.xlogy(p, p + 1e-10).sum(dim=1).to(prob.dtype)
 
 
 def hard_pixels(entropy: Tensor, sure: Tensor,
@@ -222,7 +222,7 @@ def first_true(mask: Tensor, count: int) -> Tensor:
     """
     if mask.device.type == 'cpu':
         return mask.nonzero()[:, 0]
-    return (~mask).to(torch.uint8).argsort(stable=True)[:count]
+    return mask.to(torch.uint8).argsort(descending=True, stable=True)[:count]
 
 
 def select_queries(labels: Tensor,
