@@ -173,9 +173,10 @@ class FineGrainedBackgroundContrast(Regularizer):
       that ``loss_similarity`` compares with Z_fg, as published.
 
     With ``both_views`` all terms are means over two views, each with a bank of
-    its own; classes of different views never meet. Queries, prototypes, draws and banks are those of the images of
-    all processes (:class:`GlobalBatch`), all random numbers come from a
-    generator of their own, and banks, seed and step are part of a checkpoint.
+    its own; classes of different views never meet. Queries, prototypes, draws
+    and banks are those of the images of all processes (:class:`GlobalBatch`),
+    all random numbers come from a generator of their own, and banks, seed and
+    step are part of a checkpoint.
     All but the convolutions is in float32 under mixed precision.
 
     In the published code both contrastive terms of setting I, and Eq. 7 of

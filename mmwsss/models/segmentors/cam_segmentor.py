@@ -472,7 +472,7 @@ class CAMSegmentor(BaseSegmentor):
 
     def parse_losses(
             self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
-        """Add up the losses, all of which are scalars here.
+        """Add up the losses, at once where all are scalars.
 
         mmengine's way gives the same, with a mean and a sum for each.
 
@@ -483,6 +483,8 @@ class CAMSegmentor(BaseSegmentor):
             tuple[Tensor, dict]: The sum of those with ``loss`` in their
             names, and all of them with it for the log.
         """
+        if any(not isinstance(v, Tensor) or v.dim() for v in losses.values()):
+            return super().parse_losses(losses)
         total = torch.stack([v for k, v in losses.items() if 'loss' in k])
         total = total.sum()
         return total, OrderedDict(loss=total, **losses)

@@ -65,15 +65,17 @@ def initial_centroids(points: Tensor,
     # now and then draw another point. Row 0 stands for no point at all.
     nobody = F.pad(~mask.any(dim=1, keepdim=True), (0, num_points - 1))
     mask = (mask | nobody).double()
-    every = bounds = mask.cumsum(dim=1)
-    # So that products with a total stay below it.
-    uniforms = uniforms.double().clamp(max=1 - 2**-24)
+    bounds = mask.cumsum(dim=1)
+    # What points count where all distances are zero, else nothing: the
+    # smallest share of a total is above it, the largest below the total.
+    trace = 1e-200 * mask
+    uniforms = uniforms.double().clamp(min=2**-40, max=1 - 2**-24)
     images = torch.arange(n, device=points.device)[:, None]
     nearest, drawn = squares.new_full((n, num_points, 1), float('inf')), []
     for k in range(uniforms.shape[1]):
         if k:
-            bounds = ((nearest - least)[..., 0] * mask).cumsum(dim=1)
-            bounds = torch.where(bounds[:, -1:] > 0, bounds, every)
+            weights = (nearest - least)[..., 0].double()
+            bounds = torch.addcmul(trace, weights, mask).cumsum(dim=1)
         index = torch.searchsorted(
             bounds, uniforms[:, k] * bounds[:, -1:], right=True)
         distances = torch.baddbmm(
@@ -129,7 +131,8 @@ def kmeans(points: Tensor,
         members = (ids[..., None] == clusters) * weights
         counts = members.sum(dim=1)[..., None]
         # Not index_add_, whose order of additions varies on a GPU.
-        means = members.mT @ points / counts.clamp(min=1)
+        means = members.mT @ points / counts
+        # Without points a mean is no number, and not taken.
         moved = torch.where((counts > 0) & moving[:, None, None], means,
                             centroids)
         # What rests is 0 away.

@@ -329,6 +329,30 @@ def test_both_views_have_a_bank_each():
     assert losses['loss_bg_contrast'] > 0
 
 
+@pytest.mark.parametrize('order', [(0, 1), (1, 0)])
+def test_a_view_of_one_class_has_no_other(order):
+    views = [striped_logits(classes) for classes in ((0, 1, 2), (0, 1))]
+    for logits, absent in zip(views, (0, 2)):
+        logits[:, absent] -= 9  # The background is constant here.
+    regularizer, feats, fg = toy(views[0], both_views=True, scores='cams')
+    # Features as in toy().
+    parts = []
+    for logits in views:
+        x = feats.clone()
+        owner = logits[0, 1:].amax(dim=0) < 2
+        plane = torch.where(owner, 0, logits[0, 1:].argmax(dim=0) + 1)
+        x[0, :3] = fg[plane].movedim(2, 0)
+        parts.append((x, logits, torch.ones(1, 2)))
+    first, second = (parts[i] for i in order)
+    losses = step(regularizer, *first, other=second)
+    cosine = 2 / math.sqrt(5 * 10)
+    a, b = math.exp(2), math.exp(2 * cosine)
+    # Half of what the view with two classes gives.
+    assert float(losses['loss_fg_contrast']) == pytest.approx(
+        -math.log(a / (a + NEGATIVES * b)) / 2, rel=1e-5)
+    assert losses['loss_bg_contrast'] > 0
+
+
 def test_bank_fills_in_the_order_of_ids_and_regions():
     regularizer = build(num_clusters=3, bank_size=1000)
     feats, logits, labels = batch_of()
