@@ -104,8 +104,8 @@ def _over_neighbours(image: Tensor, dilations: Sequence[int],
 
 
 def pamr_affinity(image: Tensor,
-                     dilations: Sequence[int],
-                     rows: Tensor | None = None) -> Tensor:
+                  dilations: Sequence[int],
+                  rows: Tensor | None = None) -> Tensor:
     """How much each pixel takes from each of its neighbours.
 
     softmax over the neighbours p of the mean over colours of
@@ -136,8 +136,8 @@ PAR_DISTANCE_WEIGHT = 0.01
 
 
 def par_affinity(image: Tensor,
-                    dilations: Sequence[int],
-                    rows: Tensor | None = None) -> Tensor:
+                 dilations: Sequence[int],
+                 rows: Tensor | None = None) -> Tensor:
     """The same for pixel-adaptive refinement (PAR).
 
     softmax over the neighbours p of the mean over colours of
