@@ -66,9 +66,10 @@ def _place(cfg: Config, cams: str | None, out: Path) -> str | None:
     if 'pipeline' not in cfg.refine_dataset:
         raise ValueError(
             f'refine_dataset of {cfg.filename} has no pipeline of its own; '
-            f'its type is {cfg.refine_dataset.get("type")}. CAMs of one data set '
-            'are refined at a time: write the part into refine_dataset, and '
-            'call tools/refine_cams.py once per part, with the same --out.')
+            f'its type is {cfg.refine_dataset.get("type")}. CAMs of one data '
+            'set are refined at a time: write the part into refine_dataset, '
+            'and call tools/refine_cams.py once per part, with the same '
+            '--out.')
     found = None
     for step in cfg.refine_dataset.pipeline:
         kind = _class_of(step)
