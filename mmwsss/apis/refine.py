@@ -63,6 +63,13 @@ def _place(cfg: Config, cams: str | None, out: Path) -> str | None:
             'refine_dataset = dict(type=..., pipeline=[dict(type='
             "'mmwsss.LoadImage'), dict(type='mmwsss.LoadCAMs'), dict(type="
             "'mmwsss.IRNLabel'), dict(type='mmwsss.SaveMask')]).")
+    if 'pipeline' not in cfg.refine_dataset:
+        raise ValueError(
+            f'refine_dataset of {cfg.filename} has no pipeline of its own; '
+            f'its type is {cfg.refine_dataset.get("type")}. CAMs of one data '
+            'set are refined at a time: write the part into refine_dataset, '
+            'and call tools/refine_cams.py once per part, with the same '
+            '--out.')
     found = None
     for step in cfg.refine_dataset.pipeline:
         kind = _class_of(step)
