@@ -18,8 +18,9 @@ whole list and scores the validation images; use it once, for what was chosen.
 
 Ideas of one seed see the same images in the same order, so compare them seed
 by seed. Results are kept in ``--out``, and finished runs are not run again.
-Against the pipeline one thing is simpler: probabilities of the head go to the
-affinity's grid without being enlarged to the image between.
+Against the pipeline two things are simpler: probabilities of the head go to
+the affinity's grid without being enlarged to the image between, and heads read
+features that are rounded to bfloat16.
 """
 import argparse
 import json
@@ -27,7 +28,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,6 @@ from torch import Tensor, nn
 
 from mmwsss.evaluation import (
     ScoreBins,
-    best_class,
     curve_from_confusion,
     curve_from_histogram,
     score_histogram,
@@ -154,6 +154,8 @@ class Head:
         rounds (int): Times it is trained; from the second on with labels
             that it made itself, knowing the image-level labels.
         sure (float): Lowest probability of such a label.
+        truth (bool): Whether it is trained on the true masks: the ceiling of
+            everything that makes better labels.
     """
     loss: dict = field(default_factory=dict)
     views: tuple = ('plain', )
@@ -163,6 +165,7 @@ class Head:
     steps: int = 440
     rounds: int = 1
     sure: float = 0.
+    truth: bool = False
 
 
 @dataclass
@@ -178,12 +181,15 @@ class Test:
             power.
         smallest (float): Without image-level labels, classes are left out
             that cover less than this share of all foreground.
+        corners (bool): Whether maps are enlarged for PAMR with their corners
+            aligned, as it does by itself, or as everywhere else.
     """
     views: tuple = ('plain', )
     affinity: tuple = ('plain', )
     power: float = 2.
     prior: float = 0.
     smallest: float = 0.
+    corners: bool = True
 
 
 @dataclass
@@ -315,6 +321,7 @@ IDEAS: dict[str, dict] = {
     'head-sizes': dict(head=dict(views=('plain', 'large'))),
     'head-large': dict(head=dict(views=('large', )),
                        test=dict(views=('large', ))),
+    'true-masks': dict(head=dict(truth=True)),
     'second-round': dict(head=dict(rounds=2)),
     'second-round-sure': dict(head=dict(rounds=2, sure=0.6)),
     # Of the reading of the segmentation head.
@@ -328,6 +335,7 @@ IDEAS: dict[str, dict] = {
     'prior-1': dict(test=dict(prior=1.)),
     'smallest-10': dict(test=dict(smallest=0.1)),
     'smallest-20': dict(test=dict(smallest=0.2)),
+    'centred-pamr': dict(test=dict(corners=False)),
 }
 
 
@@ -349,7 +357,7 @@ class View:
 
     Attributes:
         grid (tuple[int, int]): Rows and columns of ``features``.
-        features (Tensor): Of both networks, standardised, float16 (C, P).
+        features (Tensor): Of both networks, standardised, bfloat16 (C, P).
         alike (Tensor): What the affinity compares, float16 (D, gh, gw).
         mirrored (bool): Whether left is right.
     """
@@ -366,11 +374,11 @@ class Images:
         ids (Sequence[str]): Their ids.
         views (Sequence[str]): Names of views.
         networks (Networks): Make the features.
-        with_masks (bool): Whether they are scored.
+        stride (int): Every so many rows and columns of pixels are scored.
     """
 
     def __init__(self, ids: Sequence[str], views: Sequence[str],
-                 networks: 'Networks', with_masks: bool) -> None:
+                 networks: 'Networks', stride: int = 1) -> None:
         root = networks.root
         labels = json.loads((root / networks.labels_file).read_text())
         self.ids, self.root = list(ids), root
@@ -388,12 +396,12 @@ class Images:
                 print(f'features of image {n + 1} of {len(self.ids)}',
                       flush=True)
             image = self.image(n)
-            self.sizes.append(tuple(image.shape[2:]))
             self.views.append({v: networks.look(image, v) for v in views})
-            if with_masks:
-                mask = read_mask(root / 'SegmentationClass' / f'{img_id}.png',
-                                 img_id)
-                self.masks.append(torch.from_numpy(mask))
+            mask = read_mask(root / 'SegmentationClass' / f'{img_id}.png',
+                             img_id)
+            self.masks.append(
+                torch.from_numpy(mask[::stride, ::stride].copy()))
+            self.sizes.append(tuple(self.masks[-1].shape))
 
     def image(self, n: int) -> Tensor:
         """RGB in grey levels, (1, 3, H, W)."""
@@ -406,7 +414,8 @@ class Images:
         for views in self.views:
             for view in views.values():
                 values = (view.features.float() - mean[:, None]) / std[:, None]
-                view.features = values.half()
+                # Products in half the time, and rounded like the cache.
+                view.features = values.bfloat16()
 
     def frequency(self) -> Tensor:
         """Weight of each image: its rarest class, (n,)."""
@@ -503,21 +512,41 @@ def batches(images: Images, steps: int, seed: int, balanced: bool,
         left = left[BATCH:]
 
 
-def optimize(parameters: Sequence[nn.Parameter], decay: float, steps: int,
-             losses: Iterator[Tensor]) -> None:
+def optimize(models: Sequence[nn.Module], decays: Sequence[float], steps: int,
+             losses: Iterator[list[Tensor]]) -> None:
     """AdamW with a learning rate that falls linearly, as the configs do."""
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=decay)
-    for step, loss in enumerate(losses):
+    optimizer = torch.optim.AdamW([
+        dict(params=[p for p in model.parameters() if p.requires_grad],
+             weight_decay=decay) for model, decay in zip(models, decays)
+    ], lr=1e-3)
+    for step, found in enumerate(losses):
         for group in optimizer.param_groups:
             group['lr'] = 1e-3 * (1 - step / steps)
         optimizer.zero_grad()
-        loss.backward()
+        sum(found).backward()
         optimizer.step()
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:
     """Positions (C, P) of several images as one map (1, C, sum of P, 1)."""
-    return torch.cat(tuple(values), dim=1).float()[None, :, :, None]
+    return torch.cat(tuple(values), dim=1)[None, :, :, None]
+
+
+def product(feats: Tensor, convs: Sequence[nn.Conv2d]) -> list[Tensor]:
+    """1x1 convolutions of the same features, made as one, in bfloat16.
+
+    Args:
+        feats (Tensor): (1, C, P, 1).
+        convs (Sequence[nn.Conv2d]): From C to K channels each.
+
+    Returns:
+        list[Tensor]: float32 (1, K, P, 1) each.
+    """
+    weight, bias = (torch.cat([getattr(c, name) for c in convs])
+                    for name in ('weight', 'bias'))
+    with torch.autocast('cpu', torch.bfloat16):
+        maps = F.conv2d(feats, weight, bias)
+    return list(maps.float().split([c.out_channels for c in convs], dim=1))
 
 
 # -------------------------------------------------------------- classifier
@@ -538,6 +567,7 @@ class ClassifierModel(nn.Module):
             self.projection = nn.Conv2d(self.channels, settings.projection, 1)
         self.head = MODELS.build(cfg)
         self.head.init_weights()
+        self.pooled: dict[int, Tensor] = {}
         self.regularizer = None
         if settings.regularizer:
             self.regularizer = MODELS.build(settings.regularizer)
@@ -546,10 +576,10 @@ class ClassifierModel(nn.Module):
         """What the head reads, (1, C, positions of all views, 1)."""
         values = stacked([v.features[:self.channels] for v in views])
         if self.settings.unit:
-            values = F.normalize(values) * self.channels**0.5
+            values = F.normalize(values.float()) * self.channels**0.5
         if self.projection is not None:
-            values = self.projection(values).relu()
-        return values
+            values = product(values, [self.projection])[0].relu()
+        return values.float()
 
     def one(self, feats: Tensor, grid: tuple[int, int],
             labels: Tensor | None = None) -> ViewOutput:
@@ -569,62 +599,64 @@ class ClassifierModel(nn.Module):
             fields=dict(feats=(maps, )),
             providers=dict(cams=self.head.cams, logits=self.head))
 
-    def split(self, views: Sequence[View], labels: Tensor) -> ViewOutput:
-        """View of images of several grids, whose CAMs are padded."""
-        feats = self.feats(views)
-        flat = self.head.maps(ViewOutput(feats, fields=dict(feats=(feats, ))))
+    def view(self, flat: Tensor, views: Sequence[View]) -> ViewOutput:
+        """View of images of several grids, whose CAMs are padded.
+
+        Args:
+            flat (Tensor): CAMs (1, K, positions of all views, 1).
+            views (Sequence[View]): The images.
+        """
         size = [max(v.grid[d] for v in views) for d in (0, 1)]
         cams, valid = [], torch.zeros(len(views), 1, *size, dtype=torch.bool)
-        parts = flat[0, :, :, 0].split([v.features.shape[1] for v in views], dim=1)
+        parts = flat[0, :, :, 0].split(
+            [v.features.shape[1] for v in views], dim=1)
         for part, view, where in zip(parts, views, valid):
-            (h, w) = view.grid
+            h, w = view.grid
             cams.append(F.pad(part.unflatten(1, (h, w)),
                               (0, size[1] - w, 0, size[0] - h)))
             where[:, :h, :w] = True
         return ViewOutput(
-            feats, labels, fields=dict(cams=torch.stack(cams), valid=valid),
+            flat, fields=dict(cams=torch.stack(cams), valid=valid),
             providers=dict(logits=self.head))
 
-    def classify(self, views: Sequence[View], labels: Tensor) -> Tensor:
-        """Logits (N, K)."""
-        if not self.head.pools_features:
-            return self.split(views, labels).logits
-        return torch.cat(
-            [self.one(self.feats([v]), v.grid).logits for v in views])
+    def logits(self, views: Sequence[View]) -> Tensor:
+        """Of images as they are, (N, K)."""
+        if not self.head.pools_features or self.projection is not None:
+            return torch.cat(
+                [self.one(self.feats([v]), v.grid).logits for v in views])
+        # Pooled features that nothing trains stay as they are.
+        for v in views:
+            if id(v) not in self.pooled:
+                feats = self.one(self.feats([v]), v.grid).feats[0]
+                self.pooled[id(v)] = self.head.pooling(feats)
+        pooled = torch.cat([self.pooled[id(v)] for v in views])
+        return self.head.conv(pooled[..., None, None]).flatten(1)
 
-    def loss(self, images: Images, index: Sequence[int],
-             generator: torch.Generator) -> Tensor:
-        """Of a training step."""
-        s = self.settings
-        labels = images.targets[list(index)]
-        target = labels * (1 - s.smoothing) + s.smoothing / 2
-        names = [s.views[int(torch.randint(len(s.views), (),
-                                           generator=generator))]
-                 for _ in index]
-        views = [images.views[i][name] for i, name in zip(index, names)]
-        if self.projection is not None or s.same_grid:
-            view = self.one(self.feats(views), views[0].grid, labels)
-            loss = multilabel_loss(view.logits, target)
-            if self.regularizer is not None:
-                samples = [SegDataSample(metainfo=dict(img_id=images.ids[i]))
-                           for i in index]
-                loss = loss + sum_losses(
-                    self.regularizer(ViewPair(view, data_samples=samples)))
-            return loss
-        loss = multilabel_loss(self.classify(views, labels), target)
-        if not s.second:
-            return loss
-        others = [images.views[i][s.second] for i in index]
-        loss = loss + multilabel_loss(self.classify(others, labels), target)
+    def terms(self, views: Sequence[View], labels: Tensor,
+              samples: Sequence[SegDataSample],
+              others: Sequence[View] | None = None) -> Tensor:
+        """What the regularizer adds, 0 without one.
+
+        Args:
+            views (Sequence[View]): Of N images.
+            labels (Tensor): (N, K).
+            samples (Sequence[SegDataSample]): With ``img_id``.
+            others (Sequence[View], optional): Second views. Their images may
+                differ in size, so each pair is looked at by itself.
+        """
         if self.regularizer is None:
-            return loss
+            return labels.new_zeros(())
+        if others is None:
+            view = self.one(self.feats(views), views[0].grid, labels)
+            return sum_losses(
+                self.regularizer(ViewPair(view, data_samples=samples)))
         terms = []
         for view, other, label in zip(views, others, labels):
             first, second = (self.one(self.feats([v]), v.grid, label[None])
                              for v in (view, other))
             terms.append(sum_losses(self.regularizer(ViewPair(
                 first, second, transform=transform_to(other)))))
-        return loss + torch.stack(terms).mean()
+        return torch.stack(terms).mean()
 
     @torch.no_grad()
     def cams(self, views: Sequence[View], present: Tensor,
@@ -668,25 +700,83 @@ def sum_losses(terms: dict[str, Tensor]) -> Tensor:
     return sum(value for name, value in terms.items() if 'loss' in name)
 
 
-def train_classifier(images: Images, channels: tuple[int, int],
-                     settings: Classifier, seed: int) -> ClassifierModel:
-    """The classifier of an idea and a seed."""
-    torch.manual_seed(seed)
-    model = ClassifierModel(settings, channels).train()
+def classify(models: Sequence[ClassifierModel], views: Sequence[View]
+             ) -> list[Tensor]:
+    """Logits (N, K) of models that read the same features."""
+    if models[0].projection is not None:  # All images are of one grid.
+        return [m.one(m.feats(views), views[0].grid).logits for m in models]
+    joint = [m for m in models if not m.head.pools_features]
+    found = {}
+    if joint:
+        feats = joint[0].feats(views)
+        maps = product(feats, [m.head.conv for m in joint])
+        found = {id(m): m.view(flat, views).logits
+                 for m, flat in zip(joint, maps)}
+    return [found[id(m)] if id(m) in found else m.logits(views)
+            for m in models]
+
+
+def drawn(images: Images, index: Sequence[int], names: Sequence[str],
+          generator: torch.Generator) -> list[tuple[int, str]]:
+    """One of the views of each image, by chance."""
+    return [(i, names[int(torch.randint(len(names), (), generator=generator))])
+            for i in index]
+
+
+def train_classifiers(images: Images, channels: tuple[int, int],
+                      settings: Sequence[Classifier], seed: int
+                      ) -> list[ClassifierModel]:
+    """Classifiers that see the same images in the same order.
+
+    Args:
+        images (Images): Training images.
+        channels (tuple[int, int]): Of both networks.
+        settings (Sequence[Classifier]): Equal but for what
+            :func:`same_batches` leaves out.
+        seed (int): Of initial weights and order.
+
+    Returns:
+        list[ClassifierModel]: One for each of the settings.
+    """
+    models = []
+    for one in settings:
+        torch.manual_seed(seed)
+        models.append(ClassifierModel(one, channels).train())
+    shared = settings[0]
     generator = torch.Generator().manual_seed(seed)
+
+    def losses(index: Sequence[int]) -> list[Tensor]:
+        labels = images.targets[list(index)]
+        views = [images.views[i][name] for i, name in drawn(
+            images, index, shared.views, generator)]
+        others = shared.second and [images.views[i][shared.second]
+                                    for i in index] or None
+        samples = [SegDataSample(metainfo=dict(img_id=images.ids[i]))
+                   for i in index]
+        found = []
+        seconds = classify(models, others) if others else [None] * len(models)
+        for m, logits, second in zip(models, classify(models, views),
+                                     seconds):
+            share = m.settings.smoothing
+            target = labels * (1 - share) + share / 2
+            loss = multilabel_loss(logits, target)
+            if second is not None:
+                loss = loss + multilabel_loss(second, target)
+            found.append(loss + m.terms(views, labels, samples, others))
+        return found
+
     optimize(
-        [p for p in model.parameters() if p.requires_grad], settings.decay,
-        settings.steps,
-        (model.loss(images, index, generator) for index in batches(
-            images, settings.steps, seed, settings.balanced,
-            settings.same_grid or settings.projection > 0)))
-    return model.eval()
+        models, [s.decay for s in settings], shared.steps,
+        (losses(index) for index in batches(
+            images, shared.steps, seed, shared.balanced,
+            shared.same_grid or shared.projection > 0)))
+    return [model.eval() for model in models]
 
 
 # ---------------------------------------------------------------- affinity
 @torch.no_grad()
 def spread(maps: Tensor, views: Sequence[View], power: float,
-           size: tuple[int, int]) -> Tensor:
+           size: tuple[int, int], corners: bool = False) -> Tensor:
     """Maps after one step of affinity, at the size of the image.
 
     Args:
@@ -694,6 +784,7 @@ def spread(maps: Tensor, views: Sequence[View], power: float,
         views (Sequence[View]): Each gives a result; they are averaged.
         power (float): Of the cosines.
         size (tuple[int, int]): Of the image.
+        corners (bool): How results are enlarged.
 
     Returns:
         Tensor: (k, *size).
@@ -703,8 +794,9 @@ def spread(maps: Tensor, views: Sequence[View], power: float,
         alike = unmirrored(view.alike.float(), view)
         small = F.interpolate(
             maps[None], alike.shape[1:], mode='bilinear', antialias=True)
-        found = cosine_affinity(small, alike[None], power)[0]
-        total = total + enlarged(found, size)
+        found = cosine_affinity(small, alike[None], power)
+        total = total + F.interpolate(found, size, mode='bilinear',
+                                      align_corners=corners)[0]
     return total / len(views)
 
 
@@ -737,7 +829,7 @@ class Curve:
 
     def add(self, maps: Tensor, present: Tensor, mask: Tensor) -> None:
         """Count an image: (k, H, W), (k,), (H, W)."""
-        score, best = best_class(maps.clamp(0, 1))
+        score, best = (x.flatten() for x in highest(maps.clamp(0, 1)))
         index, counts = score_histogram(score, best, present, mask.flatten(),
                                         self.bins, len(CLASSES) - 1)
         self.total[index] += counts
@@ -767,9 +859,20 @@ def score_cams(model: ClassifierModel, images: Images, settings: Labels
 
 
 @torch.no_grad()
-def make_labels(model: ClassifierModel, images: Images, settings: Labels
-                ) -> list[Tensor]:
-    """Labels of sure pixels, uint8 (H, W) each, 255 where nothing is sure."""
+def make_labels(model: ClassifierModel, images: Images, settings: Labels,
+                names: Sequence[str]) -> list[dict[str, Tensor]]:
+    """Labels of sure pixels on the grids of some views.
+
+    Args:
+        model (ClassifierModel): Its CAMs are read.
+        images (Images): Training images.
+        settings (Labels): How.
+        names (Sequence[str]): Views.
+
+    Returns:
+        list[dict[str, Tensor]]: Of each image, of each view uint8 (P,), 255
+        where nothing is sure.
+    """
     labels = []
     for n, present in enumerate(images.present):
         size = images.sizes[n]
@@ -780,62 +883,81 @@ def make_labels(model: ClassifierModel, images: Images, settings: Labels
         best, which = highest(maps)
         label = torch.where(best > settings.high, present[which] + 1, 0)
         label[(label == 0) & (best > settings.low)] = 255
-        labels.append(label.to(torch.uint8))
+        labels.append(labels_on(label, images.views[n], names))
     return labels
 
 
 # ------------------------------------------------------- segmentation head
-def labels_on(label: Tensor, view: View) -> Tensor:
-    """Label of the pixel nearest to each position, int64 (P,)."""
-    small = F.interpolate(
-        label[None, None].float(), view.grid, mode='nearest-exact')[0, 0]
-    return unmirrored(small, view).flatten().long()
+def labels_on(label: Tensor, views: dict[str, View], names: Sequence[str]
+              ) -> dict[str, Tensor]:
+    """Label (H, W) of the pixel nearest to each position, uint8 (P,)."""
+    found = {}
+    for name in names:
+        small = F.interpolate(
+            label[None, None].float(), views[name].grid,
+            mode='nearest-exact')[0, 0]
+        found[name] = unmirrored(small, views[name]).flatten().to(torch.uint8)
+    return found
 
 
 def head_feats(views: Sequence[View], settings: Head) -> Tensor:
     """What the segmentation head reads, (1, C, positions, 1)."""
     values = stacked([v.features for v in views])
     if settings.unit:
-        values = F.normalize(values) * values.shape[1]**0.5
+        values = F.normalize(values.float()) * values.shape[1]**0.5
     return values
 
 
-def train_head(images: Images, labels: Sequence[Tensor], settings: Head,
-               seed: int) -> nn.Module:
-    """The config's segmentation head on given labels."""
-    torch.manual_seed(seed)
-    cfg = Config.fromfile(ROOT / HEAD_CONFIG).model.segmentor.decode_head
-    if settings.loss:
-        cfg.loss_decode = settings.loss
-    head = MODELS.build(cfg)
-    head.init_weights()
-    head.train()
-    generator = torch.Generator().manual_seed(seed)
-    small = [{name: labels_on(label, views[name]) for name in settings.views}
-             for label, views in zip(labels, images.views)]
+def train_heads(images: Images, labels: Sequence[list[dict[str, Tensor]]],
+                settings: Sequence[Head], seed: int) -> list[nn.Module]:
+    """Segmentation heads that see the same images in the same order.
 
-    def loss(index: Sequence[int]) -> Tensor:
-        names = [settings.views[int(torch.randint(len(settings.views), (),
-                                                  generator=generator))]
-                 for _ in index]
-        views = [images.views[i][name] for i, name in zip(index, names)]
-        target = torch.cat([small[i][name] for i, name in zip(index, names)])
-        sample = SegDataSample(
-            gt_sem_seg=PixelData(data=target[None, :, None]))
-        logits = head((head_feats(views, settings), ))
-        return sum_losses(head.loss_by_feat(logits, [sample]))
+    Args:
+        images (Images): Training images.
+        labels (Sequence[list]): Of each head, see :func:`make_labels`.
+        settings (Sequence[Head]): Equal but for what :func:`same_batches`
+            leaves out.
+        seed (int): Of initial weights and order.
+
+    Returns:
+        list[nn.Module]: The heads.
+    """
+    heads = []
+    for one in settings:
+        torch.manual_seed(seed)
+        cfg = Config.fromfile(ROOT / HEAD_CONFIG).model.segmentor.decode_head
+        if one.loss:
+            cfg.loss_decode = one.loss
+        heads.append(MODELS.build(cfg))
+        heads[-1].init_weights()
+        heads[-1].train()
+    shared = settings[0]
+    generator = torch.Generator().manual_seed(seed)
+
+    def losses(index: Sequence[int]) -> list[Tensor]:
+        which = drawn(images, index, shared.views, generator)
+        feats = head_feats([images.views[i][name] for i, name in which],
+                           shared)
+        found = []
+        for head, own, logits in zip(
+                heads, labels, product(feats, [h.conv_seg for h in heads])):
+            target = torch.cat([own[i][name] for i, name in which]).long()
+            sample = SegDataSample(
+                gt_sem_seg=PixelData(data=target[None, :, None]))
+            found.append(sum_losses(head.loss_by_feat(logits, [sample])))
+        return found
 
     optimize(
-        list(head.parameters()), settings.decay, settings.steps,
-        (loss(index) for index in batches(images, settings.steps, seed,
-                                          settings.balanced, False)))
-    return head.eval()
+        heads, [s.decay for s in settings], shared.steps,
+        (losses(index) for index in batches(images, shared.steps, seed,
+                                            shared.balanced, False)))
+    return [head.eval() for head in heads]
 
 
 @torch.no_grad()
 def segment(head: nn.Module, images: Images, n: int, settings: Settings,
-            labels: Tensor | None, prior: Tensor | None = None
-            ) -> tuple[Tensor, Tensor]:
+            labels: Tensor | None, prior: Tensor | None = None,
+            corners: bool = False) -> tuple[Tensor, Tensor]:
     """Probabilities of an image after the affinity.
 
     Args:
@@ -846,6 +968,7 @@ def segment(head: nn.Module, images: Images, n: int, settings: Settings,
         labels (Tensor, optional): Classes (k,) of the image, None if nobody
             knows.
         prior (Tensor, optional): Probabilities of all classes (K,).
+        corners (bool): See :func:`spread`.
 
     Returns:
         tuple: Probabilities (k', H, W), and of which labels, (k',).
@@ -853,7 +976,8 @@ def segment(head: nn.Module, images: Images, n: int, settings: Settings,
     test, size = settings.test, images.sizes[n]
     total, grid = 0., images.views[n]['plain'].grid
     for view in pick(images, n, test.views):
-        logits = head((head_feats([view], settings.head), ))[0, :, :, 0]
+        logits = head((head_feats([view], settings.head).float(), ))
+        logits = logits[0, :, :, 0]
         logits = unmirrored(logits.unflatten(1, view.grid), view)
         if labels is not None:
             absent = torch.ones(len(logits), dtype=torch.bool)
@@ -869,7 +993,7 @@ def segment(head: nn.Module, images: Images, n: int, settings: Settings,
     kept = torch.cat(
         (total.argmax(dim=0).flatten(), torch.zeros(1).long())).unique()
     found = spread(total[kept], pick(images, n, test.affinity), test.power,
-                   size)
+                   size, corners)
     if labels is None and test.smallest:
         shares = torch.bincount(
             highest(found)[1].flatten(), minlength=len(kept)).float()
@@ -890,16 +1014,22 @@ def scores_of(head: nn.Module, model: ClassifierModel, images: Images,
         prior = None
         if settings.test.prior:
             with torch.no_grad():
-                prior = model.classify(
-                    pick(images, n, ('plain', )),
-                    images.targets[n:n + 1])[0].sigmoid()
+                prior = model.logits(
+                    pick(images, n, ('plain', )))[0].sigmoid()
         for name, labels in (('free', None), ('tags', images.present[n])):
             probs, kept = segment(head, images, n, settings, labels, prior
                                   if labels is None else None)
             scores[name].add(kept[highest(probs)[1]], mask)
             if pamr:
-                probs = refine(images.image(n), probs[None])[0]
-                scores[f'{name}_pamr'].add(kept[highest(probs)[1]], mask)
+                if settings.test.corners:
+                    probs, kept = segment(
+                        head, images, n, settings, labels,
+                        None if labels is not None else prior, True)
+                wins = highest(probs)[1].unique()
+                wins = torch.cat((wins.new_zeros(1), wins)).unique()
+                probs = refine(images.image(n), probs[None, wins])[0]
+                scores[f'{name}_pamr'].add(
+                    kept[wins][highest(probs)[1]], mask)
     found = {name: score.value() for name, score in scores.items()}
     for name, score in scores.items():
         iou = curve_from_confusion(score.total).iou[0]
@@ -909,62 +1039,124 @@ def scores_of(head: nn.Module, model: ClassifierModel, images: Images,
 
 
 @torch.no_grad()
-def own_labels(head: nn.Module, images: Images, settings: Settings
-               ) -> list[Tensor]:
-    """Labels of the next round, uint8 (H, W) each."""
+def own_labels(head: nn.Module, images: Images, settings: Settings,
+               names: Sequence[str]) -> list[dict[str, Tensor]]:
+    """Labels of the next round, see :func:`make_labels`."""
     labels = []
     for n, present in enumerate(images.present):
         probs, kept = segment(head, images, n, settings, present)
         sure, which = highest(probs)
         label = kept[which]
         label[sure < settings.head.sure] = 255
-        labels.append(label.to(torch.uint8))
+        labels.append(labels_on(label, images.views[n], names))
     return labels
 
 
 # --------------------------------------------------------------------- run
-class Stages:
-    """Runs ideas; what two of them share is made once."""
+def same_batches(settings: Any) -> str:
+    """What must be equal of settings that train on the same batches."""
+    values = asdict(settings)
+    for name in ('pooling', 'regularizer', 'decay', 'smoothing', 'loss',
+                 'rounds', 'sure', 'truth'):
+        values.pop(name, None)
+    return repr(values)
 
-    def __init__(self, train: Images, scored: Images,
-                 channels: tuple[int, int], pamr: bool) -> None:
-        self.train, self.scored = train, scored
-        self.channels, self.pamr = channels, pamr
-        self.kept: dict[str, tuple[str, Any]] = {}
 
-    def once(self, stage: str, key: Any, make: Callable) -> Any:
-        """The last result of a stage if it is of this key."""
-        key = repr(key)
-        if self.kept.get(stage, ('', None))[0] != key:
-            self.kept[stage] = key, make()
-        return self.kept[stage][1]
+def grouped(keys: Sequence[str]) -> list[list[int]]:
+    """Positions of equal keys."""
+    groups: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        groups.setdefault(key, []).append(i)
+    return list(groups.values())
 
-    def run(self, settings: Settings, seed: int) -> dict[str, Any]:
-        """All numbers of an idea and a seed."""
+
+def first_of(keys: Sequence[str]) -> list[int]:
+    """For each key the position at which it stands first."""
+    return [keys.index(key) for key in keys]
+
+
+def run_ideas(train: Images, scored: Images, channels: tuple[int, int],
+              settings: Sequence[Settings], seed: int, pamr: bool
+              ) -> Iterator[tuple[int, dict[str, Any]]]:
+    """All numbers of several ideas and one seed.
+
+    What two ideas share is made once, and heads that see the same images in
+    the same order are trained side by side, each with its own loss.
+
+    Args:
+        train (Images): They train.
+        scored (Images): They are scored.
+        channels (tuple[int, int]): Of both networks.
+        settings (Sequence[Settings]): Of the ideas.
+        seed (int): Of everything.
+        pamr (bool): Whether PAMR is scored too.
+
+    Yields:
+        tuple: Position of an idea and its numbers.
+    """
+    count = range(len(settings))
+    spent = [0.] * len(settings)
+
+    def note(start: float, which: Sequence[int]) -> None:
+        for i in which:
+            spent[i] += (time.perf_counter() - start) / len(which)
+
+    # Classifiers.
+    keys = [repr(s.classifier) for s in settings]
+    first = first_of(keys)
+    models: dict[int, ClassifierModel] = {}
+    for group in grouped([same_batches(s.classifier) for s in settings]):
+        group = [i for i in group if first[i] == i]
+        if group:
+            start = time.perf_counter()
+            models.update(zip(group, train_classifiers(
+                train, channels, [settings[i].classifier for i in group],
+                seed)))
+            note(start, group)
+    model = [models[first[i]] for i in count]
+    # CAMs and labels.
+    first = first_of([k + repr(s.labels) for k, s in zip(keys, settings)])
+    names = sorted({name for s in settings for name in s.head.views})
+    cams, labels = {}, {}
+    for i in count:
+        if first[i] == i:
+            start = time.perf_counter()
+            cams[i] = score_cams(model[i], scored, settings[i].labels)
+            labels[i] = make_labels(model[i], train, settings[i].labels,
+                                    names)
+            note(start, [i])
+    known = [labels[first[i]] for i in count]
+    for i in count:
+        if settings[i].head.truth:
+            known[i] = [labels_on(mask, views, names)
+                        for mask, views in zip(train.masks, train.views)]
+    # Segmentation heads.
+    keys = [f'{first[i]} {settings[i].head}' +
+            (repr(settings[i].test) if settings[i].head.rounds > 1 else '')
+            for i in count]
+    same = first_of(keys)
+    heads: dict[int, nn.Module] = {}
+    for group in grouped([same_batches(s.head) for s in settings]):
+        group = [i for i in group if same[i] == i]
+        for turn in range(max([settings[i].head.rounds for i in group],
+                              default=0)):
+            start = time.perf_counter()
+            group = [i for i in group if settings[i].head.rounds > turn]
+            if turn:
+                for i in group:
+                    known[i] = own_labels(heads[i], train, settings[i], names)
+            heads.update(zip(group, train_heads(
+                train, [known[i] for i in group],
+                [settings[i].head for i in group], seed)))
+            note(start, group)
+    # Scores.
+    for i in count:
         start = time.perf_counter()
-        s = settings
-        key = (seed, asdict(s.classifier))
-        model = self.once(
-            'classifier', key, lambda: train_classifier(
-                self.train, self.channels, s.classifier, seed))
-        key = (key, asdict(s.labels))
-        found = dict(self.once(
-            'cams', key, lambda: score_cams(model, self.scored, s.labels)))
-        labels = self.once(
-            'labels', key, lambda: make_labels(model, self.train, s.labels))
-        key = (key, asdict(s.head), s.head.rounds > 1 and asdict(s.test))
-
-        def rounds() -> nn.Module:
-            head = train_head(self.train, labels, s.head, seed)
-            for _ in range(s.head.rounds - 1):
-                own = own_labels(head, self.train, s)
-                head = train_head(self.train, own, s.head, seed)
-            return head
-
-        head = self.once('head', key, rounds)
-        found.update(scores_of(head, model, self.scored, s, self.pamr))
-        found['seconds'] = time.perf_counter() - start
-        return found
+        found = dict(cams[first[i]])
+        found.update(scores_of(heads[same[i]], model[i], scored, settings[i],
+                               pamr))
+        note(start, [i])
+        yield i, dict(found, seconds=spent[i])
 
 
 COLUMNS = dict(
@@ -1027,6 +1219,8 @@ def main() -> None:
     parser.add_argument('--final', action='store_true',
                         help='train on the whole list, score --val')
     parser.add_argument('--pamr', action='store_true', help='score PAMR too')
+    parser.add_argument('--stride', type=int, default=1,
+                        help='score every so many rows and columns')
     parser.add_argument('--list', action='store_true', help='show all ideas')
     parser.add_argument('--out', type=Path,
                         default=Path('work_dirs/frozen_ideas.json'))
@@ -1035,6 +1229,8 @@ def main() -> None:
         for name, changes in IDEAS.items():
             print(f'{name:24}{changes}')
         return
+    if args.pamr and args.stride > 1:
+        parser.error('PAMR looks at all pixels: leave --stride out.')
     ideas = list(IDEAS) if args.ideas == ['all'] else args.ideas
     settings = {idea: settings_of(idea) for idea in ideas}
     init_default_scope('mmseg')
@@ -1043,11 +1239,8 @@ def main() -> None:
     kept = json.loads(args.out.read_text()) if args.out.exists() else {}
     results = kept.setdefault(where, {})
     todo = [(idea, seed) for seed in args.seeds for idea in ideas
-            if not (str(seed) in results.get(idea, {}) and
-                    (not args.pamr or 'free_pamr' in results[idea][str(seed)]))]
-    # What shares a stage stands together.
-    todo.sort(key=lambda run: (run[1], *map(repr, asdict(
-        settings[run[0]]).values())))
+            if ('free_pamr' if args.pamr else 'free') not in
+            results.get(idea, {}).get(str(seed), {})]
     print(f'{machine()}\n{where}, {len(todo)} runs', flush=True)
     if todo:
         networks = Networks()
@@ -1056,21 +1249,23 @@ def main() -> None:
         train, scored = (
             Images(ids, sorted(set().union(*(s.views(training)
                                              for s in used))), networks,
-                   not training)
+                   args.stride)
             for ids, training in ((train_ids, True), (scored_ids, False)))
         channels = tuple(n.channels for n in networks.of((None, None))[0]
                          .networks)
         standardize(train, scored)
-        stages = Stages(train, scored, channels, args.pamr)
-        for idea, seed in todo:
-            found = stages.run(settings[idea], seed)
-            results.setdefault(idea, {})[str(seed)] = found
-            make_folder(args.out.parent)
-            with atomic_write(args.out) as temp:
-                temp.write_text(json.dumps(kept, indent=1) + '\n')
-            print(f'{idea:28} seed {seed}  ' + '  '.join(
-                f'{c} {found[c]:.1f}' for c in COLUMNS if c in found) +
-                f'  {found["seconds"]:.0f} s', flush=True)
+        for seed in args.seeds:
+            own = [idea for idea, s in todo if s == seed]
+            for i, found in run_ideas(train, scored, channels,
+                                      [settings[idea] for idea in own], seed,
+                                      args.pamr):
+                results.setdefault(own[i], {})[str(seed)] = found
+                make_folder(args.out.parent)
+                with atomic_write(args.out) as temp:
+                    temp.write_text(json.dumps(kept, indent=1) + '\n')
+                print(f'{own[i]:28} seed {seed}  ' + '  '.join(
+                    f'{c} {found[c]:.1f}' for c in COLUMNS if c in found) +
+                      f'  {found["seconds"]:.0f} s', flush=True)
     print(table(results, ideas))
 
 
