@@ -324,6 +324,7 @@ IDEAS: dict[str, dict] = {
     'true-masks': dict(head=dict(truth=True)),
     'second-round': dict(head=dict(rounds=2)),
     'second-round-sure': dict(head=dict(rounds=2, sure=0.6)),
+    'third-round': dict(head=dict(rounds=3)),
     # Of the reading of the segmentation head.
     'test-mirror': dict(test=dict(views=('plain', 'mirror'))),
     'test-large': dict(test=dict(views=('plain', 'large'))),
@@ -360,11 +361,13 @@ class View:
         features (Tensor): Of both networks, standardised, bfloat16 (C, P).
         alike (Tensor): What the affinity compares, float16 (D, gh, gw).
         mirrored (bool): Whether left is right.
+        lengths (dict): Of the positions' first so many channels.
     """
     grid: tuple[int, int]
     features: Tensor
     alike: Tensor
     mirrored: bool
+    lengths: dict[int, Tensor] = field(default_factory=dict)
 
 
 class Images:
@@ -532,6 +535,24 @@ def stacked(values: Sequence[Tensor]) -> Tensor:
     return torch.cat(tuple(values), dim=1)[None, :, :, None]
 
 
+def unit_scale(views: Sequence[View], channels: int) -> Tensor:
+    """What gives positions the length of the root of their channels.
+
+    Args:
+        views (Sequence[View]): The images.
+        channels (int): The first so many count.
+
+    Returns:
+        Tensor: (1, 1, P, 1).
+    """
+    for view in views:
+        if channels not in view.lengths:
+            view.lengths[channels] = view.features[:channels].float().norm(
+                dim=0, keepdim=True).clamp(min=1e-12)
+    lengths = torch.cat([v.lengths[channels] for v in views], dim=1)
+    return (channels**0.5 / lengths)[None, :, :, None].bfloat16()
+
+
 def product(feats: Tensor, convs: Sequence[nn.Conv2d]) -> list[Tensor]:
     """1x1 convolutions of the same features, made as one, in bfloat16.
 
@@ -576,10 +597,10 @@ class ClassifierModel(nn.Module):
         """What the head reads, (1, C, positions of all views, 1)."""
         values = stacked([v.features[:self.channels] for v in views])
         if self.settings.unit:
-            values = F.normalize(values.float()) * self.channels**0.5
+            values = values * unit_scale(views, self.channels)
         if self.projection is not None:
             values = product(values, [self.projection])[0].relu()
-        return values.float()
+        return values
 
     def one(self, feats: Tensor, grid: tuple[int, int],
             labels: Tensor | None = None) -> ViewOutput:
@@ -591,11 +612,11 @@ class ClassifierModel(nn.Module):
             labels (Tensor, optional): (N, K).
         """
         positions = grid[0] * grid[1]
-        maps = feats[0, :, :, 0].unflatten(1, (-1, positions)).transpose(0, 1)
-        maps = maps.unflatten(2, grid)
+        maps = feats.float()[0, :, :, 0].unflatten(1, (-1, positions))
+        maps = maps.transpose(0, 1).unflatten(2, grid)
         # Regularizers compare maps at the size of the image: here, the grid.
         return ViewOutput(
-            feats.new_zeros(len(maps), 3, *grid), labels,
+            maps.new_zeros(len(maps), 3, *grid), labels,
             fields=dict(feats=(maps, )),
             providers=dict(cams=self.head.cams, logits=self.head))
 
@@ -904,7 +925,7 @@ def head_feats(views: Sequence[View], settings: Head) -> Tensor:
     """What the segmentation head reads, (1, C, positions, 1)."""
     values = stacked([v.features for v in views])
     if settings.unit:
-        values = F.normalize(values.float()) * values.shape[1]**0.5
+        values = values * unit_scale(views, values.shape[1])
     return values
 
 
