@@ -20,6 +20,30 @@ def pytest_addoption(parser) -> None:
         default=None,
         help='folder of reference vectors for tests/parity '
         '(default: the part of them in tests/parity/vectors)')
+    parser.addoption(
+        '--share',
+        metavar='I/N',
+        default=None,
+        help='run every N-th of the selected tests, from the I-th on '
+        '(counted from 0): -m slow --share 2/8')
+
+
+@pytest.hookimpl(trylast=True)  # after the markers have selected
+def pytest_collection_modifyitems(config, items: list) -> None:
+    """Keep one share of the tests; all shares together are all tests."""
+    share = config.getoption('share')
+    if share is None:
+        return
+    first, _, count = share.partition('/')
+    if not (first.isdigit() and count.isdigit()
+            and int(first) < int(count)):
+        raise pytest.UsageError(
+            f'--share is {share!r}, give I/N with 0 <= I < N, such as 0/8')
+    kept = items[int(first)::int(count)]
+    config.hook.pytest_deselected(
+        items=[item for i, item in enumerate(items)
+               if i % int(count) != int(first)])
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True)

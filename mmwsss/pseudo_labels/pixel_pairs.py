@@ -42,17 +42,7 @@ def pair_offsets(radius: int) -> np.ndarray:
 
 
 @cache
-def _cells(dy: int, dx: int) -> tuple[tuple[int, int], ...]:
-    squared = dy * dy + dx * dx
-    cells = [(y, x) for y in range(min(dy, 0),
-                                   max(dy, 0) + 1)
-             for x in range(min(dx, 0),
-                            max(dx, 0) + 1)
-             if squared == 0 or (dy * x - dx * y)**2 < squared]
-    return tuple(sorted(cells, key=lambda c: -abs(c[0]) - abs(c[1])))
-
-
-def path_cells(dy: int, dx: int) -> np.ndarray:
+def path_cells(dy: int, dx: int) -> tuple[tuple[int, int], ...]:
     """Cells on the line from (0, 0) to (dy, dx).
 
     These are the cells of the two points' bounding box that are less than one
@@ -63,10 +53,16 @@ def path_cells(dy: int, dx: int) -> np.ndarray:
         dx (int): Columns between the ends.
 
     Returns:
-        np.ndarray: (L, 2) int64 of (y, x) relative to the source; the target
-        first, the source last.
+        tuple[tuple[int, int], ...]: (y, x) of the cells relative to the
+        source; the target first, the source last.
     """
-    return np.array(_cells(int(dy), int(dx)), np.int64)
+    squared = dy * dy + dx * dx
+    cells = [(y, x) for y in range(min(dy, 0),
+                                   max(dy, 0) + 1)
+             for x in range(min(dx, 0),
+                            max(dx, 0) + 1)
+             if squared == 0 or (dy * x - dx * y)**2 < squared]
+    return tuple(sorted(cells, key=lambda c: -abs(c[0]) - abs(c[1])))
 
 
 def path_offsets(radius: int) -> np.ndarray:
@@ -81,7 +77,7 @@ def path_offsets(radius: int) -> np.ndarray:
         np.ndarray: (P, 2) int64 of (dy, dx).
     """
     offsets = pair_offsets(radius)
-    lengths = [len(_cells(dy, dx)) for dy, dx in offsets.tolist()]
+    lengths = [len(path_cells(dy, dx)) for dy, dx in offsets.tolist()]
     return offsets[np.argsort(lengths, kind='stable')]
 
 
@@ -235,7 +231,8 @@ def pair_labels(
 @cache
 def _paths(radius: int) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Cells of the paths of :func:`path_offsets`, short paths first."""
-    return tuple(_cells(dy, dx) for dy, dx in path_offsets(radius).tolist())
+    return tuple(
+        path_cells(dy, dx) for dy, dx in path_offsets(radius).tolist())
 
 
 @lru_cache(maxsize=16)

@@ -37,7 +37,7 @@ def test_pairs(vector):
     source, target = indices(size, radius, offsets)
     np.testing.assert_array_equal(source, vector['src_indices'])
     np.testing.assert_array_equal(target, vector['dst_indices'])
-    paths = [path_cells(dy, dx) for dy, dx in offsets]
+    paths = [np.array(path_cells(dy, dx)) for dy, dx in offsets]
     lengths = list(dict.fromkeys(len(p) for p in paths))
     assert lengths == vector['path_lengths_order'].tolist()
     for length in lengths:

@@ -228,6 +228,7 @@ def test_errors(config, tmp_path):
     assert not (tmp_path / 'page/index.html').exists()
 
 
+@pytest.mark.slow
 def test_tool(config, tmp_path):
     done = python(TOOL, config(), '--out', tmp_path / 'page', '--number', 1)
     assert (tmp_path / 'page/index.html').is_file()

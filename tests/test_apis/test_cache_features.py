@@ -42,6 +42,7 @@ def entries(home):
     }
 
 
+@pytest.mark.slow
 def test_shares_make_what_a_training_reads(home):
     maps = len(SIZES) * 2
     assert run(home, '1/3')[:2] == (2, 4)

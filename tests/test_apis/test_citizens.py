@@ -56,6 +56,7 @@ def concat(data, tmp_path):
 
 
 # -------------------------------------------------------------------- wrappers
+@pytest.mark.slow
 def test_joined_data_sets(concat, tmp_path):
     config, work_dir = concat
     run.train(**arguments(config))

@@ -230,6 +230,7 @@ def run(*arguments, cwd):
         cwd=cwd, env=environment(), capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_tool(photos, tmp_path):
     arguments = ('my photos/tags.csv', 'mine', '--base',
                  CONFIGS / 'cam/cam_r18_shapes.py',

@@ -140,6 +140,7 @@ def test_missing_and_wrong_files(config, found):
     assert not (config.parent / 'out.json').exists()
 
 
+@pytest.mark.slow
 def test_tool(config, found):
     out = config.parent / 'tool.json'
     tool = ROOT / 'tools/export_instances.py'

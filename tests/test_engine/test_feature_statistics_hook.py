@@ -78,6 +78,7 @@ def test_a_model_that_has_them_is_left_alone(data, tmp_path, monkeypatch):
                        before['state_dict']['backbone.mean'])
 
 
+@pytest.mark.slow
 def test_a_resumed_training_is_the_unbroken_one(data, tmp_path):
     """Nothing depends on when the frozen networks are built."""
     whole = train(data, tmp_path / 'whole', dropout=0.5)
@@ -101,6 +102,7 @@ def test_models_without_frozen_features():
     assert all(torch.equal(after[k], v) for k, v in before.items())
 
 
+@pytest.mark.slow
 def test_with_and_without_a_cache(data, tmp_path, monkeypatch):
     plain = train(data, tmp_path / 'plain')
     filling = train(data, tmp_path / 'filling', cache=True)
