@@ -312,6 +312,8 @@ MODELS: dict[str, Model] = dict(
     HybridPooling=pooled('HybridPooling'),
     ThresholdedAveragePooling=pooled('ThresholdedAveragePooling'),
     GlobalWeightedRankPooling=pooled('GlobalWeightedRankPooling'),
+    TopSharePooling=pooled('TopSharePooling'),
+    LogSumExpPooling=pooled('LogSumExpPooling'),
     # localizers
     CAM=cam(),
     GETAM=vit(localizer=own('GETAM', func='cam_grad_s', start_layer=1)),

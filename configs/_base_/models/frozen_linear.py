@@ -25,4 +25,4 @@ model = dict(
         train_cfg=dict(),
         test_cfg=dict(mode='whole')),
     refiners=[],
-    test_cfg=dict(use_image_labels=False))
+    test_cfg=dict(use_image_labels=False, sure=0.))

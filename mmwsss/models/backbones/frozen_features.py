@@ -427,6 +427,10 @@ class FrozenFeatures(BaseModule):
         networks (Sequence[dict]): Arguments of :class:`FrozenBackbone` each.
         standardize (bool): Whether channels are standardised.
             Defaults to True.
+        unit_length (bool): Whether each position is scaled afterwards, to
+            the length of the root of C. Channels then are of about the same
+            size as before, but no position speaks louder than others.
+            Defaults to False.
         init_cfg (dict, optional): Unused. Defaults to None.
 
     Raises:
@@ -438,6 +442,7 @@ class FrozenFeatures(BaseModule):
     def __init__(self,
                  networks: Sequence[dict],
                  standardize: bool = True,
+                 unit_length: bool = False,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if not networks:
@@ -446,6 +451,7 @@ class FrozenFeatures(BaseModule):
             FrozenBackbone(**cfg) for cfg in networks)
         self.out_channels = sum(n.channels for n in self.networks)
         self.standardize = standardize
+        self.unit_length = unit_length
         if standardize:
             self.register_buffer('mean', torch.zeros(self.out_channels))
             self.register_buffer('std', torch.ones(self.out_channels))
@@ -497,6 +503,10 @@ class FrozenFeatures(BaseModule):
                 v[:, None, None].to(images.device)
                 for v in (self.mean, 1 / self.std))
             maps = [(m - shift) * scale for m in maps]
+        if self.unit_length:
+            maps = [
+                F.normalize(m, dim=0) * self.out_channels**0.5 for m in maps
+            ]
         height, width = (max(m.shape[d] for m in maps) for d in (1, 2))
         if all(m.shape[1:] == (height, width) for m in maps):
             return torch.stack(maps), None

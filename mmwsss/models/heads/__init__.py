@@ -13,12 +13,15 @@ from .pooling import (
                       GlobalAveragePooling,
                       GlobalWeightedRankPooling,
                       HybridPooling,
+                      LogSumExpPooling,
                       ThresholdedAveragePooling,
+                      TopSharePooling,
 )
 
 __all__ = [
     'AffinityHead', 'CAMHead', 'ClassHead', 'ClassTokenHead',
     'DPTDecoderHead', 'DeepLabV2Head', 'DisplacementHead', 'EdgeHead',
     'GlobalAveragePooling', 'GlobalWeightedRankPooling', 'HybridPooling',
-    'LabelConditionedHead', 'LargeFOVHead', 'ThresholdedAveragePooling'
+    'LabelConditionedHead', 'LargeFOVHead', 'LogSumExpPooling',
+    'ThresholdedAveragePooling', 'TopSharePooling'
 ]

@@ -220,3 +220,108 @@ class GlobalWeightedRankPooling(nn.Module):
     def extra_repr(self) -> str:
         """Shown when a model is printed."""
         return f'decay={self.decay}, num_positions={self.num_positions}'
+
+
+@MODELS.register_module()
+class TopSharePooling(nn.Module):
+    """Mean of the highest values of each map.
+
+    The share of the positions is the same for maps of all sizes. Between a
+    maximum, which finds one position of an object, and an average. Durand et
+    al., "WILDCAT", CVPR 2017, equation 1 with its lowest values left out.
+
+    Args:
+        share (float): Share of the positions that count, in (0, 1]; at least
+            one position does. Defaults to 0.2.
+
+    Raises:
+        ValueError: If ``share`` is not in (0, 1].
+    """
+    pools_features = False
+    takes_valid = True
+
+    def __init__(self, share: float = 0.2) -> None:
+        super().__init__()
+        if not 0 < share <= 1:
+            raise ValueError('TopSharePooling needs a share in (0, 1], got '
+                             f'{share}.')
+        self.share = share
+
+    def forward(self, maps: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Pool CAMs.
+
+        Args:
+            maps (Tensor): (N, K, h, w).
+            valid (Tensor, optional): bool (N, 1, h, w), positions that
+                count. None: all. Defaults to None.
+
+        Returns:
+            Tensor: (N, K), at least float32.
+        """
+        # Half precision is too coarse for these sums.
+        dtype = torch.promote_types(maps.dtype, torch.float32)
+        values = maps.to(dtype).flatten(2)
+        if valid is None:
+            valid = torch.ones_like(maps[:, :1], dtype=torch.bool)
+        valid = valid.flatten(2)
+        count = (valid.sum(dim=-1, keepdim=True) * self.share + 0.5).long()
+        count = count.clamp(min=1)
+        values = values.masked_fill(~valid, -torch.inf)
+        values = values.sort(descending=True).values
+        rank = torch.arange(values.shape[-1], device=values.device)
+        # Not -inf * 0.
+        return values.masked_fill(rank >= count, 0).sum(dim=-1) / count[..., 0]
+
+    def extra_repr(self) -> str:
+        """Shown when a model is printed."""
+        return f'share={self.share}'
+
+
+@MODELS.register_module()
+class LogSumExpPooling(nn.Module):
+    """A smooth maximum: log(mean(exp(r x))) / r.
+
+    Near the average for a small sharpness r, near the maximum for a large
+    one. Unlike a mean it depends on the scale of the maps. Pinheiro and
+    Collobert, "From Image-level to Pixel-level Labeling with Convolutional
+    Networks", CVPR 2015, equation 3.
+
+    Args:
+        sharpness (float): r, above 0. Defaults to 5, the paper's.
+
+    Raises:
+        ValueError: If ``sharpness`` is not positive.
+    """
+    pools_features = False
+    takes_valid = True
+
+    def __init__(self, sharpness: float = 5.) -> None:
+        super().__init__()
+        if sharpness <= 0:
+            raise ValueError('LogSumExpPooling needs sharpness > 0, got '
+                             f'{sharpness}.')
+        self.sharpness = sharpness
+
+    def forward(self, maps: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Pool CAMs.
+
+        Args:
+            maps (Tensor): (N, K, h, w).
+            valid (Tensor, optional): bool (N, 1, h, w), positions that
+                count. None: all. Defaults to None.
+
+        Returns:
+            Tensor: (N, K), at least float32.
+        """
+        dtype = torch.promote_types(maps.dtype, torch.float32)
+        values = maps.to(dtype).flatten(2) * self.sharpness
+        count = values.new_tensor(float(values.shape[-1]))
+        if valid is not None:
+            valid = valid.flatten(2)
+            values = values.masked_fill(~valid, -torch.inf)
+            count = valid.sum(dim=-1).to(dtype)
+        return (values.logsumexp(dim=-1) - count.log()) / self.sharpness
+
+    def extra_repr(self) -> str:
+        """Shown when a model is printed."""
+        return f'sharpness={self.sharpness}'

@@ -48,6 +48,9 @@ class RefinedSegmentor(BaseSegmentor):
               pixels, are refined at this size, and probabilities enlarged
               afterwards; time and memory then stay bounded. None refines
               every image at its input size. Defaults to None.
+            - ``sure`` (float): Pixels whose class has a lower probability at
+              the end are 255 in ``pred_sem_seg``, for masks that the next
+              model trains on. Defaults to 0.
 
         data_preprocessor (dict, optional): See mmseg.
         init_cfg (dict, optional): Initialisation. Defaults to None.
@@ -56,7 +59,7 @@ class RefinedSegmentor(BaseSegmentor):
     Raises:
         ValueError: If the model has a single output channel.
     """
-    TEST_DEFAULTS = dict(use_image_labels=False, long_side=None)
+    TEST_DEFAULTS = dict(use_image_labels=False, long_side=None, sure=0.)
 
     def __init__(self,
                  segmentor: dict,
@@ -172,10 +175,12 @@ class RefinedSegmentor(BaseSegmentor):
             # What was left out on the way, and kernels like PAR's, leave
             # sums other than one.
             found = found / found.sum(dim=0, keepdim=True).clamp(min=1e-12)
+            unsure = found.amax(dim=0) < self.test_cfg['sure']
             sample.set_data(
                 dict(
                     seg_logits=PixelData(data=found),
-                    pred_sem_seg=PixelData(data=masks[-1:]),
+                    pred_sem_seg=PixelData(
+                        data=masks[-1:].masked_fill(unsure, 255)),
                     step_sem_seg=PixelData(data=masks)))
             sample.set_metainfo(dict(step_names=self.step_names))
         return data_samples

@@ -446,3 +446,22 @@ def test_images_of_one_size(tmp_path):
 
 
 
+
+
+def test_positions_of_unit_length(tmp_path):
+    networks = toy_network(tmp_path), toy_network(tmp_path, 1, 8, 4)
+    plain = features(*networks)
+    unit = features(*networks, unit_length=True)
+    for model in (plain, unit):
+        model.set_statistics(10, torch.full((10, ), 3.).double(),
+                             torch.full((10, ), 50.).double())
+    images = pictures(2, 3, 16, 24)
+    sizes = [(16, 24), (8, 16)]
+    expected, valid = plain.forward_sized(images, sizes)
+    found, again = unit.forward_sized(images, sizes)
+    assert torch.equal(valid, again)
+    for n, y, x in valid[:, 0].nonzero().tolist():
+        vector = expected[n, :, y, x]
+        length = sum(float(v)**2 for v in vector)**0.5
+        assert_close(found[n, :, y, x], vector * 10**0.5 / length)
+    assert not found[(~valid).expand_as(found)].any()

@@ -59,7 +59,8 @@ def test_bias_belongs_to_the_scores(at_image_size):
 
 
 @pytest.mark.parametrize('kind', [
-    'GlobalAveragePooling', 'GlobalWeightedRankPooling', 'HybridPooling'
+    'GlobalAveragePooling', 'GlobalWeightedRankPooling', 'HybridPooling',
+    'LogSumExpPooling', 'TopSharePooling'
 ])
 def test_bias_in_the_maps_leaves_the_scores_alone(kind):
     heads = [

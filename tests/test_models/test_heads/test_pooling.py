@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -299,7 +301,10 @@ def test_rank_pooling_refuses(kwargs, match):
     dict(type='mmwsss.GlobalWeightedRankPooling', decay=0.),
     dict(type='mmwsss.GlobalWeightedRankPooling', decay=1.),
     dict(
-        type='mmwsss.GlobalWeightedRankPooling', decay=0.8, num_positions=9)
+        type='mmwsss.GlobalWeightedRankPooling', decay=0.8, num_positions=9),
+    dict(type='mmwsss.TopSharePooling', share=0.3),
+    dict(type='mmwsss.TopSharePooling', share=1.),
+    dict(type='mmwsss.LogSumExpPooling', sharpness=3.)
 ])
 @pytest.mark.parametrize('fill', [0., -1e4, 1e4])
 def test_padding_is_not_pooled(pooling, fill):
@@ -325,3 +330,61 @@ def test_padding_is_not_pooled(pooling, fill):
     # Nothing padded: the same as without.
     whole = torch.ones(1, 1, 4, 5, dtype=torch.bool)
     assert_close(pool(maps[:1], whole), pool(maps[:1]))
+
+
+# --------------------------------------------------- top share, log-sum-exp
+def pool_of(name, **kwargs):
+    return MODELS.build(dict(type=f'mmwsss.{name}', **kwargs))
+
+
+@pytest.mark.parametrize('share, count', [(0.01, 1), (0.2, 6), (0.25, 8),
+                                          (1., 30)])
+def test_top_share_pooling(share, count):
+    maps = torch.randn(2, 3, 5, 6, generator=torch.manual_seed(0))
+    pooled = pool_of('TopSharePooling', share=share)(maps)
+    expected = [[
+        sum(sorted(plane.flatten().tolist())[-count:]) / count
+        for plane in image
+    ] for image in maps]
+    assert_close(pooled, torch.tensor(expected))
+
+
+@pytest.mark.parametrize('sharpness', [0.5, 4.])
+def test_log_sum_exp_pooling(sharpness):
+    maps = torch.randn(2, 3, 5, 6, generator=torch.manual_seed(0))
+    pooled = pool_of('LogSumExpPooling', sharpness=sharpness)(maps)
+    expected = [[
+        math.log(
+            sum(math.exp(sharpness * v) for v in plane.flatten().tolist()) /
+            30) / sharpness for plane in image
+    ] for image in maps]
+    assert_close(pooled, torch.tensor(expected))
+
+
+def test_log_sum_exp_between_average_and_maximum():
+    maps = torch.randn(2, 3, 4, 5, generator=torch.manual_seed(0))
+    nearly_mean, nearly_max = (
+        pool_of('LogSumExpPooling', sharpness=r)(maps) for r in (1e-3, 1e3))
+    assert_close(nearly_mean, maps.mean(dim=(2, 3)), rtol=0, atol=1e-2)
+    assert_close(nearly_max, maps.amax(dim=(2, 3)), rtol=0, atol=1e-2)
+    # exp(1e3 * 3) would not fit.
+    assert nearly_max.isfinite().all()
+
+
+@pytest.mark.parametrize('name', ['TopSharePooling', 'LogSumExpPooling'])
+def test_pooling_of_half_precision(name):
+    maps = torch.randn(2, 3, 40, 40, generator=torch.manual_seed(0)) * 50
+    rounded = maps.half()
+    pooled = pool_of(name)(rounded)
+    assert pooled.dtype == torch.float32
+    assert_close(pooled, pool_of(name)(rounded.float()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('name, kwargs, match', [
+    ('TopSharePooling', dict(share=0.), r'\(0, 1\]'),
+    ('TopSharePooling', dict(share=1.1), r'\(0, 1\]'),
+    ('LogSumExpPooling', dict(sharpness=0.), 'sharpness > 0'),
+])
+def test_top_share_and_log_sum_exp_refuse(name, kwargs, match):
+    with pytest.raises(ValueError, match=match):
+        pool_of(name, **kwargs)

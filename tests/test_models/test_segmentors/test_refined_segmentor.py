@@ -219,6 +219,22 @@ def test_absent_classes_never_occur(refiners):
     assert not set(free[0].step_sem_seg.data.unique().tolist()) <= {0, 1, 3}
 
 
+def test_pixels_that_are_not_sure():
+    image, meta = pictures(1, 3, 12, 16), whole((12, 16))
+    before = predict(build(SMALL_PAMR), image, [sample(**meta)])[0][0]
+    probs = before.seg_logits.data.amax(dim=0)
+    sure = float(probs.median())
+    found, _ = predict(
+        build(SMALL_PAMR, test_cfg=dict(sure=sure)), image, [sample(**meta)])
+    mask = found[0].pred_sem_seg.data[0]
+    assert (mask == 255).any() and (mask != 255).any()
+    for value, prob, label in zip(mask.flatten(), probs.flatten(),
+                                  before.pred_sem_seg.data.flatten()):
+        assert value == (label if prob >= sure else 255)
+    # What is scored has a class everywhere.
+    assert torch.equal(found[0].step_sem_seg.data, before.step_sem_seg.data)
+
+
 # ---------------------------------------------------------------- refiners
 def test_order_and_names():
     shift = dict(type='mmwsss.ShiftRefiner')
