@@ -31,6 +31,7 @@ METHODS = dict(
     seam='SEAM',
     vwl='VWL',
     getam='GETAM',
+    mctformer='MCTformer+',
     fbr='FBR',
     mix='mixes',
     frozen='frozen features',

@@ -14,6 +14,8 @@ train_pipeline = [
     # timm's rand-m9-mstd0.5-inc1
     dict(
         type='mmpretrain.RandAugment',
+        # In which its policies are looked for.
+        _scope_='mmpretrain',
         policies='timm_increasing',
         num_policies=2,
         total_level=10,

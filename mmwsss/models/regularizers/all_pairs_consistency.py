@@ -17,8 +17,8 @@ def consistency_losses(attentions: Sequence[Tensor],
 
     Both are means of absolute differences over images, layers and entries:
     of the class token's row (rows, if there is a token per class), and of the
-    patch-to-patch block. Attention of patches to prefix tokens is not constrained, and a distillation token
-    takes no part.
+    patch-to-patch block. Attention of patches to prefix tokens is not
+    constrained, and a distillation token takes no part.
 
     Args:
         attentions (Sequence[Tensor]): Per layer (N, T, T), first view.
