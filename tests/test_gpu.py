@@ -43,6 +43,7 @@ LIMITS = {
     'getam/getam_no-saliency_vit_shapes:1': (320, 2),
     'getam/getam_vit_shapes': (1320, 4),
     'getam/getam_vit_shapes:1': (320, 2),
+    'mctformer/mctformer-plus_vit_shapes': (420, 2),
     'mix/vwl-m-fbr_r18_shapes': (1240, 7),
     'seam/seam-acr_vit_shapes': (880, 3),
     'seam/seam_er-pcm_r18_shapes': (960, 3),

@@ -80,6 +80,9 @@ class MultiClassTokenHead(ClassHead):
         Raises:
             ValueError: If there is not one token per class.
         """
+        name = 'token_and_patch_logits'
+        if name in view.fields:  # The loss and the logits read both.
+            return view.fields[name]
         tokens = view.class_tokens[-1]
         if tokens.shape[1] != self.num_classes:
             raise ValueError(
@@ -87,7 +90,8 @@ class MultiClassTokenHead(ClassHead):
                 f'backbone {tokens.shape[1]} class tokens. Set '
                 'model.backbone.num_class_tokens to '
                 'model.cls_head.num_classes.')
-        return token_logits(tokens), self.pooling(view.cams)
+        view.fields[name] = token_logits(tokens), self.pooling(view.cams)
+        return view.fields[name]
 
     def forward(self, view: ViewOutput) -> Tensor:
         """Mean of the scores of tokens and patches, (N, K)."""
