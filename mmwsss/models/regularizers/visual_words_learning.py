@@ -368,7 +368,7 @@ class VisualWordsLearning(Regularizer):
             losses['loss_decorrelation'] = \
                 self.decorrelation_weight * decorrelation(self.codebook)
         if self.word_weight > 0 or self.entropy_weight > 0:
-            pooled = feats.mean(dim=(2, 3), dtype=torch.float32)
+            pooled = feats.mean(dim=(2, 3), dtype=x.dtype)
             logits = self.word_head(pooled)
             if self.word_weight > 0:
                 losses['loss_word'] = self.word_weight * \
