@@ -8,7 +8,9 @@ A model of a metafile may hold, beside what OpenMMLab's format knows,
 - in an entry of ``Results``: ``Seeds``, ``Deviation`` (standard deviation
   over seeds for names of ``Metrics``), and ``Command`` or, for what takes
   more than a command, ``Procedure``, a heading of the page;
-- ``Paper Results``: numbers of a paper, which are never mixed with ours.
+- ``Paper Results``: numbers of a paper, which are never mixed with ours;
+- ``Reproduce``, ``Rows``, ``Methods`` and ``Metadata``, which are for
+  tools/reproduce.py (mmwsss/apis/reproduction_methods.py) and make no table.
 """
 import argparse
 import re

@@ -161,7 +161,7 @@ def test_pipeline_fits_together(path, monkeypatch):
     # CAMs that were made elsewhere are named, all else is made here.
     made = ('never-made', *filter(None, [cfg.variables.get('cam_folder')]))
     rows = [row for stage in pipeline.stages for row in stage.rows]
-    assert len(rows) == len(set(rows)) and len(rows) >= 4
+    assert len(rows) == len(set(rows)) and rows
     for stage in pipeline.stages:
         for command in filter(None, [*stage.commands, stage.score]):
             tool, *arguments = shlex.split(command)

@@ -16,6 +16,8 @@ import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.run import check_options
+from mmwsss.datasets.tags import FORMATS
+from mmwsss.pseudo_labels.mask_exchange import MASK_READERS
 
 from .test_configs import our_names
 from .toy import ROOT
@@ -206,6 +208,18 @@ def test_anchors(tmp_path):
     page.write_text('# A `b_c`, d-e\n```shell\n# no\n```\n'
                     '## [F](g.md)!\n## F\n')
     assert anchors(page) == {'a-b_c-d-e', 'f', 'f-1'}
+
+
+def test_every_format_of_tags_is_in_the_table():
+    """One row per reader, and one per tool that gets masks."""
+    sections = dict(
+        part.split('\n', 1)
+        for part in read(ROOT / 'docs/data.md').split('\n## ')[1:])
+    for section, names in (('Image-level labels', FORMATS),
+                           ('Masks to annotation tools and back',
+                            MASK_READERS)):
+        rows = re.findall(r'^\| `(\w+)` ', sections[section], re.M)
+        assert set(rows) == set(names)
 
 
 @pages

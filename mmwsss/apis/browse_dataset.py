@@ -159,7 +159,7 @@ def count_tags(dataset: Any, classes: Sequence[str]) -> dict[str, Any]:
     """Numbers of a data set of images with tags.
 
     Args:
-        dataset (Dataset): With ``get_cat_ids``.
+        dataset (Dataset): Of images with tags, wrapped or not.
         classes (Sequence[str]): K + 1 names, background first.
 
     Returns:
@@ -169,7 +169,7 @@ def count_tags(dataset: Any, classes: Sequence[str]) -> dict[str, Any]:
     numbers: Counter = Counter()
     bare = 0
     for i in range(len(dataset)):
-        tags = dataset.get_cat_ids(i)
+        tags = _tags(dataset.get_data_info(i))
         numbers.update(tags)
         bare += not tags
     facts: dict[str, Any] = {
@@ -284,7 +284,7 @@ def browse_dataset(config: ConfigLike,
                 torch.manual_seed(state)
                 pictures += sample_pictures(dataset[i], classes, palette,
                                             mask_name, local)
-        tags = [classes[c + 1] for c in dataset.get_cat_ids(i)]
+        tags = [classes[c + 1] for c in _tags(info)]
         gallery.add_pictures(
             f'{info["img_id"]}: {", ".join(tags) or "no tag"}', pictures)
     note = (f'{len(indices)} of {len(dataset)} images, spread evenly. ' +
@@ -295,8 +295,14 @@ def browse_dataset(config: ConfigLike,
     return page
 
 
+def _tags(info: dict[str, Any]) -> list[int]:
+    """Class indices of an image."""
+    # Wrappers such as ConcatDataset have no get_cat_ids.
+    return [int(c) for c in info['gt_label']]
+
+
 def _steps(dataset: Any) -> Sequence:
-    """The transforms of a data set or of the one that it wraps."""
-    while hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
+    """The transforms of a data set or of the first one that it wraps."""
+    while hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets'):
+        dataset = getattr(dataset, 'dataset', None) or dataset.datasets[0]
     return dataset.pipeline.transforms

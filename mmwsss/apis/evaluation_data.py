@@ -1,5 +1,7 @@
 """The images and true masks that files are scored with."""
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import ConcatDataset
@@ -34,7 +36,8 @@ def evaluation_dataset(cfg: Config,
         ``img_path``, ``gt_label`` and ``seg_map_path``.
 
     Raises:
-        ValueError: If the config has no such data.
+        ValueError: If the config has no such data, or joined data sets have
+            different images of one name.
         FileNotFoundError: If files are missing.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -43,9 +46,9 @@ def evaluation_dataset(cfg: Config,
         raise ValueError(f'{cfg.filename} has no {key}.')
     inner = inner_datasets(cfg[key].dataset)
     if len(inner) > 1 and split is None:
-        return ConcatDataset([
-            _evaluated(dataset, split, masks) for dataset in inner
-        ])
+        parts = [_evaluated(dataset, split, masks) for dataset in inner]
+        refuse_shared_names(parts)
+        return ConcatDataset(parts)
     return _evaluated(inner[0], split, masks)
 
 
@@ -94,6 +97,50 @@ def check_true_masks(cfg: Config, *keys: str) -> None:
             built = build_dataset(ConfigDict(dataset, pipeline=[]))
             if isinstance(built, ImageLevelDataset) and built.with_masks:
                 check_dataset_masks(built)
+
+
+def check_joined_names(cfg: Config, *keys: str) -> None:
+    """Make sure that no two images of joined data sets have one name.
+
+    Args:
+        cfg (Config): The config.
+        *keys (str): 'val', 'test' or both.
+
+    Raises:
+        FileNotFoundError: If data are missing.
+        ValueError: If names are shared.
+    """
+    for key in keys:
+        loader = cfg.get(f'{key}_dataloader')
+        inner = inner_datasets(loader.dataset) if loader else []
+        if len(inner) > 1:
+            init_default_scope(cfg.get('default_scope', 'mmseg'))
+            refuse_shared_names([
+                build_dataset(ConfigDict(d, pipeline=[])) for d in inner
+            ])
+
+
+def refuse_shared_names(parts: Sequence[Any]) -> None:
+    """:func:`check_joined_names` of data sets that are built.
+
+    Args:
+        parts (Sequence[BaseDataset]): They may share images.
+
+    Raises:
+        ValueError: If images of other files have one name.
+    """
+    seen: dict[str, str] = {}
+    for part in parts:
+        for info in map(part.get_data_info, range(len(part))):
+            name, path = info.get('img_id'), str(info['img_path'])
+            if name is not None and seen.setdefault(name, path) != path:
+                raise ValueError(
+                    f'Two images of the joined data sets have the name '
+                    f'{name!r}: {seen[name]} and {path}. Metrics would count '
+                    'one of them, and their files (CAMs, masks) replace each '
+                    'other. Give the data sets one image folder that holds '
+                    'both (data_prefix.img_path, --images of custom.py), so '
+                    'that folders are part of the names, or rename images.')
 
 
 def check_dataset_masks(dataset: ImageLevelDataset) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.pseudo_labels.instance_file import (
     encode_mask,
     instance_path,
@@ -78,9 +79,15 @@ def coco_of_folder(folder: Path, dataset: Any,
 
     Raises:
         FileNotFoundError: If the folder lacks images.
-        ValueError: If a file is damaged or has other classes.
+        ValueError: If a file is damaged or has other classes, or they were
+            made for others.
     """
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    check_stage_classes(folder, dataset.metainfo['classes'])
+    # Joined data sets may share images.
+    infos = list({
+        info['img_id']: info
+        for info in map(dataset.get_data_info, range(len(dataset)))
+    }.values())
     missing = [
         info['img_id'] for info in infos
         if not instance_path(folder, info['img_id']).is_file()
@@ -92,25 +99,31 @@ def coco_of_folder(folder: Path, dataset: Any,
             'tools/test.py CONFIG CHECKPOINT --out FOLDER, for the training '
             'images with --train-images; or choose the images with '
             '--train-images or --split here.')
-    root = dataset.data_prefix['img_path']
+    roots = {
+        info['img_path']: part.data_prefix['img_path']
+        for part in getattr(dataset, 'datasets', [dataset])
+        for info in map(part.get_data_info, range(len(part)))
+    }
+    classes = dataset.metainfo['classes'][1:]
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, info in enumerate(infos, 1):
         found = read_instances(
-            instance_path(folder, info['img_id']), len(dataset.classes))
+            instance_path(folder, info['img_id']), len(classes))
         height, width = found.image_size
         images.append(
             dict(
                 id=number,
-                file_name=Path(os.path.relpath(info['img_path'],
-                                               root)).as_posix(),
+                file_name=Path(
+                    os.path.relpath(info['img_path'],
+                                    roots[info['img_path']])).as_posix(),
                 height=height,
                 width=width))
         annotations += annotations_of(found, number,
                                       len(annotations) + 1, min_score)
     categories = [
         dict(id=c, name=name, supercategory='object')
-        for c, name in enumerate(dataset.classes, 1)
+        for c, name in enumerate(classes, 1)
     ]
     return dict(
         images=images, annotations=annotations, categories=categories)

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mmwsss.datasets.tags import find_format, find_images, read_tags
 from mmwsss.datasets.tags.images import ToolNames
 from mmwsss.datasets.voc import VOCImageLevelDataset
+from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.pseudo_labels.mask_exchange import (
     MASK_READERS,
     label_values,
@@ -25,7 +25,7 @@ from mmwsss.pseudo_labels.mask_file import (
     write_mask,
     write_mask_manifest,
 )
-from mmwsss.utils.io import read_lines
+from mmwsss.utils.io import open_picture, read_lines
 from mmwsss.utils.read_images import read_mask
 
 
@@ -86,8 +86,8 @@ def export_masks(masks: Path,
 
     Raises:
         FileNotFoundError: If folders are missing, or a mask has no image.
-        ValueError: If a mask does not fit its image or the classes, or an
-            option does not fit the format.
+        ValueError: If a mask does not fit its image or the classes, the
+            masks were made for others, or an option does not fit the format.
     """
     if to not in MASK_READERS:
         raise ValueError(f'{to!r} is no format of masks; known are '
@@ -97,6 +97,7 @@ def export_masks(masks: Path,
     if tolerance < 0:
         raise ValueError(f'--tolerance must not be negative, is {tolerance}.')
     found = _masked_images(masks, images)
+    check_stage_classes(masks, classes)
     pairs = _load(masks, images, found, len(classes))
     if to == 'coco':
         count = write_coco(out, pairs, classes, polygons, tolerance)
@@ -153,7 +154,7 @@ def image_size(path: Path) -> tuple[int, int]:
         ValueError: If it cannot be read.
     """
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return picture.size[::-1]
     except OSError as error:
         raise ValueError(f'{path} cannot be read ({error}).') from error
@@ -200,7 +201,8 @@ def import_masks(annotations: Path,
         FileNotFoundError: If files are missing.
         FileExistsError: If masks are there already.
         ValueError: If the file cannot be read, names classes that are not
-            asked for, or is for images of another size.
+            asked for, or is for images of another size, or ``out`` holds
+            masks of other classes.
     """
     if not annotations.exists():
         raise FileNotFoundError(f'There is no {annotations}.')
@@ -237,6 +239,7 @@ def import_masks(annotations: Path,
     if not masks:
         raise ValueError(f'{annotations} has no image that somebody '
                          'annotated.')
+    check_stage_classes(out, classes)
     there = [i for i in masks if mask_path(out, i).exists()]
     if there and not overwrite:
         raise FileExistsError(

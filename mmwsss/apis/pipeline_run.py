@@ -1,7 +1,7 @@
 """Run the stages of a pipeline config: the work of tools/run_pipeline.py."""
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_options(cfg: Config, options: dict[str, Any]) -> None:
+def _check_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """Raise ValueError for settings that would change nothing."""
     variables = cfg.get('variables') or {}
     for option in options:
@@ -45,6 +45,32 @@ def _check_options(cfg: Config, options: dict[str, Any]) -> None:
             raise ValueError(f'--cfg-options {option}: there is no such '
                              'variable, only '
                              f'{", ".join(variables) or "none"}.')
+
+
+def load_pipeline_config(config: PathLike,
+                         cfg_options: Mapping[str, Any] | None = None
+                         ) -> Config:
+    """Read a pipeline config and apply options to it.
+
+    Args:
+        config (str | Path): The file.
+        cfg_options (Mapping[str, Any], optional): Dotted key -> value.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If an option would change nothing.
+    """
+    path = Path(config)
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no pipeline config {path}.')
+    cfg = Config.fromfile(path)
+    if cfg_options:
+        _check_options(cfg, cfg_options)
+        cfg.merge_from_dict(dict(cfg_options))
+    return cfg
 
 
 def run_pipeline(config: PathLike,
@@ -80,12 +106,7 @@ def run_pipeline(config: PathLike,
         WorkError: If the pipeline is running already.
     """
     path = Path(config)
-    if not path.is_file():
-        raise FileNotFoundError(f'There is no pipeline config {path}.')
-    cfg = Config.fromfile(path)
-    if cfg_options:
-        _check_options(cfg, cfg_options)
-        cfg.merge_from_dict(cfg_options)
+    cfg = load_pipeline_config(path, cfg_options)
     work_dir = Path(work_dir or
                     f'work_dirs/{path.resolve().parent.name}_{path.stem}')
     make_folder(work_dir)

@@ -16,7 +16,6 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
 from mmwsss.pseudo_labels.cam_file import MANIFEST, cam_path, read_manifest
-from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.pseudo_labels.pool import num_cores, run_pool
 from mmwsss.pseudo_labels.transforms.load_cams import LoadCAMs
 from mmwsss.pseudo_labels.transforms.writers import SaveMask, Writer
@@ -64,6 +63,13 @@ def _place(cfg: Config, cams: str | None, out: Path) -> str | None:
             'refine_dataset = dict(type=..., pipeline=[dict(type='
             "'mmwsss.LoadImage'), dict(type='mmwsss.LoadCAMs'), dict(type="
             "'mmwsss.IRNLabel'), dict(type='mmwsss.SaveMask')]).")
+    if 'pipeline' not in cfg.refine_dataset:
+        raise ValueError(
+            f'refine_dataset of {cfg.filename} has no pipeline of its own; '
+            f'its type is {cfg.refine_dataset.get("type")}. CAMs of one data '
+            'set are refined at a time: write the part into refine_dataset, '
+            'and call tools/refine_cams.py once per part, with the same '
+            '--out.')
     found = None
     for step in cfg.refine_dataset.pipeline:
         kind = _class_of(step)
@@ -169,7 +175,6 @@ def refine_cams(config: ConfigLike,
     dataset = DATASETS.build(cfg.refine_dataset)
     writers = _writers(cfg, dataset.pipeline.transforms, folder)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    check_stage_classes(folder, dataset.metainfo['classes'])
     settings.update(
         classes=list(dataset.metainfo['classes']), cams=_source(folder))
     pipeline = _plain_pipeline(cfg, dataset)

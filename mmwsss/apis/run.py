@@ -43,7 +43,7 @@ from .config_edits import (
     set_output,
     use_train_images,
 )
-from .evaluation_data import check_true_masks
+from .evaluation_data import check_joined_names, check_true_masks
 from .run_checks import (
     check_classes,
     classes_of,
@@ -258,6 +258,7 @@ def train(config: ConfigLike,
     checkpoint = _local_checkpoint(cfg.get('load_from'), trust_checkpoint)
     check_pretrained(cfg)
     drop_missing_masks(cfg, 'val')
+    check_joined_names(cfg, 'val')
     check_true_masks(cfg, 'val')
     settle_loaders(cfg)
     name_splits(cfg)
@@ -383,6 +384,7 @@ def test(config: ConfigLike,
         cfg.train_dataloader = None
     check_pretrained(cfg, frozen_only=True)
     drop_missing_masks(cfg, 'test')
+    check_joined_names(cfg, 'test')
     check_true_masks(cfg, 'test')
     settle_loaders(cfg)
     name_splits(cfg)

@@ -158,6 +158,9 @@ def report_changes(cfg: Config, checkpoint: Mapping, path: str) -> list[str]:
     Returns:
         list[str]: Lines of the report; empty if nothing changed or the
         checkpoint does not say.
+
+    Raises:
+        ValueError: If the optimizer is another one.
     """
     meta = checkpoint.get('meta')
     text = meta.get('cfg') if isinstance(meta, Mapping) else None
@@ -171,6 +174,13 @@ def report_changes(cfg: Config, checkpoint: Mapping, path: str) -> list[str]:
     # Not where a run lives, nor the variables of base files.
     before, now = ({k: v for k, v in settings.items() if k in _RUN_KEYS}
                    for settings in (before, now))
+    kinds = [_optimizer(settings) for settings in (before, now)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        raise ValueError(
+            f'Cannot resume {path}: it holds the state of the optimizer '
+            f'{kinds[0]}, which means nothing to {kinds[1]}. Take the old '
+            'one, or start a new training from the weights: --cfg-options '
+            f'load_from={path} without --resume, in another --work-dir.')
     effective, overridden = [], []
     for key, old, new in _changes(before, now):
         line = f'  {key}: {_short(old)} -> {_short(new)}'
@@ -205,6 +215,15 @@ _RUN_KEYS = ('model', 'train_dataloader', 'val_dataloader', 'train_cfg',
              'compile', 'activation_checkpointing', 'efficient_conv_bn_eval')
 
 
+def _optimizer(settings: dict[str, Any]) -> str | None:
+    """Type of the optimizer of a parsed config, if it is a plain one."""
+    for key in ('optim_wrapper', 'optimizer'):
+        settings = settings.get(key)
+        if not isinstance(settings, dict):
+            return None
+    return settings.get('type')
+
+
 def _is_state(key: str) -> bool:
     """Whether a checkpoint brings what a setting would decide."""
     parts = key.split('.')
@@ -216,8 +235,9 @@ def _is_state(key: str) -> bool:
 
 def _changes(old: Any, new: Any, where: str = '') -> list[tuple]:
     """Dotted keys at which two settings differ, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict) and old.get(
-            'type') == new.get('type'):
+    # Of another wrapper (--amp) the optimizer is still the checkpoint's.
+    if isinstance(old, dict) and isinstance(new, dict) and (
+            old.get('type') == new.get('type') or where == 'optim_wrapper'):
         pairs = [(f'{where}.{k}' if where else str(k), old.get(k, _ABSENT),
                   new.get(k, _ABSENT)) for k in dict.fromkeys([*old, *new])]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(

@@ -14,7 +14,7 @@ from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.utils.io import atomic_write
 from mmwsss.visualization import plot_curve
 
-from .evaluation_data import evaluation_dataset
+from .evaluation_data import check_dataset_masks, evaluation_dataset
 from .run import ConfigLike, PathLike, load_config
 
 
@@ -93,6 +93,8 @@ def evaluate_cams(cams: PathLike,
     """
     cfg = load_config(config)
     dataset = evaluation_dataset(cfg, train_images, split)
+    for part in getattr(dataset, 'datasets', [dataset]):
+        check_dataset_masks(part)
     settings = dict(cfg.test_evaluator) if cfg.get('test_evaluator') else {}
     if settings.pop('type', None) != 'mmwsss.CAMIoUMetric':
         settings = {}

@@ -26,7 +26,7 @@ from mmwsss.registry import DATASETS
 from mmwsss.utils.io import atomic_write, read_lines
 from mmwsss.utils.read_images import read_mask
 
-from .evaluation_data import evaluation_dataset
+from .evaluation_data import check_dataset_masks, evaluation_dataset
 from .run import ConfigLike, PathLike, load_config
 
 
@@ -94,7 +94,8 @@ def score_masks(mask_dir: str,
                 classes: Sequence[str],
                 ignore_index: int = 255,
                 values: dict[int, int] | None = None,
-                tags: dict[str, Sequence[int]] | None = None
+                tags: dict[str, Sequence[int]] | None = None,
+                values_of: dict[str, dict[int, int] | None] | None = None
                 ) -> dict[str, Any]:
     """Compare a folder of masks with true ones.
 
@@ -109,6 +110,8 @@ def score_masks(mask_dir: str,
             :func:`~mmwsss.datasets.mask_values.parse_mask_values`.
         tags (dict[str, Sequence[int]], optional): Classes of the images,
             which true masks must show.
+        values_of (dict[str, dict], optional): Instead of ``values``, those
+            of each image: joined data sets may differ.
 
     Returns:
         dict: See :func:`summarize`, and ``num_images``.
@@ -137,8 +140,9 @@ def score_masks(mask_dir: str,
     confusion = np.zeros((num_classes + 1, num_classes + 2), np.int64)
     for img_id, true_path in truth:
         pred = read_mask(paths[img_id], img_id)
+        own = values if values_of is None else values_of[img_id]
         gt = read_true_mask(
-            dict(seg_map_path=true_path, img_id=img_id, label_map=values))
+            dict(seg_map_path=true_path, img_id=img_id, label_map=own))
         if pred.shape != gt.shape:
             raise ValueError(
                 f'Image {img_id}: the mask {paths[img_id]} is {pred.shape} '
@@ -202,6 +206,8 @@ def _from_config(cfg: Config, train_images: bool,
         if split is not None:
             source['ann_file'] = split
         dataset = DATASETS.build(source)
+    for part in getattr(dataset, 'datasets', [dataset]):
+        check_dataset_masks(part)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     return infos, list(dataset.metainfo['classes'])
 
@@ -332,7 +338,7 @@ def evaluate_masks(mask_dir: PathLike,
             load_config(config, cfg_options), train_images, split)
         truth = [(x['img_id'], x['seg_map_path']) for x in infos]
         tags = {x['img_id']: x['gt_label'] for x in infos}
-        values = infos[0]['label_map'] if infos else None
+        values, values_of = None, {x['img_id']: x['label_map'] for x in infos}
     elif None in (gt, split, classes):
         raise ValueError('Give either --config, or all of --gt, --split and '
                          '--classes.')
@@ -340,11 +346,14 @@ def evaluate_masks(mask_dir: PathLike,
         truth = _from_folder(gt, split)
         if isinstance(classes, str):
             classes = read_classes(classes)
-        tags, values = None, None
+        if not mask_values:
+            check_stage_classes(gt, classes)
+        tags, values, values_of = None, None, None
         if mask_values:
             values = parse_mask_values(mask_values, classes[1:])
     result = score_masks(
-        mask_dir, truth, classes, values=values, tags=tags)
+        mask_dir, truth, classes, values=values, tags=tags,
+        values_of=values_of)
     if report_classes:
         result['mIoU_subset'] = subset_iou(result['IoU'], report_classes)
     if out is not None:

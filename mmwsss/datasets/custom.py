@@ -1,7 +1,9 @@
 """Images of your own: any tags, checked, as one data folder."""
 import contextlib
 import hashlib
+import os
 import random
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +15,14 @@ from typing import (
 
 import numpy as np
 from mmengine.utils import track_iter_progress
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from mmwsss.pseudo_labels.mask_file import write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask, write_mask_manifest
 from mmwsss.utils.image_formats import unread_kinds
 from mmwsss.utils.io import atomic_write, open_picture
 from mmwsss.utils.read_images import (
     decode_image,
+    high_value,
     read_any_mask,
     suits_window,
     to_8bit,
@@ -33,6 +36,7 @@ from .image_labels import (
 )
 from .image_level import _some
 from .mask_values import (
+    FEW,
     IGNORE,
     Value,
     check_tags_shown,
@@ -233,6 +237,9 @@ def write_custom(data: CustomData, out: PathLike) -> None:
         else:
             mask = _own_mask(data, img_id, path)
         write_mask(out / MASK_FOLDER, img_id, mask)
+    if data.translated:
+        write_mask_manifest(out / MASK_FOLDER, classes=list(data.classes),
+                            num_images=len(data.translated))
     write_image_labels(out / 'image_labels.json', data.classes, data.labels)
     for name, ids in data.lists.items():
         with atomic_write(out / f'{name}.txt') as temp:
@@ -310,7 +317,8 @@ def _drop_no_class(file: TagFile, names: Sequence[str]) -> None:
 def _note_background_names(file: TagFile, notes: list[str]) -> None:
     """Say which classes perhaps are none."""
     for name in file.classes:
-        if _says_nothing(name):
+        if _says_nothing(name) or any(
+                map(_says_nothing, re.findall(r'[^\W_]+', name))):
             count = sum(name in tags for tags in file.tags.values())
             notes.append(
                 f'{name!r} ({count} image(s)) is a class here like any '
@@ -404,15 +412,17 @@ def _check_images(paths: Mapping[str, Path], notes: list[str],
                 grey = to_8bit(image, path, img_id, window)
                 if image.dtype != np.uint8 and not suits_window(image, grey):
                     plain.append(img_id)
-            if image.dtype != np.uint8:
-                deep[img_id] = int(np.nan_to_num(image).max(initial=0))
+            if image.dtype == np.uint16:
+                deep[img_id] = high_value(image)
+            elif image.dtype != np.uint8:
+                deep[img_id] = 0  # There is a window, else it was refused.
             with contextlib.suppress(UnidentifiedImageError), \
                     open_picture(path) as picture:
                 if picture.getexif().get(_ORIENTATION, 1) != 1:
                     rotated.append(img_id)
                 if getattr(picture, 'n_frames', 1) > 1:
                     pages.append(img_id)
-                if picture.mode == 'RGBX':
+                if _has_fourth_band(picture):
                     fourth.append(img_id)
                 elif _is_transparent(picture):
                     clear.append(img_id)
@@ -428,7 +438,7 @@ def _check_images(paths: Mapping[str, Path], notes: list[str],
         bits = max(high.bit_length(), 1)
         notes.append(
             f'{len(deep)} image(s) hold 16-bit values: {_some(list(deep))}. '
-            f'The highest is {high}' +
+            f'Nearly all are up to {high}' +
             (f' ({bits} bits), but 65535 would be white, so they are dark or '
              f'black as they are. Say what is white: --window 0 '
              f'{2 ** bits - 1}.' if bits < 16 else
@@ -474,6 +484,16 @@ def _digest(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def _has_fourth_band(picture: Image.Image) -> bool:
+    """Whether a TIFF file holds more than colours and transparency."""
+    tags = getattr(picture, 'tag_v2', {})
+    extra = tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    return (tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 2
+            and tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 3
+            # 1 and 2 say that it is transparency.
+            and not {1, 2} & set(extra))
+
+
 def _is_transparent(picture: Image.Image) -> bool:
     """Whether parts of a picture are not to be seen."""
     if picture.mode in ('RGBA', 'LA', 'PA'):
@@ -495,6 +515,10 @@ def _check_masks(data: CustomData, paths: Mapping[str, Path],
             f'{len(bare)} image(s) without any tag have no mask; theirs are '
             f'taken to be background: {_some(bare)}.')
         files.update(dict.fromkeys(bare))
+    elif bare:
+        data.notes.append(
+            f'{len(files)} of {len(paths)} image(s) have a mask in {folder}, '
+            f'and only these can be measured. None has {_some(bare)}.')
     if mask_values is not None:
         data.mask_values = parse_mask_values(mask_values, data.classes, True)
     values: dict[str, list[int]] = {}
@@ -561,6 +585,16 @@ def _check_mask_values(data: CustomData, values: Mapping[str, list[int]],
         data.notes.append(
             f'No mask shows {", ".join(unseen)}, though one or two images '
             'are tagged so; this cannot be measured.')
+    for c, name in enumerate(data.classes):
+        bare = [i for i in shown if c not in (
+            *data.labels[i], *data.labels.unknown.get(i, ()))]
+        if len(bare) > FEW and all(c in shown[i] for i in bare):
+            raise ValueError(
+                f'The masks in {data.masks} show {name!r} (value {c + 1}) in '
+                f'all {len(bare)} images that are not tagged so, e.g. '
+                f'{bare[0]}. Are objects and background exchanged? Then say '
+                f"--mask-values '0={name}' '{c + 1}=background'; else mend "
+                'tags or masks.')
 
 
 def _find_masks(folder: Path, ids: Sequence[str], suffix: str | None,
@@ -568,12 +602,14 @@ def _find_masks(folder: Path, ids: Sequence[str], suffix: str | None,
     """Mask files of images, by name."""
     if not folder.is_dir():
         raise FileNotFoundError(f'There is no folder of masks {folder}.')
-    there = {
-        nfc(p.relative_to(folder).as_posix()): p
-        for p in sorted(folder.rglob('*'))
-        if p.is_file() and is_image(p.name)
-    }
-    endings = [suffix] if suffix is not None else ['.png']
+    there: dict[str, Path] = {}
+    for path in sorted(folder.rglob('*')):
+        if path.is_file() and is_image(path.name):
+            name = _lower_ending(nfc(path.relative_to(folder).as_posix()))
+            if there.setdefault(name, path) != path:
+                raise ValueError(f'{there[name]} and {path} would be masks '
+                                 'of one image. Take one of them away.')
+    endings = ['.png'] if suffix is None else [_lower_ending(suffix)]
     if suffix is None and not any(f'{i}.png' in there for i in ids):
         # Perhaps they are called 005_mask.png.
         known, found = set(ids), Counter()
@@ -599,6 +635,12 @@ def _find_masks(folder: Path, ids: Sequence[str], suffix: str | None,
              '--mask-suffix.' if len(endings) > 1 else
              'If they only end otherwise, say how: --mask-suffix _mask.png.'))
     return files
+
+
+def _lower_ending(name: str) -> str:
+    """``a/B_mask.png`` of ``a/B_mask.PNG``."""
+    stem, ending = os.path.splitext(name)
+    return stem + ending.lower()
 
 
 def _choose_val(labels: Labels, masked: set[str] | None, share: float,

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from mmwsss.datasets.transforms.load_images import read_true_mask
+from mmwsss.pseudo_labels.class_names import check_stage_classes
 from mmwsss.pseudo_labels.mask_file import labels_from_mask, voc_palette
 from mmwsss.registry import DATASETS
 from mmwsss.utils.io import read_lines
@@ -120,7 +121,8 @@ class ImageLevelDataset(BaseSegDataset):
         FileNotFoundError: If the data root, the split list, the label file
             or listed files are missing.
         ValueError: If the split is empty or names an image twice, tags are
-            missing, or the configuration contradicts itself.
+            missing, files of earlier stages or masks say that they were made
+            for other classes, or the configuration contradicts itself.
     """
     PREPARE = _PREPARE_VOC
     PREFIX = dict(
@@ -310,6 +312,7 @@ class ImageLevelDataset(BaseSegDataset):
                 self._check_exist(ids, 'instance_path', self.seg_map_suffix)
             if 'saliency_path' in self.data_prefix:
                 self._check_exist(ids, 'saliency_path', self.saliency_suffix)
+        self._check_names_of_files()
         labels = self._read_labels(ids, labels)
         bare = [i for i in ids if len(labels[i]) == 0]
         if bare and self.class_less == 'error':
@@ -332,6 +335,14 @@ class ImageLevelDataset(BaseSegDataset):
             raise FileNotFoundError(
                 f'There is no data folder {self.data_root}. Link your data '
                 f'there or set data_root, then prepare it: {self.PREPARE}')
+
+    def _check_names_of_files(self) -> None:
+        """Raise ValueError for files that were made for other classes."""
+        folders = list(self.stage_folders.values())
+        if self.with_masks and self.mask_values is None:
+            folders.append(self.data_prefix['seg_map_path'])
+        for folder in folders:
+            check_stage_classes(folder, self._metainfo['classes'])
 
     def _read_tags(self) -> Labels:
         if self._tag_file is not None:

@@ -21,11 +21,11 @@ def open_mask(mask: Tensor, size: int) -> Tensor:
     nothing.
 
     Args:
-        mask (Tensor): Bool (H, W).
+        mask (Tensor): Bool (..., H, W).
         size (int): Side of the square in pixels; 1 or less does nothing.
 
     Returns:
-        Tensor: Bool (H, W).
+        Tensor: Bool (..., H, W).
     """
     if size <= 1:
         return mask
@@ -33,11 +33,11 @@ def open_mask(mask: Tensor, size: int) -> Tensor:
     sides = (before, size - 1 - before) * 2
 
     def highest(values: Tensor) -> Tensor:
-        padded = F.pad(values, sides, value=-1.)
-        return F.max_pool2d(padded[None, None], size, 1)[0, 0]
+        return F.max_pool2d(F.pad(values, sides, value=-1.), size, 1)
 
-    eroded = -highest(-mask.float())
-    return highest(eroded) > 0
+    planes = mask.float().reshape(-1, *mask.shape[-2:])
+    eroded = -highest(-planes)
+    return (highest(eroded) > 0).view(mask.shape)
 
 
 def mine(cams: Tensor, cut: float) -> Tensor:
@@ -47,26 +47,33 @@ def mine(cams: Tensor, cut: float) -> Tensor:
     positive values in rising order.
 
     Args:
-        cams (Tensor): (K, H, W), not negative.
+        cams (Tensor): (..., K, H, W), not negative.
         cut (float): Share of the positive values that is not claimed.
 
     Returns:
-        Tensor: Bool (K, H, W).
+        Tensor: Bool (..., K, H, W).
     """
-    values = cams.flatten(1).sort(dim=1).values
-    positive = (values > 0).sum(dim=1, keepdim=True)
+    values = cams.flatten(-2).sort(dim=-1).values
+    positive = (values > 0).sum(dim=-1, keepdim=True)
     # Without leaving the device: the positive ones come last.
-    place = values.shape[1] - positive + (positive.double() * cut).long()
-    least = values.gather(1, place.clamp(max=values.shape[1] - 1))
+    place = values.shape[-1] - positive + (positive.double() * cut).long()
+    least = values.gather(-1, place.clamp(max=values.shape[-1] - 1))
     return cams > least.clamp(min=0)[..., None]
+
+
+def _in_order(cams: Tensor, class_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Planes (..., K, H, W) and ids (..., K), by rising id."""
+    class_ids, order = class_ids.sort(dim=-1)
+    return cams.take_along_dim(order[..., None, None], dim=-3), class_ids
 
 
 def _best_class(cams: Tensor, class_ids: Tensor,
                 background: Tensor) -> Tensor:
     """Argmax over background and classes; the first of equals wins."""
-    planes = torch.cat((background[None], cams))
+    planes = torch.cat((background.unsqueeze(-3), cams), dim=-3)
+    best = planes.argmax(dim=-3)
     labels = F.pad(class_ids + 1, (1, 0))
-    return labels[planes.argmax(dim=0)]
+    return labels.gather(-1, best.flatten(-2)).view_as(best)
 
 
 def complete_labels(cams: Tensor,
@@ -76,7 +83,7 @@ def complete_labels(cams: Tensor,
                     bg_power: float = 32,
                     conflict: str = 'ignore',
                     opening: int = 10) -> tuple[Tensor, Tensor]:
-    """Labels of one image by GETAM's activation-aware label completion.
+    """Labels by GETAM's activation-aware label completion.
 
     Salient and activated pixels get their class, salient ones that are not
     activated are ignored, the rest is background. Pixels outside the salient
@@ -84,10 +91,10 @@ def complete_labels(cams: Tensor,
     What an opening takes from the labelled region becomes background.
 
     Args:
-        cams (Tensor): (K, H, W), not negative, each with a maximum of about
-            1; zero in padded planes.
-        class_ids (Tensor): int64 (K,); -1 in padded planes.
-        saliency (Tensor): (H, W), salient where positive.
+        cams (Tensor): (..., K, H, W), not negative, each with a maximum of
+            about 1; zero in padded planes.
+        class_ids (Tensor): int64 (..., K); -1 in padded planes.
+        saliency (Tensor): (..., H, W), salient where positive.
         cut (float): Share of a class's positive values that is not mined.
             Defaults to 0.9 (COCO: 0.95).
         bg_power (float): The background's score is
@@ -98,55 +105,55 @@ def complete_labels(cams: Tensor,
         opening (int): Side of the opening's square. Defaults to 10.
 
     Returns:
-        tuple[Tensor, Tensor]: Labels int64 (H, W), 0 = background, c + 1 =
-        class c, 255 = ignored; saliency float32 (H, W), 0, 1 where the
-        detector says so, 255 where a class was mined, whatever the opening
-        did there.
+        tuple[Tensor, Tensor]: Labels int64 (..., H, W), 0 = background,
+        c + 1 = class c, 255 = ignored; saliency float32 (..., H, W), 0, 1
+        where the detector says so, 255 where a class was mined, whatever the
+        opening did there.
     """
-    class_ids, order = class_ids.sort()
-    cams = cams[order]
+    cams, class_ids = _in_order(cams, class_ids)
     salient = saliency > 0
-    highest = F.pad(cams.flatten(1), (0, 0, 1, 0)).amax(dim=0)
-    background = (1 - highest.reshape(salient.shape))**bg_power
+    highest = F.pad(cams, (0, 0, 0, 0, 1, 0)).amax(dim=-3)
+    background = (1 - highest)**bg_power
     labels = _best_class(cams, class_ids, background)
-    labels = torch.where(labels == 0, IGNORE, labels)
-    labels = torch.where(salient, labels, 0)
+    labels = labels.masked_fill(labels == 0, IGNORE)
+    labels = labels.masked_fill(~salient, 0)
 
-    claims = mine(cams, cut) & (labels == 0)
-    claimants = claims.sum(dim=0)
+    claims = mine(cams, cut) & (labels == 0).unsqueeze(-3)
+    claimants = claims.sum(dim=-3)
     # The first plane that claims a pixel; without any it does not matter.
     mined = _best_class(claims.float(), class_ids, claims.new_full(
         salient.shape, 0.5, dtype=torch.float32))
     if conflict == 'ignore':
-        mined = torch.where(claimants > 1, IGNORE, mined)
-    labels = torch.where(claimants > 0, mined, labels)
-    after = torch.where(claimants > 0, MINED, salient.float())
+        mined = mined.masked_fill(claimants > 1, IGNORE)
+    claimed = claimants > 0
+    labels = torch.where(claimed, mined, labels)
+    after = salient.float().masked_fill(claimed, MINED)
     kept = open_mask(labels != 0, opening)
-    return torch.where(kept, labels, 0), after
+    return labels.masked_fill(~kept, 0), after
 
 
 def threshold_labels(cams: Tensor, class_ids: Tensor, fg_threshold: float,
                      bg_threshold: float) -> Tensor:
-    """Labels of one image without saliency.
+    """Labels without saliency.
 
     Not in the paper, whose background comes from saliency alone.
 
     Args:
-        cams (Tensor): (K, H, W).
-        class_ids (Tensor): int64 (K,); -1 in padded planes.
+        cams (Tensor): (..., K, H, W).
+        class_ids (Tensor): int64 (..., K); -1 in padded planes.
         fg_threshold (float): From this score on a pixel has its best class.
         bg_threshold (float): Up to this score it is background; between the
             two it is ignored.
 
     Returns:
-        Tensor: int64 (H, W), 0 = background, c + 1 = class c, 255 = ignored.
+        Tensor: int64 (..., H, W), 0 = background, c + 1 = class c,
+        255 = ignored.
     """
-    class_ids, order = class_ids.sort()
-    size = cams.shape[1:]
+    cams, class_ids = _in_order(cams, class_ids)
     # A class-less image: everything scores zero.
-    cams = torch.cat((cams.new_zeros(1, *size), cams[order]))
-    score, best = cams.max(dim=0)
-    labels = F.pad(class_ids + 1, (1, 0))[best]
+    score, best = F.pad(cams, (0, 0, 0, 0, 1, 0)).max(dim=-3)
+    labels = F.pad(class_ids + 1, (1, 0))
+    labels = labels.gather(-1, best.flatten(-2)).view_as(best)
     unsure = torch.where(score <= bg_threshold, 0, IGNORE)
     return torch.where(score >= fg_threshold, labels, unsure)
 
@@ -234,19 +241,10 @@ class LabelCompletion(nn.Module):
                 f'{None if saliency is None else tuple(saliency.shape)}.')
         cams = cams.float().masked_fill((class_ids < 0)[..., None, None], 0.)
         if saliency is None:
-            labels = [
-                threshold_labels(maps, ids, self.fg_threshold,
-                                 self.bg_threshold)
-                for maps, ids in zip(cams, class_ids)
-            ]
-            return torch.stack(labels), None
-        pairs = [
-            complete_labels(maps, ids, s, self.cut, self.bg_power,
-                            self.conflict, self.opening)
-            for maps, ids, s in zip(cams, class_ids, saliency)
-        ]
-        labels, after = zip(*pairs)
-        return torch.stack(labels), torch.stack(after)
+            return threshold_labels(cams, class_ids, self.fg_threshold,
+                                    self.bg_threshold), None
+        return complete_labels(cams, class_ids, saliency, self.cut,
+                               self.bg_power, self.conflict, self.opening)
 
     def extra_repr(self) -> str:
         return (f'cut={self.cut}, bg_power={self.bg_power}, '

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
+from mmwsss.utils.transfer import send
 
 
 def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
@@ -29,89 +30,82 @@ def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
                                  reach + dx:reach + dx + width]
 
 
-def _windows(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """The same as 3 x 3 windows around each pixel, the pixel in the middle.
+def neighbour_rows(size: Sequence[int], dilations: Sequence[int],
+                   device: torch.device) -> Tensor:
+    """Where the same neighbours lie, of all pixels at once.
 
-    A GPU takes them at once, where a CPU is faster with one neighbour after
-    the other.
-
-    Args:
-        maps (Tensor): (N, C, H, W). Its border values go on outside.
-        dilations (Sequence[int]): In pixels.
-
-    Yields:
-        Tensor: (N, C, 3, 3, H, W), a view.
-    """
-    height, width = maps.shape[-2:]
-    reach = max(dilations)
-    padded = F.pad(maps, (reach, ) * 4, mode='replicate')
-    for d in dilations:
-        part = padded[..., reach - d:reach + d + height,
-                      reach - d:reach + d + width]
-        # Shifted by -d, 0 and d.
-        yield part.unfold(2, height, d).unfold(3, width, d)
-
-
-def _deviation(image: Tensor, dilations: Sequence[int],
-               count: int) -> Tensor:
-    """Standard deviation of each colour over neighbours at all dilations.
+    A GPU gathers them in one step, where a CPU is faster with one neighbour
+    after the other.
 
     Args:
-        image (Tensor): (N, 3, H, W), 0..255.
+        size (Sequence[int]): Height and width.
         dilations (Sequence[int]): In pixels.
-        count (int): Number of values: those of the neighbours and as many
-            times the pixel's own as there are more.
+        device (torch.device): Where the result is needed.
 
     Returns:
-        Tensor: (N, 3, H, W).
+        Tensor: int32 (H * W, 8 * len(dilations)), places in the flat image.
     """
-    # Measured from the pixel itself, which keeps the sums of squares exact
-    # for 8-bit images and makes its own value 0.
-    total, squares = torch.zeros_like(image), torch.zeros_like(image)
-    if image.device.type == 'cpu':
-        for neighbour in _neighbours(image, dilations):
-            difference = neighbour - image
-            total += difference
-            squares += difference.square()
-    else:
-        for window in _windows(image, dilations):
-            difference = window - image[:, :, None, None]
-            total += difference.sum((2, 3))
-            squares += difference.square().sum((2, 3))
-    variance = (squares - total.square() / count) / (count - 1)
-    return variance.clamp_(min=0).sqrt()
+    steps = send(
+        torch.tensor([(dy, dx) for d in dilations for dy in (-d, 0, d)
+                      for dx in (-d, 0, d) if dy or dx],
+                     dtype=torch.int32), device)
+    y, x = (
+        (torch.arange(side, device=device, dtype=torch.int32)[:, None] +
+         step).clamp_(0, side - 1) for side, step in zip(size, steps.T))
+    return (y[:, None] * size[1] + x).flatten(0, 1)
 
 
-def _over_neighbours(image: Tensor, dilations: Sequence[int], scale: Tensor,
+def _over_neighbours(image: Tensor, dilations: Sequence[int],
+                     rows: Tensor | None, count: int,
+                     scale: Callable[[Tensor], Tensor],
                      term: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean over colours of a term, for each neighbour of each pixel.
 
     Args:
-        image (Tensor): (N, 3, H, W).
+        image (Tensor): (N, 3, H, W), 0..255.
         dilations (Sequence[int]): In pixels.
-        scale (Tensor): (N, 3, H, W), what differences are divided by.
-        term (Callable): Of the scaled differences, place by place.
+        rows (Tensor, optional): See :func:`pamr_affinity`.
+        count (int): Number of values that a colour's standard deviation is
+            taken over: those of the neighbours and as many times the pixel's
+            own as there are more.
+        scale (Callable): From standard deviations (N, 3, H, W) to what
+            differences from the pixel are divided by.
+        term (Callable): Of the scaled differences, in place.
 
     Returns:
         Tensor: (8 * len(dilations), N, 1, H, W), in the order of
         :func:`_neighbours`.
     """
-    if image.device.type == 'cpu':
+    # The deviation is measured from the pixel itself: sums of squares are
+    # exact for 8-bit images, and its own value is 0.
+    if rows is None:
+        total, squares = torch.zeros_like(image), torch.zeros_like(image)
+        for neighbour in _neighbours(image, dilations):
+            difference = neighbour - image
+            total += difference
+            squares += difference.square()
+        variance = (squares - total.square() / count) / (count - 1)
+        divisor = scale(variance.clamp_(min=0).sqrt())
         return torch.stack([
-            term((neighbour - image) / scale).mean(dim=1, keepdim=True)
+            term((neighbour - image) / divisor).mean(dim=1, keepdim=True)
             for neighbour in _neighbours(image, dilations)
         ])
-    means = torch.stack([
-        term((window - image[:, :, None, None]) /
-             scale[:, :, None, None]).mean(dim=1, keepdim=True)
-        for window in _windows(image, dilations)
-    ]).flatten(3, 4)
-    # The pixel in the middle is no neighbour.
-    means = torch.cat((means[:, :, :, :4], means[:, :, :, 5:]), dim=3)
-    return means.movedim(3, 1).flatten(0, 1)
+    flat = image.flatten(2)
+    differences = flat.index_select(2, rows.flatten()).unflatten(
+        2, rows.shape).sub_(flat[..., None])
+    num = rows.shape[1]
+    variance, mean = torch.var_mean(differences, dim=3, correction=0)
+    # With the zeros of the pixel itself.
+    variance = (variance + (1 - num / count) * mean.square()) * (
+        num / (count - 1))
+    differences.div_(scale(variance.sqrt())[..., None])
+    means = term(differences).mean(dim=1, keepdim=True)
+    return means.movedim(3, 0).unflatten(3, image.shape[2:])
 
 
-def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
+def pamr_affinity(image: Tensor,
+                  dilations: Sequence[int],
+                  rows: Tensor | None = None) -> Tensor:
     """How much each pixel takes from each of its neighbours.
 
     softmax over the neighbours p of the mean over colours of
@@ -123,22 +117,27 @@ def pamr_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     Args:
         image (Tensor): (N, 3, H, W), 0..255.
         dilations (Sequence[int]): In pixels.
+        rows (Tensor, optional): Places of the neighbours, of
+            :func:`neighbour_rows`, to take all at once. None takes one after
+            the other. Defaults to None.
 
     Returns:
         Tensor: (8 * len(dilations), N, 1, H, W), summing to one over the
         first dimension.
     """
     # Each window holds the pixel as well.
-    scale = 1e-8 + 0.1 * _deviation(image, dilations, 9 * len(dilations))
-    return _over_neighbours(image, dilations, scale,
-                            torch.abs).neg_().softmax(dim=0)
+    return _over_neighbours(image, dilations, rows, 9 * len(dilations),
+                            lambda deviation: 1e-8 + 0.1 * deviation,
+                            Tensor.abs_).neg_().softmax(dim=0)
 
 
 #: What the part of PAR's weights that knows only distances sums to.
 PAR_DISTANCE_WEIGHT = 0.01
 
 
-def par_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
+def par_affinity(image: Tensor,
+                 dilations: Sequence[int],
+                 rows: Tensor | None = None) -> Tensor:
     """The same for pixel-adaptive refinement (PAR).
 
     softmax over the neighbours p of the mean over colours of
@@ -151,14 +150,15 @@ def par_affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     Args:
         image (Tensor): (N, 3, H, W), 0..255.
         dilations (Sequence[int]): In pixels.
+        rows (Tensor, optional): See :func:`pamr_affinity`.
 
     Returns:
         Tensor: (8 * len(dilations), N, 1, H, W), summing to 1.01 over the
         first dimension.
     """
-    scale = 0.3 * (1e-8 + _deviation(image, dilations, 8 * len(dilations)))
-    colours = _over_neighbours(image, dilations, scale,
-                               torch.square).neg_().softmax(dim=0)
+    colours = _over_neighbours(image, dilations, rows, 8 * len(dilations),
+                               lambda deviation: 0.3 * (1e-8 + deviation),
+                               Tensor.square_).neg_().softmax(dim=0)
     # In the order of _neighbours.
     distance = image.new_tensor([
         d * (dy * dy + dx * dx)**0.5 for d in dilations for dy in (-1, 0, 1)
@@ -176,7 +176,7 @@ class PAMR(nn.Module):
     Each step replaces a pixel by the weighted mean of its neighbours at all
     dilations. No gradient flows through it. Maps do not mix, so pass those of
     present classes only: the others cost as much. Peak memory is one plane per
-    neighbour and a few copies of the maps (on a GPU ten), not one copy per
+    neighbour (on a GPU five) and a few copies of the maps, not one copy per
     neighbour.
 
     ``kernel='par'`` is PAR, the refinement of ToCo: other weights of the same
@@ -265,9 +265,12 @@ class PAMR(nn.Module):
         Returns:
             Tensor: (N, K, H, W).
         """
-        affinity = self.KERNELS[self.kernel](image, self.dilations)
+        kernel = self.KERNELS[self.kernel]
         if maps.device.type != 'cpu':
-            return self._average_windows(affinity, maps)
+            rows = neighbour_rows(maps.shape[2:], self.dilations, maps.device)
+            return self._average_at_once(
+                kernel(image, self.dilations, rows), maps, rows)
+        affinity = kernel(image, self.dilations)
         for _ in range(self.num_iters):
             refined = torch.zeros_like(maps)
             for weight, neighbour in zip(
@@ -276,17 +279,19 @@ class PAMR(nn.Module):
             maps = refined
         return maps
 
-    def _average_windows(self, affinity: Tensor, maps: Tensor) -> Tensor:
-        """All steps, with a few launches for each dilation."""
-        weights = affinity.unflatten(0, (-1, 8))
-        weights = torch.cat((weights[:, :4], torch.zeros_like(
-            weights[:, :1]), weights[:, 4:]), dim=1)
-        # (dilations, N, 1, 3, 3, H, W)
-        weights = weights.unflatten(1, (3, 3)).permute(0, 3, 4, 1, 2, 5, 6)
+    def _average_at_once(self, affinity: Tensor, maps: Tensor,
+                         rows: Tensor) -> Tensor:
+        """All steps, one launch each: a pixel is a bag of its neighbours."""
+        n, k, height, width = maps.shape
+        # Of each image those of its own.
+        first = torch.arange(
+            0, n * len(rows), len(rows), device=rows.device, dtype=rows.dtype)
+        rows = (first[:, None, None] + rows).flatten()
+        starts = torch.arange(
+            0, len(rows), len(affinity), device=rows.device, dtype=rows.dtype)
+        weights = affinity.flatten(1).T.flatten()
+        values = maps.movedim(1, 3).reshape(-1, k)
         for _ in range(self.num_iters):
-            refined = torch.zeros_like(maps)
-            for weight, window in zip(weights,
-                                      _windows(maps, self.dilations)):
-                refined += (weight * window).sum((2, 3))
-            maps = refined
-        return maps
+            values = F.embedding_bag(
+                rows, values, starts, mode='sum', per_sample_weights=weights)
+        return values.view(n, height, width, k).movedim(3, 1).contiguous()

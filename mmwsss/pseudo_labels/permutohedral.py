@@ -35,27 +35,27 @@ def _embed(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         coordinates by falling excess of the point, int64 (n, d+1); the
         barycentric weights of the point, float64 (n, d+1).
     """
-    n, d = features.shape
+    d = features.shape[1]
     # Onto the plane of coordinate sum zero, at a scale at which splatting,
-    # blurring and slicing have unit variance together (section 3.1).
-    axis = torch.arange(
-        1, d + 1, device=features.device, dtype=features.dtype)
-    scaled = features * ((d + 1) * (2 / 3)**0.5 / (axis * (axis + 1)).sqrt())
-    # Coordinate i gets all later features, less i times its own.
-    point = F.pad(scaled.flip(1).cumsum(1).flip(1), (0, 1))
-    point[:, 1:] -= axis * scaled
+    # blurring and slicing have unit variance together (section 3.1):
+    # coordinate i gets all later features, less i times its own.
+    axis = np.arange(1, d + 1)
+    basis = np.tri(d, d + 1)
+    basis[axis - 1, axis] = -axis
+    basis *= (d + 1) * ((2 / 3) / (axis * (axis + 1)))[:, None]**0.5
+    point = features @ send(torch.from_numpy(basis), features.device)
 
     # The nearest multiples of d+1 need not sum to zero. If they exceed it by
     # k times d+1, the k coordinates rounded up most are rounded down.
     corner = (point / (d + 1)).round() * (d + 1)
     excess = (corner.sum(1, keepdim=True) / (d + 1)).round().long()
     rest, order = (point - corner).sort(dim=1, descending=True)
-    place = torch.arange(d + 1, device=features.device) + excess
-    wrap = (place < 0).long() - (place > d).long()
-    corner.scatter_add_(1, order, wrap.to(corner.dtype) * (d + 1))
-    rest = rest - wrap * (d + 1)
     # Those changed go to the other end of the order.
-    place = place + wrap * (d + 1)
+    first = torch.arange(d + 1, device=features.device) + excess
+    place = first % (d + 1)
+    change = (place - first).to(corner.dtype)
+    corner.scatter_add_(1, order, change)
+    rest = rest - change
     order = torch.empty_like(order).scatter_(1, place, order)
     rest = torch.empty_like(rest).scatter_(1, place, rest) / (d + 1)
     steps = (rest[:, :-1] - rest[:, 1:]).flip(1)
@@ -83,18 +83,25 @@ class PermutohedralLattice:
         d = size - 1
         # One number per lattice point, linear in all but its last coordinate,
         # with room for the neighbours of all corners.
-        low = corner.amin(0)[:d] - 2 * size
-        extent = (corner.amax(0)[:d] + 2 * size - low + 1).tolist()
+        least, most = torch.stack(corner[:, :d].aminmax(dim=0)).tolist()
+        low = [c - 2 * size for c in least]
+        extent = [b - a + 2 * size + 1 for a, b in zip(low, most)]
         strides = list(itertools.accumulate([1, *extent], operator.mul))
         cells = strides.pop()
         if cells * num_images >= 2**63:
             raise ValueError(
                 f'The lattice spans {extent} cells, too many to number. Use '
                 'larger standard deviations.')
-        strides = send(torch.tensor([*strides, 0]), corner.device)
+        strides.append(0)
+        total = sum(strides)
+        # What a step along each axis, forth and back, adds to a number.
+        steps = [size * s - total for s in strides]
+        low, strides, higher, forth, back = send(
+            torch.tensor([[*low, 0], strides, [r * total for r in range(size)],
+                          steps, [-s for s in steps]]), corner.device)
         codes = F.pad(-size * strides[order[:, 1:].flip(1)].cumsum(1), (1, 0))
-        codes += torch.arange(size, device=codes.device) * strides.sum()
-        codes += ((corner[:, :d] - low) * strides[:d]).sum(1, keepdim=True)
+        codes += higher
+        codes += ((corner - low) * strides).sum(1, keepdim=True)
         if num_images > 1:
             image = torch.arange(num_images, device=codes.device)
             codes.view(num_images, -1).add_(image[:, None], alpha=cells)
@@ -108,18 +115,15 @@ class PermutohedralLattice:
         # The same entries ordered by corner: the transposed matrix.
         self.source = order // size
         self.source_weights = self.weights.flatten()[order]
-        self.starts = F.pad(count.cumsum(0)[:-1], (1, 0))
-        # The two neighbours along each axis; `num_corners` is nothing.
-        self.neighbours = []
-        for stride in strides:
-            step = size * stride - strides.sum()
-            found = []
-            for code in (codes + step, codes - step):
-                at = torch.searchsorted(codes, code)
-                at.clamp_(max=self.num_corners - 1)
-                at[codes[at] != code] = self.num_corners
-                found.append(at)
-            self.neighbours.append(found)
+        # One more corner, `num_corners`, that is nothing.
+        self.starts = F.pad(count.cumsum(0), (1, 0))
+        # The two neighbours of each corner along each axis, side by side.
+        wanted = codes[:, None] + torch.stack((forth, back), dim=1)[:, None]
+        at = torch.searchsorted(codes, wanted).clamp_(max=self.num_corners - 1)
+        self.neighbours = torch.where(codes[at] == wanted, at,
+                                      self.num_corners).flatten(1)
+        self.pair_starts = torch.arange(
+            0, 2 * self.num_corners, 2, device=codes.device)
 
     def normalize(self) -> None:
         """Divide the kernel k(i, j) by sqrt(sum_j k(i, j) sum_i k(i, j))."""
@@ -138,15 +142,15 @@ class PermutohedralLattice:
             Tensor: float32 (n, c); the weight of the point itself is about
             1, depending on where in its simplex it lies.
         """
-        blurred = values.new_zeros(self.num_corners + 1, values.shape[1])
-        blurred[:-1] = F.embedding_bag(
+        blurred = F.embedding_bag(
             self.source,
             values,
             self.starts,
             mode='sum',
             per_sample_weights=self.source_weights)
-        for one, other in self.neighbours:
-            near = blurred[one] + blurred[other]
+        for pairs in self.neighbours:
+            near = F.embedding_bag(
+                pairs, blurred, self.pair_starts, mode='sum')
             blurred[:-1].add_(near, alpha=0.5)
         read = F.embedding_bag(
             self.index,

@@ -24,9 +24,8 @@ def denormalize(image: Tensor, mean: Sequence[float],
     """
     # In 0..1 first, like theirs: another order rounds other pixels down, and
     # so would 57.12 / 255 = 0.22399999999999998 in place of 0.224.
-    mean, std = (
-        send(
-            torch.tensor([round(v / 255, 9) for v in values],
-                         dtype=image.dtype), image.device).reshape(-1, 1, 1)
-        for values in (mean, std))
+    mean, std = send(
+        torch.tensor([[round(v / 255, 9) for v in values]
+                      for values in (mean, std)],
+                     dtype=image.dtype), image.device)[..., None, None]
     return ((image * std + mean) * 255).clamp(0, 255).to(torch.uint8)

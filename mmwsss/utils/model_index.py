@@ -1,5 +1,6 @@
 """Our configs by name, as ``model-index.yml`` lists them."""
 from pathlib import Path
+from typing import Any
 
 from mmengine.fileio import load
 
@@ -24,6 +25,22 @@ def index_root() -> Path:
         'found by its name. Install the package again with pip.')
 
 
+def read_models() -> list[dict[str, Any]]:
+    """What the metafiles say about every model.
+
+    Returns:
+        list[dict]: Their ``Models``, in the order of the index.
+
+    Raises:
+        FileNotFoundError: If the installation holds no configs.
+    """
+    root = index_root()
+    return [
+        model for metafile in load(root / 'model-index.yml')['Import']
+        for model in load(root / metafile)['Models']
+    ]
+
+
 def named_configs() -> dict[str, Path]:
     """Name -> file of every config that a metafile lists.
 
@@ -35,11 +52,7 @@ def named_configs() -> dict[str, Path]:
         FileNotFoundError: If the installation holds no configs.
     """
     root = index_root()
-    return {
-        model['Name']: root / model['Config']
-        for metafile in load(root / 'model-index.yml')['Import']
-        for model in load(root / metafile)['Models']
-    }
+    return {m['Name']: root / m['Config'] for m in read_models()}
 
 
 def find_config(name: str | Path) -> Path:

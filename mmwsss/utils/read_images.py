@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine.logging import print_log
-from PIL import TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from .image_formats import missing_reader, open_optional
 from .io import open_picture
@@ -86,12 +86,13 @@ def decode_image(path: str | Path, img_id: str) -> np.ndarray:
                          f'({error.strerror}). Replace the file or take the '
                          'id off the list.') from error
     unknown = None
-    bands = tiff_bands(data)
-    if bands > 4:
+    bands, colors = tiff_bands(data)
+    if bands > 4 or not colors:
         raise ValueError(
-            f'Image {img_id!r}: {path} has {bands} bands. Networks take '
-            'three, and which ones nobody can guess: save three of them as '
-            'an image.')
+            f'Image {img_id!r}: {path} has {bands} bands' +
+            (', which it does not call colours' if not colors else '') +
+            '. Networks take three, and which ones nobody can guess: save '
+            'three of them as a colour (RGB) image.')
     try:
         # OpenCV fills the rows that a cut-off file lacks with grey and says
         # nothing; Pillow raises, but decoding twice is only worth it where
@@ -100,7 +101,10 @@ def decode_image(path: str | Path, img_id: str) -> np.ndarray:
             try:
                 open_optional(data)
                 with open_picture(io.BytesIO(data)) as probe:
+                    pages = getattr(probe, 'n_frames', 1)
                     probe.load()
+                if pages > 1:
+                    _note_pages(path, pages)
             except UnidentifiedImageError as error:
                 unknown = error  # Perhaps OpenCV knows it.
         image = _decode(data)
@@ -125,25 +129,30 @@ def decode_image(path: str | Path, img_id: str) -> np.ndarray:
     return np.ascontiguousarray(image[..., :3])
 
 
-def tiff_bands(data: bytes) -> int:
+def tiff_bands(data: bytes) -> tuple[int, bool]:
     """Bands of a TIFF file, which may be more than any reader takes.
 
     Args:
         data (bytes): The file.
 
     Returns:
-        int: 0 if it is no readable TIFF.
+        tuple[int, bool]: Their number, 0 if it is no readable TIFF; and
+        whether three or more of them are called colours. Of others, readers
+        make grey or worse.
     """
     if data[:4] not in _TIFF:
-        return 0
+        return 0, True
     try:
         file = io.BytesIO(data)
         folder = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
         file.seek(folder.next)
         folder.load(file)
-        return int(folder.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
+        bands = int(folder.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
+        kind = int(folder.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 2))
+        # 0 and 1 are grey, of which the second band may be transparency.
+        return bands, bands < 3 or kind > 1
     except (*_BROKEN, struct.error, TypeError, KeyError, IndexError):
-        return 0  # Whoever decodes it will tell.
+        return 0, True  # Whoever decodes it will tell.
 
 
 def _decode(data: bytes) -> np.ndarray | None:
@@ -227,6 +236,22 @@ def suits_window(image: np.ndarray, result: np.ndarray) -> bool:
         np.unique(numbers, return_counts=True)[1].max() > MUCH * numbers.size)
 
 
+def high_value(image: np.ndarray) -> int:
+    """What all but a thousandth of the values do not exceed.
+
+    Broken pixels of cameras, and the marks that scanners write into a
+    picture, are as bright as can be.
+
+    Args:
+        image (np.ndarray): uint16.
+
+    Returns:
+        int: 0 if it is empty.
+    """
+    counts = np.bincount(image.ravel(), minlength=1).cumsum()
+    return int(np.searchsorted(counts, counts[-1] * 0.999))
+
+
 def _note_window(image: np.ndarray, path: str | Path,
                  window: Sequence[float]) -> None:
     """Say once per folder that a window is not that of its images."""
@@ -243,17 +268,30 @@ def _note_window(image: np.ndarray, path: str | Path,
         level=logging.WARNING)
 
 
+def _note_pages(path: Path, count: int) -> None:
+    """Say once per folder that files hold more than is looked at."""
+    key = (str(path.parent), 'pages')
+    if key not in _SAID:
+        _SAID.add(key)
+        print_log(
+            f'{path} holds {count} pages or frames, of which the first is '
+            'taken; others of its folder may, too. Save the others as images '
+            'of their own if they matter.',
+            logger='current',
+            level=logging.WARNING)
+
+
 def _note_few_bits(image: np.ndarray, path: str | Path) -> None:
     """Say once per folder that images are darker than they seem."""
     folder = str(Path(path).parent)
     if folder in _SAID:
         return
-    high = int(image.max(initial=0))
+    high = high_value(image)
     if high < FEW_BITS:
         _SAID.add(folder)
         print_log(
-            f'{path} holds 16-bit values of which the highest is {high}, so '
-            'it becomes dark or black; others of its folder may, too. '
+            f'{path} holds 16-bit values, nearly all of them up to {high}, '
+            'so it becomes dark or black; others of its folder may, too. '
             f'{WINDOW}',
             logger='current',
             level=logging.WARNING)
@@ -335,6 +373,14 @@ def read_mask(path: str | Path, img_id: str) -> np.ndarray:
     return mask
 
 
+def _hides_colors(picture: Image.Image) -> bool:
+    """Whether fully transparent pixels are anything but black."""
+    if picture.mode not in ('RGBA', 'LA', 'PA'):
+        return False
+    bands = np.array(picture.convert('RGBA'))
+    return bool(bands[bands[..., 3] == 0, :3].any())
+
+
 def read_any_mask(path: str | Path,
                   img_id: str,
                   colors: bool = False) -> np.ndarray:
@@ -358,13 +404,24 @@ def read_any_mask(path: str | Path,
         raise FileNotFoundError(f'Image {img_id!r}: no mask {path}.')
     try:
         with open_picture(path) as picture:
-            mode = picture.mode
-            if colors:
-                return np.array(picture.convert('RGB'))
-            mask = np.array(picture.convert('L') if mode == '1' else picture)
+            mode, pages = picture.mode, getattr(picture, 'n_frames', 1)
+            hidden = _hides_colors(picture)
+            mask = np.array(
+                picture.convert('RGB') if colors else
+                picture.convert('L') if mode == '1' else picture)
     except _BROKEN as error:
         raise ValueError(f'Image {img_id!r}: the mask {path} is corrupt '
                          f'({error}).') from error
+    if pages > 1:
+        raise ValueError(f'Image {img_id!r}: the mask {path} has {pages} '
+                         'pages. Save one mask, a value per class.')
+    if hidden:
+        raise ValueError(
+            f'Image {img_id!r}: the mask {path} stores colours where it is '
+            'transparent, so what is shown there is open. Save it without '
+            'transparency, on black for the background.')
+    if colors:
+        return mask
     if mask.ndim == 3:
         bands = mask[..., :1 if mode == 'LA' else 3]
         if mode not in ('LA', 'RGB', 'RGBA') or \

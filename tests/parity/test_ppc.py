@@ -11,6 +11,7 @@ from mmwsss.models.regularizers.equivariant_regularization import (
     adaptive_min_pooling_loss,
 )
 from mmwsss.models.regularizers.pixel_prototype_contrast import (
+    cosines_of,
     intra_view_contrast,
     keep_assigned,
     prototype_contrast,
@@ -53,13 +54,14 @@ def check_contrast(vector):
         temperature=settings['temperature'],
         cross_weight=settings['gamma'],
         intra_weight=0 if fbr else settings['gamma'])
-    indices = [
+    indices = torch.stack([
         torch.from_numpy(classes(vector[f'top_indices{v}'], last, 0)).long()
         for v in (1, 2)
-    ]
+    ])
+    small, maps = torch.stack(small), torch.stack(maps)
     targets, prototypes = regularizer.targets(small, maps, labels, indices)
     # Without the recorded choice: the rows where nothing ties.
-    free = regularizer.targets(small, maps, labels, (None, None))[1]
+    free = regularizer.targets(small, maps, labels)[1]
     for i, v in enumerate(('1', '2')):
         _, scores, found = scores_from_maps(maps[i], labels,
                                             settings['bg_score'])
@@ -79,24 +81,23 @@ def check_contrast(vector):
         check(free[i][clear],
               classes(vector[f'prototypes{v}'], last, 0)[clear.numpy()])
 
-    one, two = prototypes
-    for name, value in (('nce1', prototype_contrast(
-            small[0], targets[0], two, foreground_only=fbr)),
-                        ('nce2', prototype_contrast(
-                            small[1], targets[1], one, foreground_only=fbr)),
-                        ('cross_nce2_1', prototype_contrast(
-                            small[0], targets[1], one, foreground_only=fbr)),
-                        ('cross_nce2_2', prototype_contrast(
-                            small[1], targets[0], two, foreground_only=fbr))):
+    cosines = cosines_of(small, prototypes)
+    # Labels of the first view for prototypes of the second, and the reverse.
+    values = prototype_contrast(
+        cosines, targets.flatten(1).flip(0), foreground_only=fbr)
+    for name, value in (('nce1', values[0, 1]), ('nce2', values[1, 0]),
+                        ('cross_nce2_1', values[0, 0]),
+                        ('cross_nce2_2', values[1, 1])):
         check(value, vector[f'part_loss_{name}'])
-    picks = [None, None]
+    picks = None
     if not fbr:
         picks = [[halves(vector, v, c, last) for c in range(num_classes + 1)]
                  for v in (1, 2)]
         for i in (0, 1):
+            own = cosines[i:i + 1, :, i].unflatten(1, (len(labels), -1))
             check(
                 intra_view_contrast(
-                    small[i], targets[i], prototypes[i], picks=picks[i]),
+                    own, targets[i:i + 1].flatten(2), picks=picks[i:i + 1]),
                 vector[f'intra_view{i + 1}'])
     losses = regularizer.terms(small, maps, labels, indices, picks)
     assert ('loss_intra_view' in losses) != fbr

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
@@ -178,6 +179,21 @@ def test_page(config, tmp_path):
 
     assert pictures(again) == pictures(page)
     assert len(set(pictures(other)[1:9])) == 2
+
+
+@pytest.mark.parametrize('wrapper', ['ConcatDataset', 'RepeatDataset'])
+def test_wrapped_data(config, tmp_path, wrapper):
+    cfg = Config.fromfile(config())
+    inner = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(
+        type='ConcatDataset', datasets=[inner, inner]) \
+        if wrapper == 'ConcatDataset' else dict(
+            type=wrapper, times=2, dataset=inner)
+    cfg.dump(tmp_path / 'x.py')
+    page = browse_dataset(**arguments(tmp_path / 'x.py', '--out',
+                                      tmp_path / 'page', '--number', 6))
+    texts = Page(page.read_text()).texts
+    assert texts.count('b: cat, dog') == 2 and '6' in texts
 
 
 def test_raw_and_test_images(config, tmp_path):

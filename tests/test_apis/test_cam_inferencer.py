@@ -220,6 +220,25 @@ def _sources(images):
     return find_images(images)
 
 
+def test_window(home, tmp_path):
+    """Images of more than 8 bits are read as the data set reads them."""
+    cfg = Config.fromfile(home[2])
+    cfg.test_dataloader.dataset.window = (0, 4095)
+    model = CAMInferencer(cfg, home[3], 'cpu', show_progress=False)
+    deep = picture().astype(np.uint16) * 16
+    cv2.imwrite(str(tmp_path / 'deep.png'), deep)
+    grey = np.rint(deep * (255 / 4095)).astype(np.uint8)
+    a, b = (model(image, ['cat'], out_dir=out)['predictions'][0]
+            for image, out in ((tmp_path / 'deep.png', tmp_path / 'o'),
+                               (grey, '')))
+    assert np.array_equal(a['cams'], b['cams'])
+    # Also on the page, where the image is read again.
+    for _ in range(2):
+        row, = data_of(tmp_path / 'o/index.html')['rows']
+        assert abs(plane_of(row['photo']).mean() - grey.mean()) < 5
+        model(tmp_path / 'deep.png', ['cat'], out_dir=tmp_path / 'o')
+
+
 def test_tags(home, inferencer):
     images = home[1]
     pair = [str(images / 'a1.jpg'), str(images / 'b2.jpg')]

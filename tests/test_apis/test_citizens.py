@@ -14,9 +14,11 @@ from mmwsss.apis.cam_inferencer import CAMInferencer
 from mmwsss.apis.config_edits import drop_missing_masks
 from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.apis.score_cams import score_cams
+from mmwsss.apis.score_masks import evaluate_masks
 from mmwsss.datasets.samplers import Draw
 from mmwsss.engine.hooks import AtomicCheckpointHook
 from mmwsss.evaluation import CAMIoUMetric
+from mmwsss.pseudo_labels import write_mask
 from mmwsss.registry import MODELS
 
 from ..test_datasets.builders import make_voc
@@ -81,6 +83,28 @@ def test_joined_data_sets(concat, tmp_path):
     assert inferencer.classes == ('background', 'cat', 'dog')
 
 
+def test_parts_with_other_values_in_their_masks(tmp_path):
+    """One camera's masks hold 1 and 2, those of the other 10 and 20."""
+    tags = {'a': [0], 'b': [1], 'c': [0], 'd': [1]}
+    data = make_voc(tmp_path / 'data', tags)
+    for img_id, (c, ) in tags.items():
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:9] = c + 1
+        write_mask(tmp_path / 'masks', img_id, mask)
+        write_mask(data / 'SegmentationClass', img_id,
+                   mask * (10 if img_id in 'cd' else 1))
+    for name, ids in (('one', 'ab'), ('two', 'cd')):
+        (data / f'{name}.txt').write_text('\n'.join(ids))
+    cfg = make_cfg(data, tmp_path / 'run', [])
+    for lists in (('one.txt', 'two.txt'), ('two.txt', 'one.txt')):
+        loader = joined(cfg['test_dataloader'], *lists)
+        loader['dataset']['datasets'][lists.index('two.txt')].update(
+            mask_values=['10=cat', '20=dog'])
+        Config(dict(cfg, test_dataloader=loader)).dump(tmp_path / 'x.py')
+        result = evaluate_masks(tmp_path / 'masks', tmp_path / 'x.py')
+        assert result['mIoU'] == 100 and result['num_images'] == 4
+
+
 def test_masks_of_all_parts_or_none(concat, data):
     """'auto' scores joined data only if every part has masks."""
     config, _ = concat
@@ -94,6 +118,32 @@ def test_masks_of_all_parts_or_none(concat, data):
     for part in cfg.val_dataloader.dataset.datasets:
         assert not part.with_masks
         assert 'mmwsss.LoadMask' not in [s.type for s in part.pipeline]
+
+
+def test_joined_data_sets_share_no_names(concat, data, tmp_path):
+    """Two cameras, two folders, and IMG_1 in both of them."""
+    cfg = Config.fromfile(concat[0])
+    _, weights = save(cfg.to_dict(), tmp_path)
+    other = make_voc(tmp_path / 'other', LABELS)
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.datasets[1].update(
+            data_root=str(other),
+            ann_file='ImageSets/Segmentation/train.txt')
+    cfg.dump(tmp_path / 'x.py')
+    match = "the name 'a1': .*data.JPEGImages.a1.jpg and .*other.JPEG"
+    with pytest.raises(ValueError, match=match):
+        run.test(**arguments(tmp_path / 'x.py', checkpoint=weights,
+                           out=str(tmp_path / 'c')))
+    assert not (tmp_path / 'c').exists()
+    with pytest.raises(ValueError, match=match):
+        run.train(**arguments(tmp_path / 'x.py', work_dir=str(
+            tmp_path / 'again')))
+    with pytest.raises(ValueError, match=match):
+        evaluation_dataset(cfg)
+    # One image may be on two lists.
+    cfg.test_dataloader.dataset.datasets[1].update(
+        data_root=str(data), ann_file='one.txt')
+    assert len(evaluation_dataset(cfg)) == 4
 
 
 @pytest.mark.parametrize('wrapper', [
@@ -199,6 +249,19 @@ def test_mmseg_apis(trained):
 
     theirs = MMSegInferencer(config, weights, device='cpu')
     assert np.array_equal(theirs(image)['predictions'], expected)
+
+
+@pytest.mark.parametrize('config', [
+    'affinity/affinitynet_small_shapes', 'affinity/irnet_small_shapes',
+    'fbr/amn_r18_shapes', 'getam/getam_no-saliency_vit_shapes',
+    'frozen/affinity_vit-tiny_custom', 'frozen/linear_lite2-vit-tiny_custom',
+    'segmentation/deeplabv2_r18_voc-mini'
+])
+def test_mmseg_builds_every_kind_of_model(config):
+    """It sets pretrained and train_cfg to None."""
+    model = init_model(str(ROOT / f'configs/{config}.py'), device='cpu')
+    assert type(model).__name__ == Config.fromfile(
+        ROOT / f'configs/{config}.py').model.type.split('.')[-1]
 
 
 def test_mmseg_inferencer_of_a_segmentation_model(trained, tmp_path):

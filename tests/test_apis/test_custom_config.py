@@ -20,6 +20,7 @@ from mmwsss.apis.custom_config import (
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets.custom import read_custom, write_custom
+from mmwsss.utils.read_images import read_mask
 from mmwsss.utils.stage_folder import STAGE_FOLDERS
 
 from ..test_tools import ROOT, environment
@@ -261,6 +262,42 @@ def test_tool(photos, tmp_path):
     assert 'Traceback' not in done.stderr
     assert (out / 'config.py').read_text() == 'mine = 1\n'
     assert (out / 'image_labels.json').stat().st_mtime_ns == labels
+
+
+def test_tool_translates_masks(photos, tmp_path):
+    """What was translated is what a config measures with."""
+    for i, name in enumerate(TAGS):
+        image = np.zeros((40, 50), np.uint8)
+        image[:20] = 255 * (i in (1, 4))  # the cats
+        path = (tmp_path / 'gt' / name).with_suffix('.png')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
+    done = run('my photos/tags.csv', 'mine', '--masks', 'gt', '--classes',
+               'cat', '--mask-values', '255=cat', '--window', '0', '4095',
+               '--base', CONFIGS / 'cam/cam_r18_shapes.py', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cfg = Config.fromfile(tmp_path / 'mine/config.py')
+    init_default_scope('mmseg')
+    for key in ('val_dataloader', 'test_dataloader'):
+        dataset = DATASETS.build(dict(cfg[key].dataset, pipeline=[],
+                                      ann_file='train.txt'))
+        assert dataset.with_masks is True
+        assert dataset.get_data_info(0)['window'] == (0, 4095)
+        shown = {Path(i['img_id']).name: set(np.unique(read_mask(
+            i['seg_map_path'], i['img_id']))) for i in map(
+                dataset.get_data_info, range(len(dataset)))}
+        assert len(shown) == 4 and all(
+            values == ({0, 1} if name in 'be' else {0})
+            for name, values in shown.items())
+    # With other classes these masks mean something else.
+    done = run('my photos/tags.csv', 'mine', '--classes', 'dog', '--base',
+               CONFIGS / 'cam/cam_r18_shapes.py', '--overwrite',
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cfg = Config.fromfile(tmp_path / 'mine/config.py')
+    with pytest.raises(ValueError, match='(?s)made for other classes.*of the '
+                       'files +cat.*of the data +dog'):
+        DATASETS.build(dict(cfg.val_dataloader.dataset, pipeline=[]))
 
 
 def test_tool_notes_what_to_do_first(photos, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.config_edits import drop_missing_masks
+from mmwsss.apis.evaluation_data import check_true_masks
 
 from ..test_datasets.builders import METAINFO, make_voc, save_mask
 from ..test_tools import python
@@ -74,6 +75,18 @@ def test_data_sets_that_say_so_are_left_alone(tmp_path):
     drop_missing_masks(cfg, 'val', 'test')
     assert cfg.val_dataloader.to_dict() == before
     assert cfg.val_evaluator.type == 'mmwsss.CAMIoUMetric'
+
+
+def test_images_without_any_tag(tmp_path):
+    """Their masks would give the background's IoU as the mean of all."""
+    cfg = config(tmp_path, 'SegmentationClass')
+    (tmp_path / 'bare.txt').write_text('d\n')
+    make_voc(tmp_path, dict(LABELS, d=()))
+    check_true_masks(cfg, 'val')
+    cfg.val_dataloader.dataset.ann_file = 'bare.txt'
+    with pytest.raises(ValueError, match='None of the 1 images of .*bare.txt '
+                       'has a tag'):
+        check_true_masks(cfg, 'val')
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from mmwsss.apis.export_instances import (
 )
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.pseudo_labels import write_instances
+from mmwsss.pseudo_labels.instance_file import write_instance_manifest
 from tests.test_datasets.builders import METAINFO, make_voc
 from tests.test_tools import ROOT, call
 
@@ -65,6 +66,23 @@ def export(config, **kwargs):
     counts = export_instances(config.parent / 'found', config, out, **kwargs)
     with contextlib.redirect_stdout(io.StringIO()):
         return COCO(str(out)), counts
+
+
+def test_joined_data_and_other_classes(config, found):
+    """Two lists, and files that were made for other names."""
+    with config.open('a') as file:
+        file.write("""
+few = dict(data, ann_file='ImageSets/Segmentation/few.txt')
+test_dataloader = dict(dataset=dict(
+    type='ConcatDataset', datasets=[few, dict(few)]))
+""")
+    coco, counts = export(config)
+    assert counts[0] == 1
+    assert {i['file_name'] for i in coco.dataset['images']} == {'z.jpg'}
+    write_instance_manifest(
+        config.parent / 'found', classes=['background', 'dog', 'cat'])
+    with pytest.raises(ValueError, match='(?s)made for other.*another order'):
+        export(config)
 
 
 def test_coco_reads_the_masks(config, found):

@@ -95,7 +95,7 @@ def test_voc_with_sbd(server, tmp_path):
     for img_id, value in (('a', 8), ('b', 12), ('c', 10)):
         mask = read_mask(voc / f'SegmentationClassAug/{img_id}.png', img_id)
         assert (mask == value).all()
-    assert not (tmp_path / 'outside.txt').exists()
+    assert not list(tmp_path.rglob('outside.txt'))
     dataset = VOCImageLevelDataset(
         data_root=str(voc), ann_file='ImageSets/Segmentation/train_aug.txt',
         labels_file='image_labels.json')

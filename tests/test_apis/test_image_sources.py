@@ -84,6 +84,21 @@ def test_videos(tmp_path):
         find_images(tmp_path / 'bad.mp4')
 
 
+def test_what_is_not_read_is_named(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmwsss.apis.image_sources.print_log',
+                        lambda text, *args, **kwargs: said.append(text))
+    for name in ('a.jpg', 'b.dcm', 'c.CR2', 'd.CR2', 'notes.txt'):
+        (tmp_path / name).write_bytes(b'x')
+    assert [s.img_id for s in find_images(tmp_path)] == ['a']
+    text, = said
+    assert '2 .cr2 (c.CR2, d.CR2: a camera' in text
+    assert '1 .dcm (b.dcm: DICOM' in text and 'notes' not in text
+    (tmp_path / 'a.jpg').unlink()
+    with pytest.raises(ValueError, match=r'no images .* There are 2 \.cr2'):
+        find_images(tmp_path)
+
+
 def test_two_images_of_one_name():
     sources = [Source('x', 'a/x.jpg'), Source('y'), Source('x', 'b/x.png')]
     with pytest.raises(

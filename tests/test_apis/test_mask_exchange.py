@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmwsss.apis.mask_exchange import class_names, export_masks, import_masks
 from mmwsss.datasets.tags import read_tags, write_image_labels
-from mmwsss.pseudo_labels.mask_file import write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask, write_mask_manifest
 from mmwsss.utils.read_images import read_mask
 from tests.toy import ROOT
 
@@ -65,6 +65,17 @@ def test_there_and_back(photos, tool, name, polygons):
     # What holds masks tells tags as well.
     tags = read_tags(out, root=root / 'photos').tags
     assert tags == {'a': ('cat', ), 'sub/b c': ('dog', )}
+
+
+def test_pictures_of_any_size(photos, monkeypatch):
+    """Pillow refuses what has more than twice its limit of pixels."""
+    root, masks = photos
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
+    export_masks(root / 'masks', root / 'x.json', 'coco', root / 'photos',
+                 CLASSES)
+    result = import_masks(root / 'x.json', root / 'back', root / 'photos',
+                          CLASSES)
+    assert result.ids == list(masks)
 
 
 def test_errors_of_the_export(photos, tmp_path):
@@ -138,6 +149,26 @@ def test_errors_of_the_import(photos):
         bring()
     with pytest.raises(FileNotFoundError, match='There is no .*no.json'):
         bring(annotations=root / 'no.json')
+
+
+def test_masks_of_other_classes(photos):
+    """Numbers of masks are not taken for other names."""
+    root, masks = photos
+    export_masks(root / 'masks', root / 'x.json', 'coco', root / 'photos',
+                 CLASSES)
+    write_mask_manifest(root / 'masks', classes=list(CLASSES))
+    others = CLASSES[::-1]
+    match = '(?s)made for other classes.*another order'
+    with pytest.raises(ValueError, match=match):
+        export_masks(root / 'masks', root / 'y.json', 'coco',
+                     root / 'photos', others)
+    assert not (root / 'y.json').exists()
+    with pytest.raises(ValueError, match=match):
+        import_masks(root / 'x.json', root / 'masks', root / 'photos', others,
+                     overwrite=True)
+    result = import_masks(root / 'x.json', root / 'back', root / 'photos',
+                          others)
+    assert result.ids == list(masks)
 
 
 def test_class_names(tmp_path):

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from mmwsss.apis import photo_masks as module
 from mmwsss.apis.cam_inferencer import CAMInferencer
@@ -252,6 +254,27 @@ def test_what_stages_get(here, stopped, monkeypatch):
     assert all(
         a['cfg_options'] == {'variables.seed': 3} for a, _ in stopped)
     assert not any(a['scores'] for a, _ in stopped)
+
+
+def test_translated_masks_are_found(here, stopped):
+    labels = {f'p{i}.png': ['disc'] * (i % 2) for i in range(4)}
+    tags = make_photos(here / 'photos', labels)
+    (here / 'gt').mkdir()
+    for name, shown in labels.items():
+        mask = np.zeros((40, 56), np.uint8)
+        mask[:9] = 255 * len(shown)
+        cv2.imwrite(f'gt/{name}', mask)
+    with pytest.raises(StageError):
+        masks_from_tags(tags, 'seen', masks='gt', pipeline=TINY,
+                        mask_values=['255=disc'])
+    assert stopped[0][0]['scores']
+    cfg = Config.fromfile('seen/data/cam_tiny.py')
+    dataset = DATASETS.build(
+        dict(cfg.test_dataloader.dataset, pipeline=[]))
+    assert len(dataset) == 4 and dataset.with_masks is True
+    for info in map(dataset.get_data_info, range(4)):
+        mask = read_mask(info['seg_map_path'], info['img_id'])
+        assert mask.max() == len(info['gt_label'])
 
 
 def test_results_of_another_seed(here, monkeypatch):

@@ -326,6 +326,11 @@ def test_bad_arguments(setup, tmp_path):
         setup.run(tmp_path / 'none.py')
     empty = tmp_path / 'empty.py'
     empty.write_text('a = 1\n')
+    joined = tmp_path / 'joined.py'
+    joined.write_text("refine_dataset = dict(type='ConcatDataset', "
+                      'datasets=[])\n')
+    with pytest.raises(ValueError, match='once per part'):
+        setup.run(joined)
     with pytest.raises(ValueError, match='has no refine_dataset'):
         setup.run(empty)
     config = setup.config()

@@ -12,8 +12,8 @@ from mmwsss.apis.evaluation_data import evaluation_dataset
 from mmwsss.apis.pipeline import load_stages
 from mmwsss.apis.refine import refine_cams
 from mmwsss.apis.run_checks import parse_config, report_changes
-from mmwsss.apis.score_cams import score_cams
-from mmwsss.apis.score_masks import score_masks
+from mmwsss.apis.score_cams import evaluate_cams, score_cams
+from mmwsss.apis.score_masks import evaluate_masks, score_masks
 from mmwsss.datasets import (
     ImageLevelDataset,
     PseudoMaskDataset,
@@ -194,6 +194,14 @@ def test_files_of_earlier_stages(home, names, tmp_path):
             tmp_path / 'cams',
             tmp_path / 'o',
             workers=1)
+    # Whatever reads them: other networks, and masks to measure with.
+    plain = {k: v for k, v in inner.items() if k != 'type'}
+    with pytest.raises(ValueError, match=message):
+        ImageLevelDataset(**plain, cam_dir=str(tmp_path / 'cams'))
+    with pytest.raises(ValueError, match=message):
+        ImageLevelDataset(
+            **plain, with_masks=True,
+            data_prefix=dict(seg_map_path=str(tmp_path / 'masks')))
 
 
 # -------------------------------------------------------------- true masks
@@ -229,6 +237,48 @@ def test_true_masks_before_a_training(home, tmp_path):
     info = TRANSFORMS.build(dict(type='mmseg.LoadAnnotations')).transform(
         dict(dataset.get_data_info(0)))
     assert set(np.unique(info['gt_seg_map'])) == {0, 2}
+
+
+def test_true_masks_before_a_test(home, tmp_path):
+    """The metric would refuse them, too, but after all the work."""
+    config, weights, _ = home
+    cfg = Config.fromfile(config)
+    cfg.test_dataloader.dataset.data_prefix = dict(
+        seg_map_path=str(tmp_path / 'gt'))
+    for img_id, labels in LABELS.items():
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:5] = 255 if labels else 0
+        save_mask(tmp_path / f'gt/{img_id}.png', mask)
+    cfg.dump(tmp_path / 'x.py')
+    with pytest.raises(ValueError, match="never show 'cat'.*mask_values"):
+        run.test(**arguments(tmp_path / 'x.py', checkpoint=str(weights),
+                           out=str(tmp_path / 'cams')))
+    assert not (tmp_path / 'cams').exists()
+
+
+def test_masks_in_another_order_are_not_scored(tmp_path):
+    """Images of one class show another number: every score would be low."""
+    tags = {f'i{n}': [n % 2] for n in range(6)}
+    data = make_voc(tmp_path / 'data', tags)
+    cfg = Config(make_cfg(data, tmp_path / 'run', []))
+    cfg.dump(tmp_path / 'x.py')
+    for img_id, (c, ) in tags.items():
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:9] = c + 1
+        for folder in (tmp_path / 'masks', data / 'SegmentationClass'):
+            write_mask(folder, img_id, mask)
+        write_cam(tmp_path / 'cams', img_id, [c],
+                  (mask[None] > 0).astype(np.float32), (20, 30))
+    masks, cams = tmp_path / 'masks', tmp_path / 'cams'
+    assert evaluate_masks(masks, tmp_path / 'x.py')['mIoU'] == 100
+    assert evaluate_cams(cams, tmp_path / 'x.py')['mIoU'] == 100
+    for img_id, (c, ) in tags.items():
+        save_mask(data / f'SegmentationClass/{img_id}.png',
+                  np.full((20, 30), 2 - c))
+    for score in (lambda: evaluate_masks(masks, tmp_path / 'x.py'),
+                  lambda: evaluate_cams(cams, tmp_path / 'x.py')):
+        with pytest.raises(ValueError, match="never show 'cat'.*or these for"):
+            score()
 
 
 # ------------------------------------------------------------------ pipelines
@@ -283,6 +333,30 @@ def test_resume_says_what_takes_effect(toy):
                  'param_scheduler.end: 1 -> 7', 'randomness.seed: 3 -> 4'):
         assert line in overridden
     assert 'work_dir' not in text.replace('work-dir', '')
+
+
+def test_resume_with_another_wrapper(toy):
+    """--amp takes effect, but not for what the checkpoint holds."""
+    path, work_dir = toy
+    last = str(work_dir / 'epoch_1.pth')
+    checkpoint = torch.load(last, weights_only=True)
+    cfg = Config.fromfile(path)
+    cfg.optim_wrapper.type = 'mmwsss.BFloat16OptimWrapper'
+    cfg.optim_wrapper.optimizer.lr = 0.5
+    text = '\n'.join(report_changes(cfg, checkpoint, last))
+    effective, overridden = text.split('NO effect')
+    assert 'optim_wrapper.type: ' in effective
+    assert 'optim_wrapper.optimizer.lr: 0.01 -> 0.5' in overridden
+
+
+def test_resume_with_another_optimizer(toy):
+    """Its state is of no use, and torch would take it nevertheless."""
+    with pytest.raises(ValueError, match='the optimizer SGD, which means '
+                       'nothing to AdamW.*without --resume'):
+        run.train(**arguments(toy[0], resume=True, cfg_options={
+            'optim_wrapper.optimizer.type': 'AdamW',
+            'train_cfg.max_epochs': 2}))
+    assert not (toy[1] / 'epoch_2.pth').exists()
 
 
 def test_the_report_is_true(toy, caplog):

@@ -17,6 +17,7 @@ from mmwsss.apis.score_masks import (
 )
 from mmwsss.datasets.mask_values import parse_mask_values
 from mmwsss.pseudo_labels import write_mask
+from mmwsss.pseudo_labels.mask_file import write_mask_manifest
 
 from ..test_datasets.builders import CLASSES, make_voc
 from ..toy import ROOT
@@ -240,6 +241,19 @@ def test_masks_of_0_and_255(tmp_path):
         score_masks(
             str(tmp_path / 'pred'), truth(tmp_path, 4), (*names, 'crack'),
             values=values, tags=tags)
+
+
+def test_true_masks_of_other_classes(folder):
+    """Those that import_masks.py or custom.py wrote know their classes."""
+    (folder / 'split.txt').write_text('i0\ni1\n')
+    (folder / 'names.txt').write_text('dog\ncat\n')
+    write_mask_manifest(folder / 'gt', classes=['cat', 'dog'])
+    common = (folder / 'pred', '--gt', folder / 'gt', '--split',
+              folder / 'split.txt', '--classes', folder / 'names.txt')
+    with pytest.raises(ValueError, match='(?s)made for other classes'):
+        run(*common)
+    (folder / 'names.txt').write_text('cat\ndog\n')
+    assert run(*common)['num_images'] == 2
 
 
 def test_masks_that_ignore_everything(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mmengine.dataset import Compose
 
-from mmwsss.apis.cam_inferencer import CAMInferencer
+from mmwsss.apis.cam_inferencer import CAMInferencer, infer
 from mmwsss.apis.inference_output import Output
 from mmwsss.pseudo_labels import read_manifest
 from mmwsss.pseudo_labels.transforms.writers import SaveMask
@@ -242,6 +242,18 @@ def test_shards_of_infer_give_the_same(home, tmp_path):
     run('shards', Shard(2, 3))
     assert files(tmp_path / 'shards') == files(tmp_path / 'whole')
     assert np.isin('i3', read_manifest(tmp_path / 'shards/cams')['skipped'])
+
+
+def test_infer_takes_a_shard(home, tmp_path, monkeypatch):
+    _, images, config, weights = home
+    ask = dict(skip_broken=True, device='cpu')
+    done = infer(config, weights, images, tmp_path / 'o', shard='2/3', **ask)
+    assert done[1:] == (2, 0) and set(files(tmp_path / 'o/masks')) == {
+        'i1.png', 'i4.png'}
+    for key, value in TORCHRUN.items():
+        monkeypatch.setenv(key, value)
+    done = infer(config, weights, images, tmp_path / 'p', **ask)
+    assert files(tmp_path / 'p/masks') == files(tmp_path / 'o/masks')
 
 
 def test_three_processes_of_infer_and_a_kill(home, tmp_path, monkeypatch):

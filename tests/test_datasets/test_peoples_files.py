@@ -1,6 +1,7 @@
 """Images and masks as people have them: noted, translated or refused."""
 import io
 import struct
+import sys
 
 import cv2
 import numpy as np
@@ -131,6 +132,18 @@ def test_one_class_of_several_is_255(tmp_path):
     assert found == {1, 2}
 
 
+def test_one_image_marked_255_alone(tmp_path):
+    """One or two images may be chance, but not with such masks."""
+    tags = {f'{i}': ['cat'] for i in range(6)} | {'d': ['dog']}
+    path = photos(tmp_path / 'photos', tags)
+    gt = masks(tmp_path / 'gt', dict(dict.fromkeys(tags, 1), d=0))
+    note, = (n for n in read_custom(path, masks=gt).notes if 'No mask' in n)
+    assert 'dog' in note
+    masks(gt, dict(d=255))
+    with pytest.raises(ValueError, match="never show 'dog' .*'255=dog'"):
+        read_custom(path, masks=gt)
+
+
 @pytest.mark.parametrize('entries,message', [
     (['255'], 'write VALUE=NAME'),
     (['300=defect'], 'in 0..255'),
@@ -182,6 +195,14 @@ def test_names_of_nothing_are_noted(tmp_path, name):
         read_custom(tmp_path / 'x', no_class=['nix'])
 
 
+@pytest.mark.parametrize('name', ['Tomato___healthy', 'OK parts',
+                                  'normal_skin'])
+def test_names_that_hold_a_name_of_nothing_are_noted(tmp_path, name):
+    data = read_custom(photos(tmp_path, dict(a=['blight'], b=[name])))
+    note, = (n for n in data.notes if '--no-class' in n)
+    assert repr(name) in note and name in data.classes
+
+
 def test_a_usual_class_is_not_noted(tmp_path):
     data = read_custom(photos(tmp_path, DEFECTS))
     assert not any('--no-class' in n for n in data.notes)
@@ -221,6 +242,29 @@ def test_several_endings_of_masks(parts):
     assert len(data.translated) == 7
 
 
+def test_endings_in_capitals(parts):
+    """Cameras and scanners write .PNG and .TIF, some beside .png."""
+    for name in PARTS['scratch'][:2]:
+        path = parts / f'gt/scratch/{name}_mask.png'
+        path.rename(path.with_suffix('.PNG'))
+    ask = dict(masks=parts / 'gt', no_class=['good'],
+               mask_values=['255=scratch'])
+    for suffix in (None, '_mask.png', '_mask.PNG'):
+        data = read_custom(parts / 'parts', mask_suffix=suffix, **ask)
+        assert len(data.translated) == 7
+    (parts / 'gt/scratch/006_mask.png').write_bytes(b'')
+    with pytest.raises(ValueError, match='would be masks of one image'):
+        read_custom(parts / 'parts', **ask)
+
+
+def test_images_without_mask_are_noted(tmp_path):
+    tags = photos(tmp_path / 'photos', DEFECTS)
+    gt = masks(tmp_path / 'gt', {'000': 0, '001': 1})
+    note, = (n for n in read_custom(tags, masks=gt).notes if 'measured' in n)
+    assert '2 of 8 image(s) have a mask' in note
+    assert 'None has 002, 003, 004, 005, 006 and 1 more' in note
+
+
 def test_validation_images_are_not_only_background(tmp_path):
     tags = {f'{i:02d}': ['cat'] * (i > 15) for i in range(20)}
     path = photos(tmp_path, tags)
@@ -241,6 +285,20 @@ def test_one_picture_in_two_folders(tmp_path):
     assert data.labels['cat/both'] == (0, 1)
     note, = (n for n in data.notes if 'more than once' in n)
     assert 'cat/both = dog/both (cat, dog)' in note
+
+
+def test_one_picture_without_a_check(tmp_path):
+    """Files of the same bytes, and what nobody knows of one of them."""
+    for i, name in enumerate('abcde'):
+        save(tmp_path / f'{name}.png', noise(dict(b=0, d=2).get(name, i)))
+    (tmp_path / 'tags.csv').write_text(
+        'image,cat,dog\na,1,-1\nb,0,1\nc,1,-1\nd,0,0\ne,0,1\n')
+    for check in (False, True):
+        data = read_custom(tmp_path / 'tags.csv', check_images=check)
+        assert data.labels == dict(a=(0, 1), c=(0, ), e=(1, ))
+        assert data.labels.unknown == dict(c=(1, ))
+        note, = (n for n in data.notes if 'more than once' in n)
+        assert ('byte for byte' in note) == (not check)
 
 
 # ---------------------------------------------------------------- deep pixels
@@ -281,6 +339,57 @@ def test_window_reaches_the_network(tmp_path):
     assert text.count('window=(') == 3
 
 
+@pytest.fixture
+def said(monkeypatch):
+    """What reading says in the log."""
+    lines = []
+    monkeypatch.setattr(loading, '_SAID', set())
+    monkeypatch.setattr(loading, 'print_log',
+                        lambda text, *args, **kwargs: lines.append(text))
+    return lines
+
+
+def test_dark_images_are_noted_while_reading(tmp_path, said):
+    """Also where nobody converted anything, once per folder."""
+    save(tmp_path / 'a.png', noise(high=65536))
+    read_image(tmp_path / 'a.png', 'a')
+    assert not said
+    for name in 'bc':
+        save(tmp_path / f'{name}.png', twelve_bit(0))
+        read_image(tmp_path / f'{name}.png', name)
+    text, = said
+    assert 'b.png' in text and 'nearly all of them up to 409' in text
+    assert '--window LOW HIGH' in text
+
+
+def test_broken_pixels_do_not_hide_darkness(tmp_path, said):
+    """The brightest value of a camera or scanner says little."""
+    image = noise(high=4096, size=(60, 80))
+    image[0, :4] = 65535
+    save(tmp_path / 'a.png', image)
+    (tmp_path / 'tags.csv').write_text('image,tags\na,cat\n')
+    read_image(tmp_path / 'a.png', 'a')
+    assert 'nearly all of them up to 409' in said[0]
+    save(tmp_path / 'b.png', image // 2)
+    (tmp_path / 'tags.csv').write_text('image,tags\na,cat\nb,dog\n')
+    note, = (n for n in read_custom(tmp_path / 'tags.csv').notes
+             if '16-bit' in n)
+    assert '(12 bits)' in note and '--window 0 4095' in note
+
+
+def test_pages_are_noted_while_reading(tmp_path, said):
+    pages = [Image.fromarray(noise(i)) for i in range(3)]
+    for name in ('a.tif', 'b.gif', 'c.tif'):
+        pages[0].save(tmp_path / name, save_all=name[0] != 'c',
+                      append_images=pages[1:] if name[0] != 'c' else [])
+    read_image(tmp_path / 'c.tif', 'c')
+    assert not said
+    for name in ('a.tif', 'b.gif'):
+        read_image(tmp_path / name, name)
+    text, = said
+    assert 'a.tif holds 3 pages or frames' in text
+
+
 @pytest.mark.parametrize('dtype,low,high', [
     (np.float32, 0.25, 0.75), (np.int32, 1000, 3000), (np.float64, -1, 1),
     (np.int16, -1000, 2000)
@@ -303,7 +412,9 @@ def test_numbers_that_are_no_grey_levels(tmp_path, dtype, low, high):
 
 def test_missing_values_are_black(tmp_path):
     save(tmp_path / 'x.tif', np.full(SIZE, np.nan, np.float32))
-    assert not read_image(tmp_path / 'x.tif', 'x', (0, 1)).any()
+    # What becomes of NaN as uint8 is up to the processor.
+    with np.errstate(all='raise'):
+        assert not read_image(tmp_path / 'x.tif', 'x', (0, 1)).any()
 
 
 def test_8_bits_have_no_window(tmp_path):
@@ -318,18 +429,18 @@ def test_16_bits_keep_their_upper_byte(tmp_path):
     assert np.array_equal(read_image(tmp_path / 'x.png', 'x'), image >> 8)
 
 
-def multispectral(bands):
-    """A TIFF file of uncompressed 8-bit bands, written by hand."""
+def multispectral(bands, bits=8, kind=1):
+    """A TIFF file of bands, grey (kind 1) or colours (2), by hand."""
     height, width = SIZE
-    data = bytes(height * width * bands)
+    data = bytes(height * width * bands * bits // 8)
     entries = [(256, 4, 1, width), (257, 4, 1, height),
-               (258, 3, bands, 8 + len(data)), (259, 3, 1, 1), (262, 3, 1, 1),
-               (273, 4, 1, 8), (277, 3, 1, bands), (278, 4, 1, height),
-               (279, 4, 1, len(data)), (284, 3, 1, 1)]
+               (258, 3, bands, 8 + len(data)), (259, 3, 1, 1),
+               (262, 3, 1, kind), (273, 4, 1, 8), (277, 3, 1, bands),
+               (278, 4, 1, height), (279, 4, 1, len(data)), (284, 3, 1, 1)]
     start = 8 + len(data) + 2 * bands
     out = io.BytesIO()
     out.write(struct.pack('<2sHI', b'II', 42, start) + data)
-    out.write(struct.pack(f'<{bands}H', *[8] * bands))
+    out.write(struct.pack(f'<{bands}H', *[bits] * bands))
     out.write(struct.pack('<H', len(entries)))
     for entry in entries:
         out.write(struct.pack('<HHII', *entry))
@@ -337,10 +448,31 @@ def multispectral(bands):
     return out.getvalue()
 
 
-def test_more_than_three_bands(tmp_path):
-    (tmp_path / 'x.tif').write_bytes(multispectral(6))
+@pytest.mark.parametrize('kind', [1, 2])
+def test_more_than_four_bands(tmp_path, kind):
+    (tmp_path / 'x.tif').write_bytes(multispectral(6, kind=kind))
     with pytest.raises(ValueError, match='6 bands'):
         read_image(tmp_path / 'x.tif', 'x')
+
+
+@pytest.mark.parametrize('bands', [3, 4])
+@pytest.mark.parametrize('bits', [8, 16])
+def test_bands_that_are_no_colours(tmp_path, bands, bits):
+    """OpenCV reads the first of them, or mixes them up."""
+    (tmp_path / 'x.tif').write_bytes(multispectral(bands, bits))
+    with pytest.raises(ValueError, match=f'{bands} bands, which it does not '
+                       'call colours'):
+        read_image(tmp_path / 'x.tif', 'x')
+
+
+def test_a_fourth_band_is_noted(tmp_path):
+    tags = photos(tmp_path, TWO)
+    (tmp_path / 'a.png').unlink()
+    infrared = np.dstack([noise(5), noise(6)[..., 0]])
+    Image.frombytes('RGBX', SIZE[::-1], infrared.tobytes()).save(
+        tmp_path / 'a.tif')
+    note, = (n for n in read_custom(tags).notes if 'fourth band' in n)
+    assert '1 image(s)' in note and ': a.' in note
 
 
 def test_pages_and_transparency_are_noted(tmp_path):
@@ -375,6 +507,42 @@ def test_kinds_of_files(tmp_path):
     assert '1 .dcm (d.dcm: DICOM' in note and '1 .nef (e.NEF' in note
     assert '1 of them have tags' in note
     assert [s.img_id for s in find_images(tmp_path)] == ['a', 'b', 'c']
+
+
+def test_only_unread_files(tmp_path):
+    (tmp_path / 'd.dcm').write_bytes(bytes(128) + b'DICM')
+    (tmp_path / 'tags.csv').write_text('image,tags\nd.dcm,dog\n')
+    with pytest.raises(ValueError, match='(?s)No image of .* is of a kind '
+                       r'that is read here: 1 \.dcm \(d\.dcm: DICOM'):
+        read_custom(tmp_path / 'tags.csv')
+
+
+def test_heic(tmp_path, monkeypatch):
+    """An optional reader is taught to Pillow, here one that reads PNG."""
+    (tmp_path / 'pillow_heif.py').write_text(
+        'import io\nfrom PIL import Image, PngImagePlugin\n'
+        'class Heif(PngImagePlugin.PngImageFile):\n'
+        '    format = "HEIF"\n'
+        '    def _open(self):\n'
+        '        self.fp = io.BytesIO(self.fp.read()[24:])\n'
+        '        super()._open()\n'
+        'def register_heif_opener():\n'
+        '    Image.register_open(\n'
+        '        "HEIF", Heif, lambda start: start[4:8] == b"ftyp")\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ('pillow_heif', 'pi_heif'):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(Image, 'OPEN', {
+        k: v for k, v in Image.OPEN.items() if k != 'HEIF'})
+    monkeypatch.setattr(Image, 'ID', [i for i in Image.ID if i != 'HEIF'])
+    stream = io.BytesIO()
+    Image.fromarray(noise()[..., ::-1]).save(stream, 'png')
+    (tmp_path / 'x.heic').write_bytes(
+        bytes([0, 0, 0, 24]) + b'ftypheic' + bytes(12) + stream.getvalue())
+    assert np.array_equal(read_image(tmp_path / 'x.heic', 'x'), noise())
+    from mmwsss.utils import image_formats
+    assert '.heic' in image_formats._readable()
+    monkeypatch.delitem(sys.modules, 'pillow_heif')
 
 
 def test_optional_reader(tmp_path, monkeypatch):
@@ -505,6 +673,54 @@ def test_colours_are_rewritten_not_read(tmp_path):
                 mask_values=[entry])
 
 
+@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
+def test_masks_that_are_transparent(tmp_path, mode):
+    """Where nothing is to be seen, colours may be stored."""
+    tags = photos(tmp_path / 'photos', DEFECTS)
+    gt = tmp_path / 'gt'
+    gt.mkdir()
+    for hidden in (0, 255):
+        for i, names in DEFECTS.items():
+            alpha = np.zeros(SIZE, np.uint8)
+            alpha[:10] = 255 * len(names)
+            grey = np.where(alpha, 255, hidden).astype(np.uint8)
+            Image.merge(mode, [*[Image.fromarray(grey)] * (len(mode) - 1),
+                               Image.fromarray(alpha)]).save(gt / f'{i}.png')
+        ask = dict(masks=gt, mask_values=['255=defect'])
+        if hidden:
+            with pytest.raises(ValueError, match="'000'.*transparent.*open"):
+                read_custom(tags, **ask)
+        else:
+            assert len(read_custom(tags, **ask).translated) == 8
+
+
+def test_masks_of_several_pages(tmp_path):
+    tags = photos(tmp_path / 'photos', MIXED)
+    gt = tmp_path / 'gt'
+    gt.mkdir()
+    for i in MIXED:
+        pages = [Image.fromarray(np.full(SIZE, v, np.uint8)) for v in (0, 1)]
+        pages[0].save(gt / f'{i}.tif', save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match="'0'.*has 2 pages. Save one mask"):
+        read_custom(tags, masks=gt)
+
+
+def test_exchanged_masks(tmp_path):
+    """Objects are 0 and the background 1."""
+    tags = photos(tmp_path / 'photos', DEFECTS)
+    gt = masks(tmp_path / 'gt', dict.fromkeys(DEFECTS, 1))
+    with pytest.raises(ValueError, match="show 'defect' .value 1. in all 4 "
+                       "images that are not tagged.*'0=defect' '1=backgr"):
+        read_custom(tags, masks=gt)
+    for i, names in DEFECTS.items():
+        mask = np.ones(SIZE, np.uint8)
+        mask[:4] = 1 - len(names)
+        Image.fromarray(mask).save(gt / f'{i}.png')
+    data = read_custom(tags, masks=gt,
+                       mask_values=['0=defect', '1=background'])
+    assert len(data.translated) == 8
+
+
 def test_mask_of_a_turned_picture(tmp_path):
     tags = photos(tmp_path / 'photos', MIXED)
     gt = class_masks(tmp_path / 'gt', MIXED, dict(cat=1, dog=2))
@@ -529,7 +745,7 @@ def test_one_picture_in_files_of_other_bytes(tmp_path):
     assert 'pixel for pixel' in note
 
 
-def test_window_of_other_values(tmp_path, monkeypatch):
+def test_window_of_other_values(tmp_path, said):
     """Some images have values up to 4095, others from 0 to 1."""
     tags = photos(tmp_path, TWO, make=twelve_bit)
     for name in 'cd':
@@ -541,10 +757,8 @@ def test_window_of_other_values(tmp_path, monkeypatch):
         note, = (n for n in read_custom(tags, window=window).notes
                  if 'leaves nearly nothing' in n)
         assert 'of 2 image(s)' in note and f'throughout: {names}.' in note
-    said = []
-    monkeypatch.setattr(loading, '_SAID', set())
-    monkeypatch.setattr(loading, 'print_log',
-                        lambda text, *args, **kwargs: said.append(text))
+    said.clear()
+    loading._SAID.clear()
     for name in ('a.png', 'c.tif', 'd.tif'):  # Once per folder.
         read_image(tmp_path / name, name, (0, 4095))
     text, = said

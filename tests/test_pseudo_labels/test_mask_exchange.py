@@ -265,6 +265,16 @@ def test_labelme(tmp_path):
     check(images)
 
 
+def test_labelme_folders_of_others(tmp_path):
+    """Capital endings count, what a Mac leaves beside files does not."""
+    write_labelme(tmp_path, MASKS.items(), CLASSES, tmp_path, 0)
+    (tmp_path / 'a.json').rename(tmp_path / 'a.JSON')
+    (tmp_path / '._b.json').write_bytes(b'\0\1')
+    names = {str(i.name)[len(str(tmp_path)) + 1:]
+             for i in read_labelme(tmp_path)}
+    assert names == set(MASKS)
+
+
 def test_labelme_is_read_by_the_tool(tmp_path):
     """With the library itself, which fills borders as well."""
     utils = pytest.importorskip('labelme.utils')

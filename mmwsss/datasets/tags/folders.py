@@ -2,7 +2,14 @@
 from pathlib import Path
 
 from .images import IMAGE_SUFFIXES, find_images
+from .table import plain
 from .tag_file import Look, ReadOptions, TagFile, TagReader
+
+#: Folders of other layouts, letters and digits alone.
+NO_CLASSES = ('train', 'training', 'val', 'valid', 'validation', 'test',
+              'testing', 'images', 'imgs', 'masks', 'labels', 'annotations',
+              'jpegimages', 'segmentationclass', 'segmentationobject',
+              'groundtruth', 'gt')
 
 
 class FoldersReader(TagReader):
@@ -33,6 +40,13 @@ class FoldersReader(TagReader):
             tags[img_id] = () if name.lower() == 'background' else (name, )
         classes = tuple(sorted({n for names in tags.values()
                                 for n in names}))
+        wrong = [name for name in classes if plain(name) in NO_CLASSES]
+        if wrong:
+            raise ValueError(
+                f'{path} holds the folder {wrong[0]!r}, which sounds like a '
+                'part of a data set, not like a class. Name the folder in '
+                'which the folders of the classes lie, and move masks away. '
+                'If it is a class, rename it.')
         if not classes:
             raise ValueError(f'{path} holds no folder of a class but '
                              'background.')

@@ -162,7 +162,8 @@ def missing_images(missing: Sequence[str],
         if nfc(p.stem) == nfc(PurePosixPath(first).name) and p.is_file())
     base = PurePosixPath(first).name
     elsewhere = [i for i in found if PurePosixPath(i).name == base]
-    close = difflib.get_close_matches(first, found[:10000], 1, 0.8)
+    close = [i for i in found if i.lower() == first.lower()] or \
+        difflib.get_close_matches(first, found[:10000], 1, 0.8)
     if others:
         how = missing_reader(others[0])
         text += (f' There is {others[0]!r}, whose ending is none of '

@@ -116,7 +116,8 @@ def _names_of(value: Any) -> Iterable[str]:
 def _read_tasks(path: Path, tasks: list, options: ReadOptions,
                 names: ToolNames, collector: TagCollector) -> None:
     """The JSON export."""
-    bare = 0
+    bare, mute = 0, 0
+    controls: dict[str, None] = {}
     for number, task in enumerate(tasks, 1):
         where = f'task {task.get("id", number)}'
         data = task.get('data')
@@ -129,12 +130,17 @@ def _read_tasks(path: Path, tasks: list, options: ReadOptions,
         if not done:
             bare += 1
             continue
-        tags = []
+        tags, answers = [], False
         for result in (r for a in done for r in a.get('result') or ()):
-            if options.labels and result.get('from_name') not in \
-                    options.labels:
+            control = result.get('from_name')
+            if options.labels and control not in options.labels:
                 continue
-            tags += _names_of(result.get('value'))
+            names_here = list(_names_of(result.get('value')))
+            tags += names_here
+            answers = True
+            if names_here and control:
+                controls[str(control)] = None
+        mute += answers and not tags
         name = data[_image_key(data, options, f'{path}: {where}')]
         collector.add(name, tags, where, img_id=names.id(name))
         if len(done) > 1:
@@ -142,6 +148,14 @@ def _read_tasks(path: Path, tasks: list, options: ReadOptions,
     if bare:
         collector.notes.append(f'{bare} task(s) have no annotation and are '
                                'left out.')
+    if mute:
+        collector.notes.append(
+            f'{mute} task(s) were answered, but not with classes (by texts, '
+            'numbers, ..); their images count as showing none.')
+    if len(controls) > 1:
+        collector.notes.append(
+            f'Answers to {len(controls)} questions are taken for tags alike: '
+            f'{", ".join(controls)}. To choose: --columns labels=NAME.')
     if not collector.tags:
         raise ValueError(f'{path}: no task has an annotation.')
 

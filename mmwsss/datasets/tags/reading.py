@@ -31,6 +31,8 @@ READERS: dict[str, TagReader] = {
 FORMATS = (*READERS, 'npy')
 #: Labels of pixels, not of objects, as LabelMe calls them.
 SPECIAL = ('__ignore__', '_background_')
+#: What people write between tags beside the separators of a table.
+JOINTS = ('/', '+', '&', ' and ', ' ', '_', '-')
 #: Tags that say that an image shows none of the classes, letters alone.
 NO_CLASS = ('nofinding', 'nofindings', 'none', 'nothing')
 #: The same, unless an image has another tag beside it.
@@ -89,6 +91,7 @@ def read_tags(path: PathLike,
         result = reader.read(path, options)
         if format != 'mmwsss':
             _leave_out_no_class(result, set(keep))
+            _note_strange_names(result)
         _check_names(result)
     except ValueError as error:
         text = str(error)
@@ -185,6 +188,29 @@ def _leave_out_no_class(file: TagFile, keep: set[str]) -> None:
             f'{name!r} ({counts.get(name, 0)} image(s)) is no class here: '
             'such images show none of the others. To make it one, name it '
             'among the classes.')
+
+
+def _note_strange_names(file: TagFile) -> None:
+    """Note tags that are perhaps several tags, or numbers of classes."""
+    if file.declared:
+        return
+    known = set(file.classes)
+    for name in file.classes:
+        for mark in JOINTS:
+            parts = [part.strip() for part in name.split(mark)]
+            if len(set(parts)) > 1 and set(parts) <= known:
+                file.notes.append(
+                    f'{name!r} ({_first(file, name)}) is a class of its own '
+                    f'here, beside {", ".join(map(repr, parts))}. If these '
+                    'are several tags, write ";" between them.')
+                break
+    if file.classes and all(name.isdecimal() for name in file.classes):
+        file.notes.append(
+            f'All classes have numbers as names: '
+            f'{", ".join(file.classes[:8])}{", .." if len(known) > 8 else ""}.'
+            f' In masks the first, {file.classes[0]!r}, is 1. If one of them '
+            'says that no class is shown, leave it out (--no-class). Better '
+            'write names.')
 
 
 def _check_names(file: TagFile) -> None:

@@ -61,11 +61,9 @@ def getam(attentions: Sequence[Tensor], gradients: Sequence[Tensor],
     Returns:
         Tensor: (..., P) over the P patches.
     """
-    rows = [
-        couple(a[..., :1, :], g[..., :1, :], func)
-        for a, g in zip(attentions, gradients)
-    ]
-    total = torch.stack(rows).sum(dim=0)
+    rows = (torch.stack([x[..., :1, :] for x in layers])
+            for layers in (attentions, gradients))
+    total = couple(*rows, func).sum(dim=0)
     return total[..., 0, num_prefix_tokens:].relu()
 
 
@@ -100,9 +98,10 @@ def class_gradients(logits: Tensor, rows: Sequence[Tensor],
     """
     scores = gather_classes(logits, class_ids)
     scores = (scores * (class_ids >= 0)).sum(dim=0)
+    each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
     grads = [
-        torch.autograd.grad(score, rows, retain_graph=k + 1 < len(scores))
-        for k, score in enumerate(scores)
+        torch.autograd.grad(scores, rows, one, k + 1 < len(scores))
+        for k, one in enumerate(each)
     ]
     return [torch.stack(layer, dim=1) for layer in zip(*grads)]
 

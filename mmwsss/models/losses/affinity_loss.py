@@ -36,10 +36,9 @@ def global_means(sums: Sequence[Tensor],
     """
     total = torch.stack(list(counts))
     all_reduce(total)
-    return [
-        get_world_size() * part / (count.to(part.dtype) + eps)
-        for part, count in zip(sums, total)
-    ]
+    sums = torch.stack(list(sums))
+    means = get_world_size() * sums / (total.to(sums.dtype) + eps)
+    return list(means.unbind())
 
 
 def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:

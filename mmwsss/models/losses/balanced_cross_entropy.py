@@ -68,9 +68,9 @@ class BalancedCrossEntropy(nn.Module):
             # PyTorch leaves the right class a share of what it spreads.
             label_smoothing=self.label_smoothing * num_classes /
             (num_classes - 1))
-        kinds = (labels == 0, (labels > 0) & (labels != 255))
+        kinds = torch.stack((labels == 0, (labels > 0) & (labels != 255)))
         means = global_means(
-            [torch.where(kind, each, 0).sum() for kind in kinds],
-            [kind.sum() for kind in kinds],
+            torch.where(kinds, each, 0).sum(dim=(1, 2, 3)),
+            kinds.sum(dim=(1, 2, 3)),
             eps=1e-12)
         return self.loss_weight * sum(means)

@@ -236,7 +236,7 @@ class DenseEnergyLoss(nn.Module):
         scores = probs * roi
         with torch.no_grad():
             unsure = (roi - probs.amax(dim=1, keepdim=True)).clamp(min=0)
-            gate = torch.where(labels == 255, 1., unsure)
+            gate = unsure.masked_fill(labels == 255, 1.)
             filtered = self.filtered(scores, image)
         energy = _Energy.apply(scores, gate, filtered)
         return self.loss_weight / len(logits) * energy

@@ -1,10 +1,13 @@
 """InfoNCE with negatives that are drawn for each query."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..utils.prototypes import EPS
+from ..utils.unit_vectors import unit_vectors
 
 # Entries of drawn vectors, or of products with all keys, that exist at a time.
 BLOCK = 2**22
@@ -61,28 +64,56 @@ def info_nce(queries: Tensor, positives: Tensor, keys: Tensor, index: Tensor,
     Returns:
         Tensor: (Q,), not negative.
     """
-    queries, positives, keys = (
-        F.normalize(x, eps=EPS)
-        for x in (queries, positives.detach(), keys.detach()))
-    own = (queries * positives).sum(dim=1) / temperature
-    others = _DrawnProducts.apply(queries, keys, index) / temperature
+    return contrast(*with_positives(queries, positives, temperature), keys,
+                    index)
+
+
+def with_positives(queries: Tensor, positives: Tensor,
+                   temperature: float) -> tuple[Tensor, Tensor]:
+    """What queries need to be contrasted with one set of keys or more.
+
+    Args:
+        queries (Tensor): (Q, D).
+        positives (Tensor): (Q, D).
+        temperature (float): t, above 0.
+
+    Returns:
+        tuple[Tensor, Tensor]: Queries of length 1 / t, (Q, D), and
+        cos(q, p) / t of each, (Q,).
+    """
+    queries = unit_vectors(queries, dim=1, eps=EPS) / temperature
+    positives = F.normalize(positives.detach(), eps=EPS)
+    return queries, (queries * positives).sum(dim=1)
+
+
+def contrast(queries: Tensor, own: Tensor, keys: Tensor,
+             index: Tensor) -> Tensor:
+    """:func:`info_nce` of what :func:`with_positives` gives.
+
+    Args:
+        queries (Tensor): (Q, D).
+        own (Tensor): (Q,).
+        keys (Tensor): See :func:`info_nce`.
+        index (Tensor): Likewise.
+
+    Returns:
+        Tensor: (Q,).
+    """
+    keys = F.normalize(keys.detach(), eps=EPS)
+    others = _DrawnProducts.apply(queries, keys, index)
     # As -log a / (a + b), but precise where that is small.
     return F.softplus(others.logsumexp(dim=1) - own)
 
 
-def class_weights(query_labels: Tensor, num_classes: int) -> Tensor:
-    """What each query counts in a mean over classes of means over queries.
+def class_weights(counts: Sequence[int], num_classes: int) -> list[float]:
+    """What a query counts in a mean over classes of means over queries.
 
     Args:
-        query_labels (Tensor): Class of each query, int64 (Q,).
+        counts (Sequence[int]): Queries of each class.
         num_classes (int): Classes averaged over, those without queries
             included.
 
     Returns:
-        Tensor: (Q,), summing up to the share of classes with queries.
+        list[float]: For a query of each class; 0 where there is none.
     """
-    # Not bincount, which has a GPU tell the largest label first.
-    ordered = query_labels.sort()[0]
-    counts = torch.searchsorted(ordered, query_labels, right=True) - \
-        torch.searchsorted(ordered, query_labels)
-    return 1 / (counts * num_classes)
+    return [1 / (count * num_classes) if count else 0. for count in counts]

@@ -21,10 +21,10 @@ def multilabel_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     # Half precision would round small losses and gradients away.
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    known = ~labels.isnan()
-    labels = torch.where(known, labels, 0)
+    unknown = labels.isnan()
+    labels = labels.masked_fill(unknown, 0)
     losses = -(labels * F.logsigmoid(logits) +
                (1 - labels) * F.logsigmoid(-logits))
-    losses = torch.where(known, losses, 0)
-    counts = known.sum(dim=1).clamp(min=1)
+    losses = losses.masked_fill(unknown, 0)
+    counts = (~unknown).sum(dim=1).clamp(min=1)
     return (losses.sum(dim=1) / counts).mean()

@@ -130,13 +130,10 @@ class Present(NamedTuple):
         Returns:
             Tensor: (N, K', *size) or (N, K' + 1, *size), not masked.
         """
-        ids = self.ids
-        if background:
-            ids = torch.cat((torch.zeros_like(ids[:, :1]), ids + 1), dim=1)
-        rows = torch.arange(len(ids), device=ids.device)[:, None]
+        ids = F.pad(self.ids + 1, (1, 0)) if background else self.ids
         # Half precision could not tell close neighbours from ties.
         return F.interpolate(
-            maps[rows, ids].float(),
+            maps.take_along_dim(ids[..., None, None], dim=1).float(),
             size=size,
             mode='bilinear',
             align_corners=True)
@@ -235,37 +232,46 @@ class EquivariantRegularization(Regularizer):
         present = Present.of(pair.first.labels)
         num_classes = pair.first.labels.shape[1]
         sizes = [tuple(v.image.shape[-2:]) for v in pair.views]
-        losses = {}
+        losses, refined = {}, []
+        if self.needs_refined_cams:
+            refined = [
+                present.select(v.refined_cams, size, True)
+                for v, size in zip(pair.views, sizes)
+            ]
         if self.er_weight > 0 or self.ecr_weight > 0:
-            cams1, cams2 = (
-                minmax_norm(present.select(v.cams, size, False))
-                for v, size in zip(pair.views, sizes))
-            cams1 = self.transformed(cams1, pair.transform, sizes[1])
-            cams1, cams2 = cams1 * present.mask, cams2 * present.mask
+            planes = [[present.select(v.cams, size, False)]
+                      for v, size in zip(pair.views, sizes)]
+            masks = [present.mask]
+            if self.ecr_weight > 0:
+                # Both kinds of maps go the same way.
+                masks.append(
+                    F.pad(present.mask, (0, 0, 0, 0, 1, 0), value=1.))
+                for view, maps in zip(planes, refined):
+                    view.append(maps)
+            counts = [m.shape[1] for m in masks]
+            one, other = (
+                minmax_norm(torch.cat(view, dim=1)) for view in planes)
+            one = self.transformed(one, pair.transform, sizes[1])
+            # (2, N, .., h, w): both views on one grid.
+            cams, *maps = (torch.stack((one, other)) * torch.cat(
+                masks, dim=1)).split(counts, dim=2)
+            num_pixels = cams.shape[3] * cams.shape[4]
         if self.er_weight > 0:
             losses['loss_er'] = self.er_weight * hard_mean(
-                (cams1 - cams2).abs(), 1., num_classes * cams2[0, 0].numel())
-        if not self.needs_refined_cams:
-            return losses
-        refined1, refined2 = (
-            present.select(v.refined_cams, size, True)
-            for v, size in zip(pair.views, sizes))
+                (cams[0] - cams[1]).abs(), 1., num_classes * num_pixels)
         if self.ecr_weight > 0:
-            mask = F.pad(present.mask, (0, 0, 0, 0, 1, 0), value=1.)
-            maps1 = self.transformed(
-                minmax_norm(refined1), pair.transform, sizes[1]) * mask
-            maps2 = minmax_norm(refined2) * mask
-            losses['loss_ecr'] = self.ecr_weight * sum(
-                hard_mean(
-                    (winner_take_all(with_background(cams.detach())) -
-                     maps).abs(), self.topk_ratio,
-                    (num_classes + 1) * maps[0, 0].numel())
-                for cams, maps in ((cams2, maps1), (cams1, maps2)))
+            # Each view's against the winners of the other.
+            winners = winner_take_all(
+                with_background(cams.detach().flip(0).flatten(0, 1)))
+            errors = (winners - maps[0].flatten(0, 1)).abs()
+            losses['loss_ecr'] = 2 * self.ecr_weight * hard_mean(
+                errors, self.topk_ratio, (num_classes + 1) * num_pixels)
         if self.rvmin_weight > 0:
-            losses['loss_rvmin'] = self.rvmin_weight / 2 * sum(
+            losses['loss_rvmin'] = self.rvmin_weight * torch.stack([
                 adaptive_min_pooling_loss(maps[:, 1:] * present.mask,
                                           self.rvmin_ratio)
-                for maps in (refined1, refined2))
+                for maps in refined
+            ]).mean()
         return losses
 
     @staticmethod

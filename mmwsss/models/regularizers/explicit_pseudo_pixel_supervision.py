@@ -31,9 +31,9 @@ def class_overlap(prob: Tensor, saliency: Tensor) -> Tensor:
         area.
     """
     area = prob.detach().round()
+    salient = area.flatten(2) @ saliency.round().flatten(2).mT
     # A little per pixel, as published, so that tiny areas overlap less.
-    return ((area * saliency.round()).sum(dim=(2, 3)) /
-            (area + 1e-4).sum(dim=(2, 3)))
+    return salient[..., 0] / (area + 1e-4).sum(dim=(2, 3))
 
 
 def saliency_parts(prob: Tensor, present: Tensor,
@@ -52,11 +52,12 @@ def saliency_parts(prob: Tensor, present: Tensor,
     """
     present = present.to(prob)
     inside = present * overlaps
-    outside = present - inside
-    background, classes = prob[:, :1], prob[:, 1:]
-    salient, rest = (torch.einsum('nk,nkhw->nhw', mask, classes)[:, None]
-                     for mask in (inside, outside))
-    return salient, 1 - (background + rest)
+    # What each plane adds to either; the background is first.
+    shares = F.pad(torch.stack((inside, inside - present), dim=1), (1, 0))
+    shares[:, 1, 0] = -1
+    salient, rest = (shares @ prob.flatten(2)).unflatten(
+        2, prob.shape[2:]).split(1, dim=1)
+    return salient, 1 + rest
 
 
 def pseudo_pixel_loss(logits: Tensor,
@@ -87,8 +88,8 @@ def pseudo_pixel_loss(logits: Tensor,
         prob = logits.softmax(dim=1)
         overlaps = class_overlap(prob[:, 1:], saliency) > overlap_threshold
         salient, rest = saliency_parts(prob, labels > 0.5, overlaps)
-        estimate = foreground_share * salient + (1 - foreground_share) * rest
-        return F.mse_loss(estimate, saliency)
+        return F.mse_loss(
+            torch.lerp(rest, salient, foreground_share), saliency)
 
 
 def stack_saliency(data_samples: Sequence, image: Tensor) -> Tensor:
@@ -207,10 +208,11 @@ class ExplicitPseudoPixelSupervision(Regularizer):
             views.append((pair.second, pair.transform(saliency)))
 
         def mean_loss(field: str) -> Tensor:
-            return sum(
+            return torch.stack([
                 pseudo_pixel_loss(
                     getattr(v, field), s, v.labels, self.overlap_threshold,
-                    self.foreground_share) for v, s in views) / len(views)
+                    self.foreground_share) for v, s in views
+            ]).mean()
 
         losses = {}
         if self.weight > 0:

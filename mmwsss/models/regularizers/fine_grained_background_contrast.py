@@ -1,5 +1,6 @@
 """FBR: foreground pixels against fine-grained background and each other."""
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,14 +11,13 @@ from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import ViewOutput, ViewPair
 from mmwsss.utils.transfer import send
 
-from ..losses.info_nce import class_weights, info_nce
+from ..losses.info_nce import class_weights, contrast, with_positives
 from ..utils.feature_bank import FeatureBank
 from ..utils.global_batch import GlobalBatch
 from ..utils.host_value import HostValue
 from ..utils.kmeans import NUM_CANDIDATES, cluster_points
 from ..utils.pixel_selection import (
     count_labels,
-    first_true,
     hard_pixels,
     own_scores,
     pixel_entropy,
@@ -32,6 +32,7 @@ from ..utils.prototypes import (
     draw_negatives,
     semantic_graph,
 )
+from ..utils.unit_vectors import unit_vectors
 from .regularizer import Regularizer
 
 
@@ -51,26 +52,32 @@ def background_target(cams: Tensor,
         Tensor: float32 (N, h, w), 1 = background; all of an image without
         classes. Without gradient.
     """
-    maps = cams.detach().float().relu()
-    maps = maps / (maps.amax(dim=(2, 3), keepdim=True) + 1e-5)
-    shown = torch.where(labels[..., None, None] > 0, maps, 0).sum(dim=1)
-    return (shown < threshold).float()
+    return _background(cams, (labels > 0)[None], threshold)[0]
 
 
-def background_weight(cams: Tensor, labels: Tensor,
-                      target: Tensor) -> Tensor:
-    """Leaves out background that may be an object.
+def background_weight(cams: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`background_target`, and what leaves out possible objects.
 
     Args:
         cams (Tensor): Raw CAMs (N, K, h, w).
         labels (Tensor): Multi-hot tags (N, K); nan where nobody knows.
-        target (Tensor): Of :func:`background_target`, (N, h, w).
 
     Returns:
-        Tensor: float32 (N, h, w), 0 for background where a class shows that
-        nobody knows about, else 1.
+        tuple[Tensor, Tensor]: The target, and a weight: float32 (N, h, w), 0
+        for background where a class shows that nobody knows about, else 1.
     """
-    return 1 - target * (1 - background_target(cams, labels.isnan()))
+    target, unlike = _background(
+        cams, torch.stack((labels > 0, labels.isnan())))
+    return target, 1 - target * (1 - unlike)
+
+
+def _background(cams: Tensor, chosen: Tensor,
+                threshold: float = 0.05) -> Tensor:
+    """Where the chosen classes, bool (S, N, K), hardly show: (S, N, h, w)."""
+    maps = cams.detach().float().relu()
+    maps = maps / (maps.amax(dim=(2, 3), keepdim=True) + 1e-5)
+    shown = maps.masked_fill(~chosen[..., None, None], 0).sum(dim=2)
+    return (shown < threshold).float()
 
 
 def finite(x: Tensor) -> Tensor:
@@ -82,23 +89,26 @@ def finite(x: Tensor) -> Tensor:
     return x.detach().float().nan_to_num(0., 0., 0.)
 
 
-def count_pixels(labels: Tensor, hard: Tensor,
-                 num: int) -> tuple[list[list[int]], list[int]]:
+def count_pixels(
+        labels: Tensor, hard: Tensor,
+        num: int) -> tuple[list[list[list[int]]], list[list[int]]]:
     """All numbers of pixels that the host needs, in one copy.
 
     Args:
-        labels (Tensor): int64 (N, h, w), from 0 to ``num`` - 1.
-        hard (Tensor): Bool (N, h, w).
+        labels (Tensor): int64 (N, V, h, w), from 0 to ``num`` - 1.
+        hard (Tensor): Bool (N, V, h, w).
         num (int): Classes with background.
 
     Returns:
-        tuple: For each image the pixels of each class; the hard pixels of
-        each class in all images.
+        tuple: For each image and view the pixels of each class; for each view
+        the hard pixels of each class in all images.
     """
     # Hard ones are counted as classes of their own.
-    counts = count_labels((labels + num * hard).flatten(1), 2 * num).tolist()
-    return ([[a + b for a, b in zip(c[:num], c[num:])] for c in counts],
-            [sum(c[num + i] for c in counts) for i in range(num)])
+    counts = count_labels((labels + num * hard).flatten(2), 2 * num).tolist()
+    pixels = [[[a + b for a, b in zip(c[:num], c[num:])] for c in image]
+              for image in counts]
+    return pixels, [[sum(c[num + k] for c in view) for k in range(num)]
+                    for view in zip(*counts)]
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -107,6 +117,32 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return maps
     return F.interpolate(
         maps, size=tuple(size), mode='bilinear', align_corners=True)
+
+
+def stack_views(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Maps of each view, (N, C, .., ..), as (N, V, C, *size)."""
+    return torch.stack([resize(x, size) for x in maps], dim=1)
+
+
+class Pixels(NamedTuple):
+    """Positions of the global batch of N' images in V views.
+
+    Attributes:
+        own_background (Tensor): Where the N images of this process show
+            background, bool (N, V, h, w).
+        ids (Tensor): Pseudo label + V's number * (K + 1), int64
+            (N', V, h, w): classes of different views are different ones.
+        scores (Tensor): Of the pseudo label, (N', V, h, w).
+        hard (Tensor): Whether it is a query, bool (N', V, h, w).
+        counts (list): For each image and view the pixels of each label.
+        hard_counts (list): For each view the hard pixels of each label.
+    """
+    own_background: Tensor
+    ids: Tensor
+    scores: Tensor
+    hard: Tensor
+    counts: list[list[list[int]]]
+    hard_counts: list[list[int]]
 
 
 @MODELS.register_module()
@@ -137,9 +173,10 @@ class FineGrainedBackgroundContrast(Regularizer):
       that ``loss_similarity`` compares with Z_fg, as published.
 
     With ``both_views`` all terms are means over two views, each with a bank of
-    its own. Queries, prototypes, draws and banks are those of the images of
-    all processes (:class:`GlobalBatch`), all random numbers come from a
-    generator of their own, and banks, seed and step are part of a checkpoint.
+    its own; classes of different views never meet. Queries, prototypes, draws
+    and banks are those of the images of all processes (:class:`GlobalBatch`),
+    all random numbers come from a generator of their own, and banks, seed and
+    step are part of a checkpoint.
     All but the convolutions is in float32 under mixed precision.
 
     In the published code both contrastive terms of setting I, and Eq. 7 of
@@ -182,7 +219,8 @@ class FineGrainedBackgroundContrast(Regularizer):
             pixels of one image. Defaults to 1 / 32.
         grid (tuple[int, int], optional): Rows and columns to which maps of
             another size are brought for the contrastive terms. None takes
-            them as they are. Defaults to None.
+            those of the features, of two views the second's. Defaults to
+            None.
         both_views (bool): Whether the second view takes part.
             Defaults to False.
         temperature (float): Of both contrastive terms and the choice of
@@ -348,13 +386,21 @@ class FineGrainedBackgroundContrast(Regularizer):
             layout = GlobalBatch.of(
                 [s.img_id for s in pair.data_samples],
                 pair.first.feats[self.in_index])
-        terms = [
-            self.view_terms(each, i, layout, generator)
-            for i, each in enumerate(views)
-        ]
+        losses, spaces = {}, []
+        for each in views:
+            terms, maps = self.view_terms(each, 1 / len(views))
+            spaces.append(maps)
+            for name, value in terms.items():
+                losses[name] = losses[name] + value if name in losses \
+                    else value
+        if self.contrasts:
+            with torch.autocast(pair.first.image.device.type, enabled=False):
+                losses.update(
+                    self.contrast(*zip(*spaces), pair.first.labels.float(),
+                                  layout, generator))
         if self.training:
             self._step.write(self.step, self._step.read(self.step) + 1)
-        return {k: sum(t[k] for t in terms) / len(terms) for k in terms[0]}
+        return losses
 
     @property
     def contrasts(self) -> bool:
@@ -381,20 +427,19 @@ class FineGrainedBackgroundContrast(Regularizer):
                 f'{self.num_classes}, the tags are of {view.labels.shape[1]} '
                 'classes. Set num_classes to it.')
 
-    def view_terms(self, view: ViewOutput, index: int,
-                   layout: GlobalBatch | None,
-                   generator: torch.Generator) -> dict[str, Tensor]:
-        """Weighted terms of one view.
+    def view_terms(
+        self, view: ViewOutput, share: float
+    ) -> tuple[dict[str, Tensor], tuple[Tensor | None, ...]]:
+        """What is computed of each view by itself.
 
         Args:
             view (ViewOutput): The view.
-            index (int): Number of the view, which is that of its bank.
-            layout (GlobalBatch, optional): None leaves the contrastive terms
-                at 0.
-            generator (Generator): For all draws.
+            share (float): What its terms are multiplied by.
 
         Returns:
-            dict[str, Tensor]: See :meth:`forward`.
+            tuple: The weighted terms ``loss_similarity`` and
+            ``loss_background_seg``; foreground space, background space (each
+            (N, D, h, w) or None) and maps for :meth:`contrast`.
         """
         feats = view.feats[self.in_index]
         z_fg = z_bg = maps = cams = None
@@ -408,27 +453,24 @@ class FineGrainedBackgroundContrast(Regularizer):
             maps = getattr(view, self.scores)
         if self.seg_weight > 0:
             cams = view.cams
-        labels = view.labels.float()
         losses = {}
         with torch.autocast(feats.device.type, enabled=False):
-            if self.contrasts:
-                bank = self.banks[index] if self.bg_weight > 0 else None
-                losses = self.contrast(z_fg, z_bg, finite(maps), labels,
-                                       bank, layout, generator)
             apart = z_bg
             if self.seg_weight > 0:
                 apart = self.seg_norm(raw_bg.float()).relu()
                 logits = self.seg_conv(self.seg_dropout(apart))
                 cams = resize(cams.detach().float(), logits.shape[2:])
-                target = background_target(cams, labels)
-                weight = background_weight(cams, labels, target)
-                losses['loss_background_seg'] = self.seg_weight * \
+                losses['loss_background_seg'] = share * self.seg_weight * \
                     F.binary_cross_entropy_with_logits(
-                        logits[:, 0], target, weight)
+                        logits[:, 0],
+                        *background_weight(cams, view.labels.float()))
             if self.sim_weight > 0:
-                losses['loss_similarity'] = self.sim_weight * \
-                    F.cosine_similarity(z_fg, apart, dim=1, eps=EPS).mean()
-        return losses
+                one, other = (
+                    unit_vectors(z, dim=1, eps=EPS) for z in (z_fg, apart))
+                positions = one[:, 0].numel()
+                losses['loss_similarity'] = \
+                    share * self.sim_weight / positions * (one * other).sum()
+        return losses, (z_fg, z_bg, maps)
 
     @torch.no_grad()
     def label_positions(self, maps: Tensor,
@@ -456,120 +498,218 @@ class FineGrainedBackgroundContrast(Regularizer):
         hard, _ = hard_pixels(entropy, sure, self.entropy_quantile)
         return labels, own_scores(pixels.scores, labels), hard
 
-    def contrast(self, z_fg: Tensor, z_bg: Tensor | None, maps: Tensor,
-                 tags: Tensor, bank: FeatureBank | None,
+    def contrast(self, z_fg: Sequence[Tensor], z_bg: Sequence[Tensor | None],
+                 maps: Sequence[Tensor], tags: Tensor,
                  layout: GlobalBatch | None,
                  generator: torch.Generator) -> dict[str, Tensor]:
-        """Both contrastive terms, weighted.
+        """Both contrastive terms of all views, weighted.
 
         Of a mean over all processes, as their gradients get one.
 
         Args:
-            z_fg (Tensor): Foreground space (N, D, h, w).
-            z_bg (Tensor, optional): Background space (N, D, h, w); needed
-                with a bank.
-            maps (Tensor): See :meth:`label_positions`.
+            z_fg (Sequence[Tensor]): Foreground space (N, D, h, w) of each
+                view.
+            z_bg (Sequence[Tensor | None]): Background space (N, D, h, w);
+                needed with a bank.
+            maps (Sequence[Tensor]): See :meth:`label_positions`.
             tags (Tensor): Multi-hot tags (N, K).
-            bank (FeatureBank, optional): That of this view; None leaves the
-                term against the background out.
             layout (GlobalBatch, optional): None leaves the terms at 0.
             generator (Generator): For all draws.
 
         Returns:
             dict[str, Tensor]: The terms, and what :meth:`forward` logs.
         """
-        size = self.grid or tuple(z_fg.shape[2:])
-        z_fg = resize(z_fg, size)
-        # In the graph, as distributed training expects.
-        zero = z_fg.sum() * 0
-        losses = dict(contrast_queries=zero.detach())
-        if bank is not None:
-            losses['loss_bg_contrast'] = zero
-        if self.fg_weight > 0:
-            losses['loss_fg_contrast'] = zero
+        size = self.grid or tuple(z_fg[-1].shape[2:])
+        spaces = stack_views(z_fg, size)
+        losses, num_queries = {}, 0
         if layout is not None:
-            own_labels, scores, hard = self.label_positions(
-                resize(maps, size), tags)
-            # One row per position.
-            rows = z_fg.movedim(1, -1).flatten(0, 2)
-            features, labels, scores, hard = (
-                layout.gather(x)
-                for x in (finite(rows).view(*own_labels.shape, -1),
-                          own_labels, scores, hard.to(torch.uint8)))
-            counts, hard_counts = count_pixels(labels, hard > 0,
-                                               self.num_classes + 1)
-            if bank is not None:
-                self.extend_bank(bank, resize(finite(z_bg), size),
-                                 own_labels == 0, layout, generator,
-                                 [count[0] for count in counts])
-            features, labels, scores, hard = (
-                x.flatten(0, 2) for x in (features, labels, scores, hard))
-            queries = select_queries(labels, hard > 0, self.max_queries,
-                                     generator, hard_counts)
-            losses['contrast_queries'] = zero.new_full((), len(queries))
-            present = [
-                c for c, total in enumerate(map(sum, zip(*counts)))
-                if c > 0 and total > 0
-            ]
-            classes = send(
-                torch.tensor(present, dtype=torch.int64), labels.device)
-            positions = size[0] * size[1]
-            planes = scores.new_zeros(self.num_classes + 1, len(scores))
-            prototypes = class_prototypes(
-                features, planes.scatter_(0, labels[None], scores[None]),
-                max(int(positions * self.top_share), 1))
-            # Which queries lie in this process's images, and where.
-            mine, local = layout.locate(queries, positions)
-            anchors = rows[local]
-            query_labels = labels[queries]
-            positives = prototypes[query_labels][mine]
-            weights = get_world_size() * class_weights(
-                query_labels, len(classes))[mine]
-            shape = (len(queries), self.num_negatives)
-            if bank is not None and len(bank) > 0:
-                index = bank.draw(shape, generator)[mine]
-                losses['loss_bg_contrast'] = zero + self.bg_weight * (
-                    weights * info_nce(anchors, positives,
-                                       bank.rows[:len(bank)], index,
-                                       self.temperature)).sum()
-            if self.fg_weight > 0 and len(classes) > 1:
-                graph = semantic_graph(prototypes[classes], self.temperature)
-                index = draw_negatives(labels, classes, graph, query_labels,
-                                       self.num_negatives, generator)[mine]
-                losses['loss_fg_contrast'] = zero + self.fg_weight * (
-                    weights * info_nce(anchors, positives, features, index,
-                                       self.temperature)).sum()
-        if bank is not None:
-            losses['contrast_bank'] = zero.new_full((), len(bank))
+            with torch.no_grad():
+                pixels = self.label_pixels(
+                    finite(stack_views(maps, size)), tags, layout)
+                if len(self.banks):
+                    self.extend_banks(
+                        finite(stack_views(z_bg, size)), pixels, layout,
+                        generator)
+            losses, num_queries = self.contrast_queries(
+                spaces, pixels, layout, generator)
+        for name, weight in (('loss_bg_contrast', self.bg_weight),
+                             ('loss_fg_contrast', self.fg_weight)):
+            if weight > 0 and name not in losses:
+                # In the graph, as distributed training expects.
+                losses[name] = spaces.sum() * 0
+        losses['contrast_queries'] = spaces.new_full(
+            (), num_queries / len(z_fg))
+        if len(self.banks):
+            losses['contrast_bank'] = spaces.new_full(
+                (), sum(map(len, self.banks)) / len(z_fg))
         return losses
 
-    @torch.no_grad()
-    def extend_bank(self, bank: FeatureBank, z_bg: Tensor, background: Tensor,
-                    layout: GlobalBatch, generator: torch.Generator,
-                    counts: Sequence[int]) -> None:
-        """Add the background regions of the global batch to a bank.
+    def label_pixels(self, maps: Tensor, tags: Tensor,
+                     layout: GlobalBatch) -> Pixels:
+        """What is known about the positions of the global batch.
 
         Args:
-            bank (FeatureBank): The bank.
-            z_bg (Tensor): Background space (N, D, h, w).
-            background (Tensor): Where there is background, bool (N, h, w).
+            maps (Tensor): Of :meth:`label_positions`, (N, V, ...).
+            tags (Tensor): Multi-hot tags (N, K).
+            layout (GlobalBatch): Of the N images.
+
+        Returns:
+            Pixels: See there.
+        """
+        n, num_views = maps.shape[:2]
+        num = self.num_classes + 1
+        own_labels, scores, hard = (
+            x.unflatten(0, (n, num_views)) for x in self.label_positions(
+                maps.flatten(0, 1), tags.repeat_interleave(num_views, dim=0)))
+        labels, scores, hard = (
+            layout.gather(x)
+            for x in (own_labels, scores, hard.to(torch.uint8)))
+        counts, hard_counts = count_pixels(labels, hard, num)
+        first = torch.arange(0, num_views * num, num, device=maps.device)
+        return Pixels(own_labels == 0, labels + first[:, None, None], scores,
+                      (hard > 0) & (labels > 0), counts, hard_counts)
+
+    def contrast_queries(
+            self, spaces: Tensor, pixels: Pixels, layout: GlobalBatch,
+            generator: torch.Generator) -> tuple[dict[str, Tensor], int]:
+        """The contrastive terms that have something to contrast.
+
+        Args:
+            spaces (Tensor): Foreground space (N, V, D, h, w).
+            pixels (Pixels): Of the global batch.
+            layout (GlobalBatch): Of the N images.
+            generator (Generator): For all draws.
+
+        Returns:
+            tuple[dict[str, Tensor], int]: Of ``loss_bg_contrast`` and
+            ``loss_fg_contrast``, and the number of queries of all views.
+        """
+        num_views, num = spaces.shape[1], self.num_classes + 1
+        positions = spaces.shape[3] * spaces.shape[4]
+        # One row per position, view after view of an image.
+        rows = spaces.movedim(2, -1)
+        features = layout.gather(finite(rows)).flatten(0, -2)
+        rows = rows.flatten(0, -2)
+        ids, scores, hard = (
+            x.flatten() for x in (pixels.ids, pixels.scores, pixels.hard))
+
+        # What the host knows of each view.
+        present = [[c for c in range(1, num) if sum(i[c] for i in images)]
+                   for images in zip(*pixels.counts)]
+        hard_counts = [[0, *c[1:]] for c in pixels.hard_counts]
+        limit = self.max_queries or len(ids)
+        asked = [[min(count, limit) for count in c] for c in hard_counts]
+        weights = [
+            class_weights(c, num_views * len(classes))
+            for c, classes in zip(asked, present)
+        ]
+        has_bank = [len(bank) > 0 for bank in self.banks]
+        has_other = [len(classes) > 1 for classes in present]
+
+        def device_list(values: Sequence, dtype: torch.dtype) -> Tensor:
+            return send(torch.tensor(values, dtype=dtype), ids.device)
+
+        classes = device_list(
+            [v * num + c for v, p in enumerate(present) for c in p],
+            torch.int64)
+        weights_bg, weights_fg = get_world_size() * device_list(
+            [[w * there for c, there in zip(weights, has) for w in c]
+             for has in (has_bank or [False] * num_views, has_other)],
+            torch.float32)
+        queries = select_queries(ids, hard, self.max_queries, generator,
+                                 sum(hard_counts, []))
+        query_ids = ids[queries]
+        planes = scores.new_zeros(num_views * num, len(scores))
+        prototypes = class_prototypes(
+            features, planes.scatter_(0, ids[None], scores[None]),
+            max(int(positions * self.top_share), 1))
+        # Which queries lie in this process's images, and where.
+        mine, local = layout.locate(queries, num_views * positions)
+        own_ids = query_ids[mine]
+        pulled = with_positives(rows[local], prototypes[own_ids],
+                                self.temperature)
+        totals, losses = [sum(c) for c in asked], {}
+        if any(has_bank):
+            keys, index = self.draw_regions(totals, generator)
+            losses['loss_bg_contrast'] = self.bg_weight * (
+                weights_bg[own_ids] *
+                contrast(*pulled, keys, index[mine])).sum()
+        if self.fg_weight > 0 and any(has_other):
+            graph = semantic_graph(
+                prototypes[classes], self.temperature,
+                classes // num if num_views > 1 else None)
+            # A view of one class has no negatives.
+            start = 0 if has_other[0] else totals[0]
+            end = len(queries) - (0 if has_other[-1] else totals[-1])
+            index = draw_negatives(ids, classes, graph, query_ids[start:end],
+                                   self.num_negatives, generator)
+            if len(index) < len(queries):
+                index = F.pad(index, (0, 0, start, len(queries) - end))
+            losses['loss_fg_contrast'] = self.fg_weight * (
+                weights_fg[own_ids] *
+                contrast(*pulled, features, index[mine])).sum()
+        return losses, len(queries)
+
+    def draw_regions(self, totals: Sequence[int],
+                     generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Negatives of the queries of each view from its bank.
+
+        Args:
+            totals (Sequence[int]): Queries of each view.
+            generator (Generator): For the draws.
+
+        Returns:
+            tuple[Tensor, Tensor]: The banks (B, D), and rows of it, int64
+            (sum(totals), num_negatives); row 0 where a bank is empty.
+        """
+        drawn, first = [], 0
+        for bank, total in zip(self.banks, totals):
+            shape = (total, self.num_negatives)
+            if len(bank):
+                index = bank.draw(shape, generator)
+                drawn.append(index + first if first else index)
+            else:
+                drawn.append(
+                    torch.zeros(
+                        shape, dtype=torch.int64, device=bank.rows.device))
+            first += len(bank)
+        if len(drawn) == 1:
+            return self.banks[0].rows[:first], drawn[0]
+        keys = torch.cat([bank.rows[:len(bank)] for bank in self.banks])
+        return keys, torch.cat(drawn)
+
+    def extend_banks(self, z_bg: Tensor, pixels: Pixels,
+                     layout: GlobalBatch, generator: torch.Generator) -> None:
+        """Add the background regions of the global batch to the banks.
+
+        Args:
+            z_bg (Tensor): Background space (N, V, D, h, w).
+            pixels (Pixels): Of the global batch.
             layout (GlobalBatch): Of the N images.
             generator (Generator): For the first centroids.
-            counts (Sequence[int]): Background positions of each image of the
-                global batch.
         """
+        n, num_views = z_bg.shape[:2]
         uniforms = torch.rand(
+            num_views,
             len(layout.order),
             self.num_clusters,
             NUM_CANDIDATES,
             generator=generator,
             device=z_bg.device)
-        regions, exist = cluster_points(
-            z_bg.flatten(2).mT.contiguous(), background.flatten(1),
-            self.num_clusters, uniforms[layout.places])
-        regions = layout.gather(regions).flatten(0, 1)
-        # Not every backend gathers bool.
-        exist = layout.gather(exist.to(torch.uint8)).flatten() > 0
-        if self.training:
-            total = sum(min(count, self.num_clusters) for count in counts)
-            bank.enqueue(regions[first_true(exist, total)])
+        regions, _ = cluster_points(
+            z_bg.flatten(0, 1).flatten(2).mT.contiguous(),
+            pixels.own_background.flatten(0, 1).flatten(1), self.num_clusters,
+            uniforms[:, layout.places].transpose(0, 1).flatten(0, 1))
+        regions = layout.gather(regions.unflatten(0, (n, num_views)))
+        if not self.training:
+            return
+        # The first ones of each image are there, as many as it has pixels.
+        places = [[(i * num_views + v) * self.num_clusters + k
+                   for i, image in enumerate(pixels.counts)
+                   for k in range(min(image[v][0], self.num_clusters))]
+                  for v in range(num_views)]
+        chosen = send(
+            torch.tensor(sum(places, []), dtype=torch.int64), z_bg.device)
+        parts = regions.flatten(0, 2)[chosen].split([len(p) for p in places])
+        for bank, part in zip(self.banks, parts):
+            bank.enqueue(part)

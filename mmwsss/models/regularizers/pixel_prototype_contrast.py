@@ -13,6 +13,7 @@ from mmwsss.utils.transfer import send
 from ..utils.global_batch import GlobalBatch
 from ..utils.host_value import HostValue
 from ..utils.pixel_selection import count_labels, scores_from_maps
+from ..utils.unit_vectors import unit_vectors
 from .regularizer import Regularizer
 
 #: Ranks of the prototypes, by similarity, that the intra-view term pushes a
@@ -34,8 +35,7 @@ def keep_assigned(scores: Tensor, pseudo_labels: Tensor) -> Tensor:
     """
     ids = torch.arange(scores.shape[1], device=scores.device)
     won = pseudo_labels[:, None] == ids[:, None, None]
-    drop = ~won & won.flatten(2).any(dim=2)[..., None, None]
-    drop[:, 0] = False
+    drop = ~won & (won.flatten(2).any(dim=2) & (ids > 0))[..., None, None]
     return scores.masked_fill(drop, 0.)
 
 
@@ -47,21 +47,22 @@ def best_pixels(scores: Tensor, count: int) -> Tensor:
     constant map, such as the background's, it is all pixels alike.
 
     Args:
-        scores (Tensor): (C, P), of all pixels of this process.
+        scores (Tensor): (..., C, P), of all pixels of this process.
         count (int): Pixels per class, at least 1 and at most P.
 
     Returns:
-        Tensor: (C, P) in [0, 1]; each row adds up to ``count`` over all
+        Tensor: (..., C, P) in [0, 1]; each row adds up to ``count`` over all
         processes.
     """
-    best = torch.cat(
-        all_gather(scores.topk(count, dim=1)[0].contiguous()), dim=1)
-    last = best.topk(count, dim=1)[0][:, -1:]
-    better, tied = scores > last, scores == last
-    counts = torch.stack((better.sum(dim=1), tied.sum(dim=1)))
+    best = scores.topk(count, dim=-1)[0].contiguous()
+    if get_world_size() > 1:
+        best = torch.cat(all_gather(best), dim=-1).topk(count, dim=-1)[0]
+    last = best[..., -1:]
+    kinds = torch.stack((scores > last, scores == last))
+    counts = kinds.sum(dim=-1, keepdim=True)
     all_reduce(counts)
     share = (count - counts[0]) / counts[1].clamp(min=1)
-    return better + tied * share[:, None]
+    return kinds[0] + kinds[1] * share
 
 
 @torch.no_grad()
@@ -75,63 +76,80 @@ def unit_prototypes(scores: Tensor,
     batch with the highest score N.
 
     Args:
-        scores (Tensor): N, (N, C, h, w).
-        feats (Tensor): z, (N, D, h, w).
+        scores (Tensor): N, (..., N, C, h, w).
+        feats (Tensor): z, (..., N, D, h, w).
         count (int): Pixels per class.
-        indices (Tensor, optional): int64 (C, count), which pixels to take,
-            counted through images, rows and columns. None takes the best.
+        indices (Tensor, optional): int64 (..., C, count), which pixels to
+            take, counted through images, rows and columns. None takes the
+            best.
 
     Returns:
-        Tensor: (C, D), without gradient; a zero row where the scores of the
-        pixels add up to 0.
+        Tensor: (..., C, D), without gradient; a zero row where the scores of
+        the pixels add up to 0.
     """
-    scores = scores.transpose(0, 1).flatten(1)
+    scores = scores.transpose(-4, -3).flatten(-3)
     if indices is None:
         picked = best_pixels(scores, count)
     else:
-        picked = torch.zeros_like(scores).scatter_(1, indices, 1.)
+        picked = torch.zeros_like(scores).scatter_(-1, indices, 1.)
     weights = picked * scores
-    sums = weights @ feats.transpose(0, 1).flatten(1).t()
-    total = weights.sum(dim=1)
+    sums = weights @ feats.transpose(-4, -3).flatten(-3).mT
+    total = weights.sum(dim=-1, keepdim=True)
     all_reduce(sums)
     all_reduce(total)
     # The length is lost anyway; a negative total turns the direction.
-    return F.normalize(sums, dim=1) * total.sign()[:, None]
+    return F.normalize(sums, dim=-1) * total.sign()
 
 
-def prototype_contrast(feats: Tensor,
-                       pseudo_labels: Tensor,
-                       prototypes: Tensor,
-                       temperature: float = 0.1,
-                       foreground_only: bool = False) -> Tensor:
-    """Cross entropy of each pixel's cosines with all prototypes.
+def cosines_of(feats: Tensor, prototypes: Tensor) -> Tensor:
+    """Cosines of all pixels with all prototypes.
 
     Args:
-        feats (Tensor): (N, D, h, w), of any length.
-        pseudo_labels (Tensor): int64 (N, h, w), rows of ``prototypes``.
-        prototypes (Tensor): (C, D), of unit length.
+        feats (Tensor): Of V views (V, N, D, h, w), of any length.
+        prototypes (Tensor): Of W views (W, C, D), of unit length.
+
+    Returns:
+        Tensor: (V, N * h * w, W, C).
+    """
+    unit = unit_vectors(feats, dim=2).movedim(2, -1).flatten(1, 3)
+    cosines = unit @ prototypes.flatten(0, 1).t()
+    return cosines.unflatten(2, prototypes.shape[:2])
+
+
+def prototype_contrast(cosines: Tensor,
+                       pseudo_labels: Tensor,
+                       temperature: float = 0.1,
+                       foreground_only: bool = False) -> Tensor:
+    """Cross entropy of each pixel's cosines with the prototypes of a view.
+
+    Args:
+        cosines (Tensor): Of pixels of V views with the prototypes of W,
+            (V, P, W, C).
+        pseudo_labels (Tensor): Prototypes that the pixels belong to, int64
+            (W, P).
         temperature (float): Divides the cosines. Defaults to 0.1.
         foreground_only (bool): Whether background pixels add nothing; the
             sum is still divided by the number of all pixels.
             Defaults to False.
 
     Returns:
-        Tensor: A scalar, the mean over pixels.
+        Tensor: (V, W), means over pixels.
     """
-    cosines = torch.einsum('ndhw,cd->nchw', F.normalize(feats, dim=1),
-                           prototypes)
+    labels = pseudo_labels.t().expand(len(cosines), -1, -1)
     losses = F.cross_entropy(
-        cosines / temperature, pseudo_labels, reduction='none')
+        cosines.flatten(0, 2) / temperature,
+        labels.flatten(),
+        reduction='none').view_as(labels)
     if foreground_only:
-        losses = losses * (pseudo_labels != 0)
-    return losses.mean()
+        losses = losses * (labels != 0)
+    return losses.mean(dim=1)
 
 
 def intra_view_weights(
         cosines: Tensor,
         pseudo_labels: Tensor,
         num_planes: int,
-        picks: Sequence[Tensor] | None = None,
+        picks: Sequence[Sequence[Tensor] | None] | None = None,
         generator: torch.Generator | None = None) -> Tensor:
     """How much each pixel counts in the intra-view term.
 
@@ -141,48 +159,59 @@ def intra_view_weights(
     pixel adds nothing to it.
 
     Args:
-        cosines (Tensor): Of each pixel and its class's prototype, (P,).
-        pseudo_labels (Tensor): Class of each pixel, int64 (P,).
+        cosines (Tensor): Of each pixel and its class's prototype, (V, P).
+        pseudo_labels (Tensor): Class of each pixel, int64 (V, P).
         num_planes (int): Classes with background, K + 1.
-        picks (Sequence[Tensor], optional): For each class the random half,
+        picks (Sequence, optional): For each view and class the random half,
             positions among the pixels of that class; not read for classes of
-            one pixel or none. None draws them.
+            one pixel or none. None, also of a view, draws them.
         generator (Generator, optional): For the draw, on the CPU.
 
     Returns:
-        Tensor: (P,), not negative.
+        Tensor: (V, P), not negative.
     """
-    weights = torch.zeros_like(cosines)
-    counts = count_labels(pseudo_labels, num_planes).tolist()
-    num_classes = sum(count > 0 for count in counts)
-    # The pixels of one class after those of another.
-    ordered, end = pseudo_labels.argsort(stable=True), 0
-    for c, count in enumerate(counts):
-        half, start = count // 2, end
-        end += count
-        if not half:
-            continue
-        members = ordered[start:end]
-        if picks is None:
-            drawn = torch.randperm(count, generator=generator)[:half]
-        else:
-            drawn = picks[c]
-        hard = cosines[members].topk(
-            int(HARD_SHARE * count), largest=False, sorted=True)[1]
-        # The hardest ones, too many for a half, are left out.
-        chosen = torch.cat((send(drawn, hard.device), hard[-half:]))
-        share = cosines.new_full((), 1 / (2 * half * num_classes))
+    num_views, num_pixels = cosines.shape
+    first = torch.arange(
+        0, num_views * num_planes, num_planes, device=cosines.device)
+    groups = (pseudo_labels + first[:, None]).flatten()
+    counts = count_labels(groups, num_views * num_planes).tolist()
+    # The pixels of one class after those of another; then also by cosine.
+    ordered = groups.argsort(stable=True)
+    by_cosine = cosines.flatten().argsort()
+    ranked = by_cosine[groups[by_cosine].argsort(stable=True)]
+    places, shares, start = [], [], 0
+    for g, count in enumerate(counts):
+        v, c = divmod(g, num_planes)
+        half, hard = count // 2, int(HARD_SHARE * count)
+        if half:
+            if picks is None or picks[v] is None:
+                drawn = torch.randperm(count, generator=generator)[:half]
+            else:
+                drawn = picks[v][c]
+            # The hardest ones, too many for a half, are left out.
+            rest = torch.arange(max(hard - half, 0), hard) + len(groups)
+            places += [drawn + start, rest + start]
+            in_view = counts[v * num_planes:(v + 1) * num_planes]
+            share = 1 / (2 * half * sum(n > 0 for n in in_view))
+            shares.append(torch.full((len(drawn) + len(rest), ), share))
+        start += count
+    weights = torch.zeros_like(groups, dtype=cosines.dtype)
+    if places:
+        chosen = torch.cat((ordered, ranked))[send(
+            torch.cat(places), groups.device)]
         # A pixel may be in both halves.
-        weights.index_put_((members[chosen], ), share, accumulate=True)
-    return weights
+        weights.index_put_(
+            (chosen, ),
+            send(torch.cat(shares), groups.device).to(weights),
+            accumulate=True)
+    return weights.view(num_views, num_pixels)
 
 
 def intra_view_contrast(
-        feats: Tensor,
+        cosines: Tensor,
         pseudo_labels: Tensor,
-        prototypes: Tensor,
         temperature: float = 0.1,
-        picks: Sequence[Tensor] | None = None,
+        picks: Sequence[Sequence[Tensor] | None] | None = None,
         generator: torch.Generator | None = None,
         images: GlobalBatch | None = None) -> Tensor:
     """Pixels against prototypes and labels of their own view.
@@ -192,37 +221,36 @@ def intra_view_contrast(
     :func:`intra_view_weights`.
 
     Args:
-        feats (Tensor): (N, D, h, w), of any length.
-        pseudo_labels (Tensor): int64 (N, h, w), rows of ``prototypes``.
-        prototypes (Tensor): (K + 1, D), of unit length.
+        cosines (Tensor): Of the pixels of each view with its prototypes,
+            (V, N, P, K + 1).
+        pseudo_labels (Tensor): int64 (V, N, P).
         temperature (float): Divides the cosines. Defaults to 0.1.
-        picks (Sequence[Tensor], optional): See :func:`intra_view_weights`.
+        picks (Sequence, optional): See :func:`intra_view_weights`.
         generator (Generator, optional): See there.
         images (GlobalBatch, optional): Where the images stand in the global
             batch, whose pixels are weighted then. None takes these for all.
 
     Returns:
-        Tensor: A scalar; its mean over processes is that of one process with
-        all images.
+        Tensor: A scalar, the sum over views; its mean over processes is that
+        of one process with all images.
     """
-    unit = F.normalize(feats, dim=1).flatten(2).transpose(1, 2)
-    owners = pseudo_labels.flatten(1)
-    cosines = unit @ prototypes.t()
-    positive = cosines.gather(2, owners[..., None])
-    ranked = cosines.topk(min(NEGATIVE_RANKS.stop, cosines.shape[2]))[0]
-    keys = torch.cat((positive, ranked[..., NEGATIVE_RANKS]), dim=2)
-    losses = -(keys / temperature).log_softmax(dim=2)[..., 0]
+    positive = cosines.gather(3, pseudo_labels[..., None])
+    ranked = cosines.topk(min(NEGATIVE_RANKS.stop, cosines.shape[3]))[0]
+    keys = torch.cat((positive, ranked[..., NEGATIVE_RANKS]), dim=3)
+    likenesses = keys.div(temperature).log_softmax(dim=3)[..., 0]
 
-    likeness, world_size = positive[..., 0].detach(), 1
+    likeness, owners, world_size = positive[..., 0].detach(), pseudo_labels, 1
     if images is not None:
-        likeness, owners = images.gather(likeness), images.gather(owners)
+        likeness, owners = (
+            images.gather(x.transpose(0, 1)).transpose(0, 1)
+            for x in (likeness, owners))
         world_size = get_world_size()
-    weights = intra_view_weights(likeness.flatten(), owners.flatten(),
-                                 len(prototypes), picks, generator)
-    weights = weights.view_as(likeness)
+    weights = intra_view_weights(
+        likeness.flatten(1), owners.flatten(1), cosines.shape[3], picks,
+        generator).view_as(likeness)
     if images is not None:
-        weights = weights[images.places]
-    return world_size * (weights * losses).sum()
+        weights = weights[:, images.places]
+    return -world_size * (weights * likenesses).sum()
 
 
 @MODELS.register_module()
@@ -377,70 +405,75 @@ class PixelPrototypeContrast(Regularizer):
             if self.intra_weight > 0:
                 images = GlobalBatch.of(
                     [s.img_id for s in pair.data_samples], maps[1])
-            return self.terms(projected, maps, labels, images=images)
+            return self.terms(
+                torch.stack(projected),
+                torch.stack(maps),
+                labels,
+                images=images)
 
     def terms(self,
-              feats: Sequence[Tensor],
-              maps: Sequence[Tensor],
+              feats: Tensor,
+              maps: Tensor,
               labels: Tensor,
-              indices: Sequence[Tensor | None] = (None, None),
-              picks: Sequence[Sequence[Tensor] | None] = (None, None),
+              indices: Tensor | None = None,
+              picks: Sequence[Sequence[Tensor] | None] | None = None,
               images: GlobalBatch | None = None) -> dict[str, Tensor]:
         """Losses of two views on one grid.
 
         Args:
-            feats (Sequence[Tensor]): Projected features of both views
-                (N, D, h, w), float32.
-            maps (Sequence[Tensor]): Their CAMs (N, K, h, w).
+            feats (Tensor): Projected features of both views (2, N, D, h, w),
+                float32.
+            maps (Tensor): Their CAMs (2, N, K, h, w).
             labels (Tensor): Multi-hot tags (N, K).
-            indices (Sequence[Tensor]): See :func:`unit_prototypes`.
-            picks (Sequence): See :func:`intra_view_weights`. None draws.
+            indices (Tensor, optional): See :func:`unit_prototypes`.
+            picks (Sequence, optional): See :func:`intra_view_weights`.
             images (GlobalBatch, optional): See :func:`intra_view_contrast`.
 
         Returns:
             dict[str, Tensor]: See :meth:`forward`.
         """
         targets, prototypes = self.targets(feats, maps, labels, indices)
+        cosines = cosines_of(feats, prototypes)
         losses = {}
         if self.cross_weight > 0:
-            # Labels and prototypes that the pixels of the views meet.
-            for name, ids, anchors in (('prototype', targets,
-                                        prototypes[::-1]),
-                                       ('label', targets[::-1], prototypes)):
-                losses[f'loss_cross_{name}'] = self.cross_weight / 2 * sum(
-                    prototype_contrast(*view, self.temperature,
-                                       self.foreground_only)
-                    for view in zip(feats, ids, anchors))
+            # Prototypes of a view always meet the labels of the other.
+            (own1, other1), (other2, own2) = self.cross_weight / 2 * \
+                prototype_contrast(cosines, targets.flatten(1).flip(0),
+                                   self.temperature, self.foreground_only)
+            losses['loss_cross_prototype'] = other1 + other2
+            losses['loss_cross_label'] = own1 + own2
         if self.intra_weight > 0:
             generator = torch.Generator().manual_seed(
                 self._seed.read(self.seed) * 1000003 +
                 self._step.read(self.step))
             self._step.write(self.step, self._step.read(self.step) + 1)
-            losses['loss_intra_view'] = self.intra_weight / 2 * sum(
-                intra_view_contrast(*view, self.temperature, halves,
-                                    generator, images)
-                for *view, halves in zip(feats, targets, prototypes, picks))
+            own = cosines.diagonal(dim1=0, dim2=2).movedim(-1, 0)
+            losses['loss_intra_view'] = self.intra_weight / 2 * \
+                intra_view_contrast(
+                    own.unflatten(1, (feats.shape[1], -1)),
+                    targets.flatten(2), self.temperature, picks, generator,
+                    images)
         return losses
 
-    def targets(
-        self, feats: Sequence[Tensor], maps: Sequence[Tensor], labels: Tensor,
-        indices: Sequence[Tensor | None]
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def targets(self,
+                feats: Tensor,
+                maps: Tensor,
+                labels: Tensor,
+                indices: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Pseudo labels and prototypes of the views, see :meth:`terms`.
 
         Returns:
-            tuple: Of int64 (N, h, w) and of (K + 1, D), for each view.
+            tuple[Tensor, Tensor]: int64 (2, N, h, w) and (2, K + 1, D).
         """
-        targets, prototypes = [], []
-        for x, planes, chosen in zip(feats, maps, indices):
-            _, scores, ids = scores_from_maps(planes, labels,
-                                              self.background_score)
-            targets.append(ids)
-            if self.foreground_only:
-                scores = keep_assigned(scores, ids)
-            count = max(planes[0, 0].numel() // self.area_divisor, 1)
-            prototypes.append(unit_prototypes(scores, x, count, chosen))
-        return targets, prototypes
+        _, scores, ids = scores_from_maps(
+            maps.flatten(0, 1), labels.repeat(len(maps), 1),
+            self.background_score)
+        if self.foreground_only:
+            scores = keep_assigned(scores, ids)
+        count = max(maps[0, 0, 0].numel() // self.area_divisor, 1)
+        views = maps.shape[:2]
+        return ids.unflatten(0, views), unit_prototypes(
+            scores.unflatten(0, views), feats, count, indices)
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:

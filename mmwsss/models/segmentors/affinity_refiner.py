@@ -11,6 +11,7 @@ from mmwsss.registry import MODELS
 from ..localizers.fusion import normalize_maps
 from ..refiners.frozen_affinity import FrozenAffinity
 from .cam_refiner import CAMRefiner
+from .cam_segmentor import refuse_pretrained
 
 
 @MODELS.register_module()
@@ -31,6 +32,7 @@ class AffinityRefiner(CAMRefiner):
         data_preprocessor (dict, optional): See mmseg. Must leave RGB images
             in grey levels: ``mean=[0, 0, 0], std=[1, 1, 1]``.
         init_cfg (dict, optional): Unused. Defaults to None.
+        pretrained (None): There for mmseg's ``init_model``, which sets it.
     """
     #: Whether tools/test.py may run it without a checkpoint.
     training_free = True
@@ -42,9 +44,11 @@ class AffinityRefiner(CAMRefiner):
                  train_cfg: dict | None = None,
                  test_cfg: dict | None = None,
                  data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 pretrained: None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        refuse_pretrained(pretrained)
         self.affinity = FrozenAffinity(**affinity)
         self.threshold = threshold
         self.normalize = normalize

@@ -2,6 +2,7 @@
 import functools
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -467,6 +468,25 @@ class CAMSegmentor(BaseSegmentor):
         right = ((view.logits.detach() > 0) == (labels > 0.5)) & known
         losses['acc_tags'] = 100 * right.sum() / known.sum().clamp(min=1)
         return view, losses
+
+    def parse_losses(
+            self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
+        """Add up the losses, at once where all are scalars.
+
+        mmengine's way gives the same, with a mean and a sum for each.
+
+        Args:
+            losses (dict[str, Tensor]): What :meth:`loss` returns.
+
+        Returns:
+            tuple[Tensor, dict]: The sum of those with ``loss`` in their
+            names, and all of them with it for the log.
+        """
+        if any(not isinstance(v, Tensor) or v.dim() for v in losses.values()):
+            return super().parse_losses(losses)
+        total = torch.stack([v for k, v in losses.items() if 'loss' in k])
+        total = total.sum()
+        return total, OrderedDict(loss=total, **losses)
 
     def regularization_losses(self, pair: ViewPair) -> dict[str, Tensor]:
         """What the regularizers return.

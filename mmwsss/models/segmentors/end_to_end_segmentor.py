@@ -154,17 +154,20 @@ class EndToEndSegmentor(CAMSegmentor):
         image, _ = self.scale_and_pad(inputs, 1.)
         if not self.segments_now():
             return self.classification_losses(image, data_samples)[1]
+        picture = self.picture(inputs)
         reads_attention = self.localizer.attention_request(self) is not None
         if reads_attention:
             # First, so that its graph is gone when the large one is built.
-            labels, saliency = self.make_labels(inputs, data_samples)
+            labels, saliency = self.make_labels(
+                inputs, data_samples, None, picture)
         view, losses = self.classification_losses(
             image, data_samples, reads_maps=True)
         if not reads_attention:
-            labels, saliency = self.make_labels(inputs, data_samples, view)
+            labels, saliency = self.make_labels(
+                inputs, data_samples, view, picture)
         logits = self.segment(view, inputs.shape[-2:])
         aids = dict(
-            image=self.picture(inputs).float(),
+            image=picture.float(),
             valid=stack_valid(data_samples, inputs),
             saliency=saliency)
         for name, seg_loss in self.seg_losses.items():
@@ -185,7 +188,8 @@ class EndToEndSegmentor(CAMSegmentor):
         self,
         inputs: Tensor,
         data_samples: list[SegDataSample],
-        view: ViewOutput | None = None
+        view: ViewOutput | None = None,
+        picture: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Labels of a training batch from its CAMs.
 
@@ -197,6 +201,8 @@ class EndToEndSegmentor(CAMSegmentor):
             data_samples (list[SegDataSample]): See :meth:`loss`.
             view (ViewOutput, optional): Whose maps to read. None runs the
                 network for them.
+            picture (Tensor, optional): What :meth:`picture` gives. None
+                makes it.
 
         Returns:
             tuple: Labels int64 (N, H, W): 0 background, c + 1 class c, 255
@@ -223,7 +229,7 @@ class EndToEndSegmentor(CAMSegmentor):
                                 covered)
         else:
             maps = inputs.new_zeros((len(inputs), 0, *inputs.shape[-2:]))
-        maps = self.refine(maps, inputs)
+        maps = self.refine(maps, inputs, picture)
         maps = normalize_maps(maps.flatten(0, 1), 'max',
                               1e-5).unflatten(0, maps.shape[:2])
         labels, saliency_after = self.label_maker(maps, class_ids, saliency)
@@ -272,19 +278,26 @@ class EndToEndSegmentor(CAMSegmentor):
             covered)
         return flat.unflatten(0, maps.shape[:2])
 
-    def refine(self, maps: Tensor, inputs: Tensor) -> Tensor:
+    def refine(self,
+               maps: Tensor,
+               inputs: Tensor,
+               picture: Tensor | None = None) -> Tensor:
         """Refine CAMs by the colours of their images.
 
         Args:
             maps (Tensor): (N, K', H, W), of the present classes only.
             inputs (Tensor): (N, 3, H, W).
+            picture (Tensor, optional): What :meth:`picture` gives. None
+                makes it.
 
         Returns:
             Tensor: (N, K', H, W); ``maps`` without a ``label_refiner``.
         """
         if self.label_refiner is None:
             return maps
-        return self.label_refiner(self.picture(inputs), maps)
+        if picture is None:
+            picture = self.picture(inputs)
+        return self.label_refiner(picture, maps)
 
     def picture(self, inputs: Tensor) -> Tensor:
         """The images of a batch, in whole levels (see ``denormalize``).

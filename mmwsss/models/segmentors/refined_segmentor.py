@@ -10,8 +10,10 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
+from mmwsss.utils.memory import explain_memory
 
 from .cam_refiner import take_options
+from .cam_segmentor import refuse_pretrained
 
 
 @MODELS.register_module()
@@ -49,6 +51,7 @@ class RefinedSegmentor(BaseSegmentor):
 
         data_preprocessor (dict, optional): See mmseg.
         init_cfg (dict, optional): Initialisation. Defaults to None.
+        pretrained (None): There for mmseg's ``init_model``, which sets it.
 
     Raises:
         ValueError: If the model has a single output channel.
@@ -61,9 +64,11 @@ class RefinedSegmentor(BaseSegmentor):
                  train_cfg: dict | None = None,
                  test_cfg: dict | None = None,
                  data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 pretrained: None = None) -> None:
         super().__init__(
             data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        refuse_pretrained(pretrained)
         self.segmentor = MODELS.build(segmentor)
         self.refiners = nn.ModuleList(MODELS.build(r) for r in refiners)
         self.test_cfg = take_options('RefinedSegmentor.test_cfg', test_cfg,
@@ -118,10 +123,22 @@ class RefinedSegmentor(BaseSegmentor):
             ``step_names``.
 
         Raises:
+            MemoryError: If there is not enough; names images and settings.
             ValueError: If an image does not suit a refiner; names it.
         """
         if data_samples is None:
             data_samples = [SegDataSample() for _ in inputs]
+        names = ', '.join(str(s.get('img_id', '?')) for s in data_samples)
+        height, width = inputs.shape[-2:]
+        with explain_memory(
+                f'image {names} ({width} x {height} pixels, {inputs.device})',
+                'Refine it at a smaller size (model.test_cfg.long_side, now '
+                f'{self.test_cfg["long_side"]}), take smaller batches, or '
+                'shrink pictures in the test pipeline.'):
+            return self._predict(inputs, data_samples)
+
+    def _predict(self, inputs: Tensor,
+                 data_samples: list[SegDataSample]) -> list[SegDataSample]:
         size, scale = tuple(inputs.shape[-2:]), 1.
         if self.test_cfg['long_side'] is not None:
             scale = min(self.test_cfg['long_side'] / max(size), 1.)

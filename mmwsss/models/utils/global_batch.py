@@ -89,12 +89,14 @@ class GlobalBatch(NamedTuple):
             tuple[Tensor | slice, Tensor]: Which rows these are, bool (Q,) or
             all, and their places in the positions of this process's images.
         """
+        image, position = rows // positions, rows % positions
+        if len(self.places) == len(self.order):
+            # All images are of this process.
+            return slice(None), self.order[image] * positions + position
         local = torch.full_like(self.order, -1)
         local[self.places] = torch.arange(
             len(self.places), device=local.device)
-        image = local[rows // positions]
-        places = image * positions + rows % positions
-        if len(self.places) == len(self.order):
-            return slice(None), places
+        image = local[image]
+        places = image * positions + position
         mine = image >= 0
         return mine, places[mine]

@@ -56,29 +56,38 @@ def initial_centroids(points: Tensor,
     Returns:
         Tensor: (N, K, D). Of an image without points, row 0.
     """
-    squares = points.square().sum(dim=2, keepdim=True)
+    n, num_points, _ = points.shape
+    squares = points.square().sum(dim=2)
+    # Relative distances of points at their own place.
+    least = -squares[..., None]
     inside = mask.to(points.dtype)[:, None]
     # float64 sums of a few numbers per point: in float32 a CPU and a GPU would
-    # now and then draw another point.
-    mask, uniforms = mask.double(), uniforms.double()
-    rows = torch.arange(len(points), device=points.device)
-    nearest, drawn = squares.new_full((), float('inf')), []
+    # now and then draw another point. Row 0 stands for no point at all.
+    nobody = F.pad(~mask.any(dim=1, keepdim=True), (0, num_points - 1))
+    mask = (mask | nobody).double()
+    bounds = mask.cumsum(dim=1)
+    # What points count where all distances are zero, else nothing: the
+    # smallest share of a total is above it, the largest below the total.
+    trace = 1e-200 * mask
+    uniforms = uniforms.double().clamp(min=2**-40, max=1 - 2**-24)
+    images = torch.arange(n, device=points.device)[:, None]
+    nearest, drawn = squares.new_full((n, num_points, 1), float('inf')), []
     for k in range(uniforms.shape[1]):
-        weights = nearest[..., 0] * mask if drawn else mask
-        weights = torch.where(
-            weights.sum(dim=1, keepdim=True) > 0, weights, mask)
-        bounds = weights.cumsum(dim=1)
-        total = bounds[:, -1:].contiguous()
-        index = torch.searchsorted(bounds, uniforms[:, k] * total, right=True)
-        # Where rounding reached the total: the last row with a weight.
-        index = index.minimum(torch.searchsorted(bounds, total))
-        candidates = points[rows[:, None], index]
-        distances = (relative_distances(points, candidates) + squares).clamp(
-            min=0).minimum(nearest)
-        best = (inside @ distances)[:, 0].argmin(dim=1)
-        drawn.append(candidates[rows, best])
-        nearest = distances[rows, :, best][..., None]
-    return torch.stack(drawn, dim=1)
+        if k:
+            weights = (nearest - least)[..., 0].double()
+            bounds = torch.addcmul(trace, weights, mask).cumsum(dim=1)
+        index = torch.searchsorted(
+            bounds, uniforms[:, k] * bounds[:, -1:], right=True)
+        distances = torch.baddbmm(
+            squares[images, index][:, None],
+            points,
+            points[images, index].mT,
+            alpha=-2).clamp(
+                min=least, max=nearest)
+        best = (inside @ distances).argmin(dim=2)
+        drawn.append(index.gather(1, best))
+        nearest = distances.take_along_dim(best[:, None], dim=2)
+    return points[images, torch.cat(drawn, dim=1)]
 
 
 def kmeans(points: Tensor,
@@ -114,7 +123,7 @@ def kmeans(points: Tensor,
     squares = (points.square().sum(dim=2) * weights[..., 0]).sum(dim=1) / size
     variance = (squares - centre.square().sum(dim=1)).clamp(
         min=0) / points.shape[2]
-    still = tol * variance
+    still = (tol * variance).sqrt()
     clusters = torch.arange(init.shape[1], device=init.device)
     centroids, moving = init, mask.any(dim=1)
     for step in range(1, max_steps + 1):
@@ -122,11 +131,14 @@ def kmeans(points: Tensor,
         members = (ids[..., None] == clusters) * weights
         counts = members.sum(dim=1)[..., None]
         # Not index_add_, whose order of additions varies on a GPU.
-        means = members.mT @ points / counts.clamp(min=1)
+        means = members.mT @ points / counts
+        # Without points a mean is no number, and not taken.
         moved = torch.where((counts > 0) & moving[:, None, None], means,
                             centroids)
-        shift = (moved - centroids).square().sum(dim=(1, 2))
-        centroids, moving = moved, moving & (shift > still)
+        # What rests is 0 away.
+        moving = torch.linalg.vector_norm(
+            moved - centroids, dim=(1, 2)) > still
+        centroids = moved
         # Steps that move nothing cost a GPU less than the host's question.
         if (step % 3 == 0 or moving.device.type == 'cpu') and \
                 step < max_steps and not moving.any():
@@ -170,8 +182,8 @@ def cluster_points(points: Tensor,
         init = initial_centroids(points, mask, uniforms)
     centroids = kmeans(points, mask, init, **kwargs)
     # The points first, in their order.
-    first = (~mask).to(torch.uint8).argsort(
-        dim=1, stable=True)[:, :num_clusters, None]
+    first = mask.to(torch.uint8).argsort(
+        dim=1, descending=True, stable=True)[:, :num_clusters, None]
     raw = points.gather(1, first.expand(-1, -1, points.shape[2]))
     raw = F.pad(raw, (0, 0, 0, max(num_clusters - num_points, 0)))
     sizes = mask.sum(dim=1)[:, None]

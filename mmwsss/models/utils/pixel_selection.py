@@ -3,6 +3,7 @@
 As in FBR (arXiv 2406.15755), read from its published code. Planes of all maps
 are the background, then the K classes.
 """
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -165,7 +166,7 @@ def pixel_entropy(prob: Tensor) -> Tensor:
     # In double precision, so that equal positions get equal values in
     # whatever order the planes are summed up.
     p = prob.double()
-    return -(p * (p + 1e-10).log()).sum(dim=1).to(prob.dtype)
+    return -torch.xlogy(p, p + 1e-10).sum(dim=1).to(prob.dtype)
 
 
 def hard_pixels(entropy: Tensor, sure: Tensor,
@@ -181,7 +182,13 @@ def hard_pixels(entropy: Tensor, sure: Tensor,
     Returns:
         tuple[Tensor, Tensor]: bool (N, h, w), and the quantiles (N,).
     """
-    bounds = torch.quantile(entropy.flatten(1), quantile, dim=1)
+    values = entropy.flatten(1).sort(dim=1)[0]
+    # As torch.quantile, whose place is in the numbers' own precision.
+    place = float(torch.tensor(quantile, dtype=values.dtype) *
+                  (values.shape[1] - 1))
+    below = math.floor(place)
+    bounds = torch.lerp(values[:, below], values[:, math.ceil(place)],
+                        place - below)
     return ~sure & (entropy > bounds[:, None, None]), bounds
 
 
@@ -215,7 +222,7 @@ def first_true(mask: Tensor, count: int) -> Tensor:
     """
     if mask.device.type == 'cpu':
         return mask.nonzero()[:, 0]
-    return (~mask).to(torch.uint8).argsort(stable=True)[:count]
+    return mask.to(torch.uint8).argsort(descending=True, stable=True)[:count]
 
 
 def select_queries(labels: Tensor,

@@ -29,7 +29,9 @@ def class_prototypes(features: Tensor, scores: Tensor, k: int) -> Tensor:
     return sums / torch.where(total == 0, 1, total)
 
 
-def semantic_graph(prototypes: Tensor, temperature: float) -> Tensor:
+def semantic_graph(prototypes: Tensor,
+                   temperature: float,
+                   views: Tensor | None = None) -> Tensor:
     """How likely each other class is drawn as a negative of a class.
 
     The softmax over the other classes of cos(P_i, P_j) / temperature, so
@@ -39,12 +41,17 @@ def semantic_graph(prototypes: Tensor, temperature: float) -> Tensor:
     Args:
         prototypes (Tensor): Of the present classes (C, D).
         temperature (float): Above 0.
+        views (Tensor, optional): int64 (C,), the view that each belongs to;
+            a class never meets those of another view. None is one view.
 
     Returns:
-        Tensor: (C, C), zero on the diagonal; all zero for one class.
+        Tensor: (C, C), zero on the diagonal; a row of zeros for the only
+        class of a view.
     """
     unit = F.normalize(prototypes, eps=EPS)
     cosines = unit @ unit.T / temperature
+    if views is not None:
+        cosines.masked_fill_(views[:, None] != views, -float('inf'))
     return cosines.fill_diagonal_(-float('inf')).softmax(dim=1).nan_to_num(0)
 
 

@@ -75,7 +75,9 @@ def read_labelme(path: Path) -> Iterator[AnnotatedImage]:
     Raises:
         ValueError: If a file is none of LabelMe's, or has a broken shape.
     """
-    files = [path] if path.is_file() else sorted(path.rglob('*.json'))
+    files = [path] if path.is_file() else sorted(
+        p for p in path.rglob('*') if p.suffix.lower() == '.json'
+        and not any(x.startswith('.') for x in p.relative_to(path).parts))
     for file in files:
         try:
             content = json.loads(file.read_text(encoding='utf-8-sig'))

@@ -96,6 +96,29 @@ def test_blanks_between_tags_are_noted(tmp_path):
     assert not read_tags(path).notes
 
 
+@pytest.mark.parametrize('name', [
+    'cat/dog', 'cat + dog', 'cat & dog', 'cat and dog', 'cat dog', 'cat_dog'
+])
+def test_tags_of_tags_are_noted(tmp_path, name):
+    path = write(tmp_path / 't.csv', f'image,tags\na,cat\nb,dog\nc,{name}\n')
+    file = read_tags(path)
+    assert name in file.classes
+    note, = file.notes
+    assert f"{name!r} (line 4)" in note and "beside 'cat', 'dog'" in note
+    write(path, 'image,tags\na,cat\nb,hot dog\nc,dog\n')
+    assert not read_tags(path).notes
+
+
+def test_numbers_as_tags_are_noted(tmp_path):
+    path = write(tmp_path / 't.csv', 'image,label\na,0\nb,1\nc,2\nd,10\n')
+    file = read_tags(path)
+    assert file.classes == ('0', '1', '10', '2')
+    note, = file.notes
+    assert "0, 1, 10, 2" in note and "the first, '0', is 1" in note
+    data = write(tmp_path / 't.csv', 'image,label\na,0\nb,one\n')
+    assert not read_tags(data).notes
+
+
 def test_good_is_a_class_where_it_stands_beside_others(tmp_path):
     path = write(tmp_path / 't.csv', 'image,tags\na,good;cat\nb,good\nc,dog\n')
     assert read_tags(path).classes == ('cat', 'dog', 'good')
@@ -284,6 +307,24 @@ def test_label_studio(tmp_path):
     save(tmp_path / 'img/a1b2c3d4-p0.jpg')
     assert 'a1b2c3d4-p0' in read_tags(path, root=tmp_path / 'img').tags
     assert 'a1b2c3d4-p0' in read_tags(path).tags
+
+
+def test_label_studio_with_several_questions(tmp_path):
+    """Weather and animals are tags alike, unless one is chosen."""
+    def asked(name, *names):
+        return dict(choices(*names), from_name=name)
+
+    text = dict(type='textarea', from_name='note', value=dict(text=['cat']))
+    path = dump(tmp_path / 'x.json', [
+        task(0, 'a.jpg', [asked('weather', 'sun'), asked('animal', 'cat')]),
+        task(1, 'b.jpg', [text]), task(2, 'c.jpg', [])])
+    file = read_tags(path)
+    assert lists(file) == dict(a=('cat', 'sun'), b=(), c=())
+    mute, several = file.notes
+    assert '1 task(s) were answered, but not with classes' in mute
+    assert '2 questions' in several and 'weather, animal' in several
+    file = read_tags(path, columns=dict(labels='animal'))
+    assert lists(file) == dict(a=('cat', ), b=(), c=()) and not file.notes
 
 
 def test_label_studio_without_prefix_two_files_can_be_one(tmp_path):

@@ -260,6 +260,18 @@ def test_folder_per_class(tmp_path):
         read_tags(tmp_path)
 
 
+@pytest.mark.parametrize('name', ['train', 'Test', 'masks', 'ground_truth',
+                                  'JPEGImages'])
+def test_folders_of_other_layouts(tmp_path, name):
+    """Splits above the classes, masks beside them."""
+    save(tmp_path / 'cat/1.jpg')
+    save(tmp_path / name / 'cat/2.jpg')
+    with pytest.raises(ValueError, match=f"the folder '{name}', which sounds "
+                       'like a part.*folders of the classes lie'):
+        read_tags(tmp_path)
+    assert read_tags(tmp_path / name).classes == ('cat', )
+
+
 def test_folders_that_are_neither(tmp_path):
     with pytest.raises(ValueError, match='neither XML'):
         read_tags(tmp_path)
@@ -330,6 +342,7 @@ def test_find_images(tmp_path):
      r"'IMG_1\.HEIC', whose ending"),
     ('inner', "There is 's/inner': names are paths below"),
     ('holiday_001', "There is 'holidays_001': did you mean"),
+    ('HOLIDAYS_001', "There is 'holidays_001': did you mean"),
     ('zzz', r"It has 2 images, e\.g\. 'holidays_001'"),
 ])
 def test_hints_for_missing_images(tmp_path, missing, message):

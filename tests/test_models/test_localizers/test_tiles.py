@@ -180,9 +180,10 @@ def test_tiles_pass_into_each_other_in_a_transformer():
     assert maps.shape == (1, 2, 16, 64) and covered == (1, 1)
     # Every tile alone, cut in the middle of the overlap.
     model.test_cfg['max_pixels'] = None
-    pieces, edges = [], []
+    pieces, edges, tiles = [], [], []
     for i, s in enumerate(spans):
         (alone, _), = model.compute_cams(inputs[..., s.start:s.stop], ids)[0]
+        tiles.append(alone)
         left = 4 if i else 0
         right = 4 if i + 1 < len(spans) else 0
         pieces.append(alone[..., left:alone.shape[3] - right])
@@ -196,6 +197,18 @@ def test_tiles_pass_into_each_other_in_a_transformer():
         step = maps[..., edge - 2:edge + 3].diff(dim=3).abs()
         assert jump.abs().mean() > 1e-3
         assert step.mean((0, 1, 2)).max() < 0.5 * jump.abs().mean()
+    # Nor is there a jump anywhere else where two tiles overlap.
+    start, stop = spans[1].start // 16, spans[0].stop // 16
+    first, second = tiles[0][..., start:stop], tiles[1][..., :stop - start]
+    apart = (first - second).abs()[..., 1:]
+    most = torch.maximum(first.diff(dim=3).abs(), second.diff(dim=3).abs())
+    steps = maps[..., start:stop].diff(dim=3).abs()
+    assert (steps.mean((0, 1, 2)) <
+            (most + 0.5 * apart).mean((0, 1, 2)) + 1e-6).all()
+    for edge, tile in ((start, tiles[0]), (stop, tiles[1])):
+        beside = maps[..., edge] - maps[..., edge - 1]
+        at = edge - (0 if tile is tiles[0] else start)
+        assert_close(beside, tile[..., at] - tile[..., at - 1])
 
 
 def test_tags_of_large_pictures_are_those_of_a_small_copy():
@@ -255,10 +268,14 @@ def test_decoders_in_tiles():
         **resnet_cfg(test_cfg=dict(pseudo_labels=False))).eval()
     model.backbone = Local()
     inputs = torch.rand(1, 3, 504, 400)
+    seen = []
+    model.backbone.register_forward_hook(
+        lambda _, args, out: seen.append(args[0].shape[2] * args[0].shape[3]))
     with torch.no_grad():
         whole = model.encode_decode(inputs, [])
         model.test_cfg['max_pixels'] = 384**2
         tiled = model.encode_decode(inputs, [])
+    assert len(seen) > 4 and max(seen[1:]) <= 384**2 < seen[0]
     assert tiled.shape == whole.shape
     assert_close(tiled, whole, rtol=1e-4, atol=1e-3)
 

@@ -313,19 +313,43 @@ def test_grid():
 
 
 def test_both_views_have_a_bank_each():
-    regularizer = build(both_views=True, seg_weight=0)
+    regularizer = build(both_views=True, seg_weight=0, grid=(5, 5))
     assert regularizer.needs_second_view
     first, second = batch_of(), batch_of(size=(5, 5), seed=1)
     losses = step(regularizer, *first, other=second)
     banks = [bank.ordered() for bank in regularizer.banks]
     assert len(banks) == 2
-    alone = [build(seg_weight=0) for _ in range(2)]
+    alone = [build(seg_weight=0, grid=(5, 5)) for _ in range(2)]
     parts = [step(r, *b) for r, b in zip(alone, (first, second))]
     for name in ('loss_similarity', 'contrast_queries', 'contrast_bank'):
         assert_close(losses[name], (parts[0][name] + parts[1][name]) / 2)
     # The first draws are those of the first view alone.
     assert torch.equal(banks[0], alone[0].banks[0].ordered())
     assert not torch.equal(banks[0], banks[1][:len(banks[0])])
+    assert losses['loss_bg_contrast'] > 0
+
+
+@pytest.mark.parametrize('order', [(0, 1), (1, 0)])
+def test_a_view_of_one_class_has_no_other(order):
+    views = [striped_logits(classes) for classes in ((0, 1, 2), (0, 1))]
+    for logits, absent in zip(views, (0, 2)):
+        logits[:, absent] -= 9  # The background is constant here.
+    regularizer, feats, fg = toy(views[0], both_views=True, scores='cams')
+    # Features as in toy().
+    parts = []
+    for logits in views:
+        x = feats.clone()
+        owner = logits[0, 1:].amax(dim=0) < 2
+        plane = torch.where(owner, 0, logits[0, 1:].argmax(dim=0) + 1)
+        x[0, :3] = fg[plane].movedim(2, 0)
+        parts.append((x, logits, torch.ones(1, 2)))
+    first, second = (parts[i] for i in order)
+    losses = step(regularizer, *first, other=second)
+    cosine = 2 / math.sqrt(5 * 10)
+    a, b = math.exp(2), math.exp(2 * cosine)
+    # Half of what the view with two classes gives.
+    assert float(losses['loss_fg_contrast']) == pytest.approx(
+        -math.log(a / (a + NEGATIVES * b)) / 2, rel=1e-5)
     assert losses['loss_bg_contrast'] > 0
 
 

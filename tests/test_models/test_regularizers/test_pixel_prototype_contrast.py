@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from mmwsss.models.regularizers.pixel_prototype_contrast import (
     best_pixels,
+    cosines_of,
     intra_view_contrast,
     intra_view_weights,
     keep_assigned,
@@ -120,8 +121,10 @@ def test_prototype_contrast(foreground_only):
                 y = int(labels[n, i, j])
                 if y or not foreground_only:
                     total -= float((terms[y] / terms.sum()).log())
-    found = prototype_contrast(feats, labels, prototypes, 0.2,
+    cosines = cosines_of(feats[None], prototypes[None])
+    found = prototype_contrast(cosines, labels.flatten()[None], 0.2,
                                foreground_only)
+    assert found.shape == (1, 1)
     assert float(found) == pytest.approx(total / 12, rel=1e-5)
 
 
@@ -155,7 +158,9 @@ def test_intra_view_contrast(num_planes):
         chosen = [*picks[c].tolist(), *order.tolist()]
         total += float(sum(losses[i] for i in chosen)) / len(chosen)
     feats.requires_grad_()
-    found = intra_view_contrast(feats, labels, prototypes, picks=picks)
+    cosines = cosines_of(feats[None], prototypes[None])
+    found = intra_view_contrast(
+        cosines.view(1, 2, 35, -1), labels.view(1, 2, 35), picks=[picks])
     assert float(found) == pytest.approx(total / present, rel=1e-5, abs=1e-7)
     found.backward()
     assert feats.grad.isfinite().all()
@@ -165,8 +170,8 @@ def test_halves_are_random_and_whole():
     cosines, owners = torch.rand(101), torch.arange(101) % 2
     draws = [
         intra_view_weights(
-            cosines, owners, 3,
-            generator=torch.Generator().manual_seed(seed))
+            cosines[None], owners[None], 3,
+            generator=torch.Generator().manual_seed(seed))[0]
         for seed in (0, 0, 1)
     ]
     assert torch.equal(draws[0], draws[1])

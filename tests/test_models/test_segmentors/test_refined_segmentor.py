@@ -95,6 +95,18 @@ def whole(size, **kwargs):
     return dict(ori_shape=size, img_shape=size, **kwargs)
 
 
+def test_lack_of_memory_names_image_and_setting():
+    model = build(dict(type='mmwsss.PAMR', num_iters=2, dilations=(1, 2)))
+
+    def fail(*_):
+        raise RuntimeError('CUDA out of memory. Tried to allocate 9 GiB.')
+
+    model.refiners[0].forward = fail
+    with pytest.raises(MemoryError, match='image a .*16 x 12 pixels.*'
+                       'test_cfg.long_side, now None'):
+        predict(model, pictures(1, 3, 12, 16), [sample(**whole((12, 16)))])
+
+
 # ------------------------------------------------------- without refiners
 def test_without_refiners_it_is_the_model():
     model = build()

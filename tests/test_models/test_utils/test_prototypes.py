@@ -71,3 +71,13 @@ def test_draw_for_no_query():
                            semantic_graph(torch.eye(2), 0.5),
                            torch.zeros(0, dtype=torch.int64), 5)
     assert drawn.shape == (0, 5) and drawn.dtype == torch.int64
+
+
+def test_classes_of_two_views_never_meet():
+    torch.manual_seed(0)
+    prototypes = torch.rand(5, 4)
+    views = torch.tensor([0, 0, 0, 1, 1])
+    graph = semantic_graph(prototypes, 0.5, views)
+    assert_close(graph[:3, :3], semantic_graph(prototypes[:3], 0.5))
+    assert_close(graph[3:, 3:], semantic_graph(prototypes[3:], 0.5))
+    assert not graph[:3, 3:].any() and not graph[3:, :3].any()
