@@ -33,6 +33,7 @@ METHODS = dict(
     seam='SEAM',
     vwl='VWL',
     getam='GETAM',
+    mctformer='MCTformer+',
     fbr='FBR',
     mix='mixes',
     frozen='frozen features',

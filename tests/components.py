@@ -92,6 +92,18 @@ def vit(**parts: Any) -> Model:
             **parts))
 
 
+def class_tokens(**parts: Any) -> Model:
+    """One class token per class (MCTformer+)."""
+    return vit(**dict(
+        dict(
+            backbone=VIT | dict(num_class_tokens=NUM_CLASSES),
+            cls_head=own(
+                'MultiClassTokenHead',
+                num_classes=NUM_CLASSES,
+                in_channels=24),
+            localizer=own('ClassAttentionCAM')), **parts))
+
+
 def contrast(regularizer: dict, **parts: Any) -> Model:
     """A CAMSegmentor with one regularizer."""
     return cam(regularizers=dict(it=regularizer), **parts)
@@ -261,6 +273,11 @@ MODELS: dict[str, Model] = dict(
     **{
         'AttentionViT/distilled':
         vit(backbone=VIT | dict(distilled=True)),
+        # With ACR, which reads the rows of all of them.
+        'AttentionViT/class tokens':
+        class_tokens(
+            second_view=own('HorizontalFlip'),
+            regularizers=dict(acr=own('AllPairsConsistency'))),
         # Registers, layer scale and the last norm of DINOv2, ACR's views.
         'AttentionViT/dinov2':
         vit(backbone=VIT | dict(
@@ -300,6 +317,7 @@ MODELS: dict[str, Model] = dict(
     DPTReassemble=single_stage(),
     CAMHead=cam(),
     ClassTokenHead=vit(),
+    MultiClassTokenHead=class_tokens(),
     LabelConditionedHead=AMN,
     DeepLabV2Head=segmenting(own('DeepLabV2Head', dilations=(1, 2))),
     LargeFOVHead=segmenting(own('LargeFOVHead', channels=8, dilation=2)),
@@ -316,6 +334,8 @@ MODELS: dict[str, Model] = dict(
     LogSumExpPooling=pooled('LogSumExpPooling'),
     # localizers
     CAM=cam(),
+    ClassAttentionCAM=class_tokens(
+        localizer=own('ClassAttentionCAM', start_layer=1, affinity=False)),
     GETAM=vit(localizer=own('GETAM', func='cam_grad_s', start_layer=1)),
     RefinedCAM=cam(
         refiner=REFINER,
@@ -335,6 +355,8 @@ MODELS: dict[str, Model] = dict(
     AllPairsConsistency=vit(
         second_view=own('HorizontalFlip'),
         regularizers=dict(acr=own('AllPairsConsistency'))),
+    ClassTokenContrast=class_tokens(
+        regularizers=dict(it=own('ClassTokenContrast'))),
     EquivariantRegularization=contrast(
         own('EquivariantRegularization'),
         refiner=REFINER,

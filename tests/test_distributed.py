@@ -21,7 +21,9 @@ SCRIPT = ROOT / 'tests' / 'distributed_run.py'
     'config', [
         'seam/seam_r18_shapes.py',
         pytest.param('acr/acr_vit_shapes.py', marks=pytest.mark.slow),
-        pytest.param('getam/getam_vit_shapes.py', marks=pytest.mark.slow)
+        pytest.param('getam/getam_vit_shapes.py', marks=pytest.mark.slow),
+        pytest.param(
+            'mctformer/mctformer-plus_vit_shapes.py', marks=pytest.mark.slow)
     ])
 def test_one_process_and_two(tmp_path, config):
     path = ROOT / 'configs' / config

@@ -43,6 +43,7 @@ LIMITS = {
     'getam/getam_no-saliency_vit_shapes:1': (315, 2),
     'getam/getam_vit_shapes': (895, 4),
     'getam/getam_vit_shapes:1': (315, 2),
+    'mctformer/mctformer-plus_vit_shapes': (415, 2),
     'mix/vwl-m-fbr_r18_shapes': (1100, 7),
     'seam/seam-acr_vit_shapes': (780, 3),
     'seam/seam_er-pcm_r18_shapes': (870, 3),

@@ -130,7 +130,7 @@ def exportable(model: nn.Module) -> nn.Module:
             model, CAMSegmentor):
         return ExportedLogits(model)
     request = model.localizer.attention_request(model)
-    if request is not None and request.class_rows_from is not None:
+    if request is not None and request.differentiates:
         raise ValueError(
             f'{type(model.localizer).__name__} differentiates the network to '
             'read CAMs, and exported networks have no gradients. '

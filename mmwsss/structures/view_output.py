@@ -20,7 +20,11 @@ class AttentionRequest:
         class_rows_from (int, optional): Keep the class token's attention row
             (N, heads, 1, T) of every layer from this one (0-based) on, and
             build an autograd graph from that layer upwards only. Negative
-            values count from the end. Defaults to None.
+            values count from the end. A backbone with one class token per
+            class gives the rows of all, (N, heads, K, T). Defaults to None.
+        row_gradients (bool): Whether these rows are differentiated. When
+            False, they are kept without a graph of their own.
+            Defaults to True.
         affinity (bool): Keep the sum over all layers of the head-averaged
             patch-to-patch block (N, P, P), without a graph.
             Defaults to False.
@@ -30,8 +34,14 @@ class AttentionRequest:
     """
     matrices: str | None = None
     class_rows_from: int | None = None
+    row_gradients: bool = True
     affinity: bool = False
     patch_tokens: bool = True
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether the reader asks for gradients of attention rows."""
+        return self.class_rows_from is not None and self.row_gradients
 
     def __post_init__(self) -> None:
         if self.matrices not in (None, 'mean', 'heads'):
@@ -65,13 +75,13 @@ class AttentionRequest:
             raise ValueError(
                 'Two regularizers want attention in different forms '
                 f'({sorted(matrices)}); configure one of them.')
-        layers = [
-            r.class_rows_from for r in requests
-            if r.class_rows_from is not None
-        ]
+        readers = [r for r in requests if r.class_rows_from is not None]
         return cls(
             matrices=matrices.pop() if matrices else None,
-            class_rows_from=min(layers) if layers else None,
+            class_rows_from=min(
+                (r.class_rows_from for r in readers), default=None),
+            row_gradients=not readers or any(r.row_gradients
+                                             for r in readers),
             affinity=any(r.affinity for r in requests),
             patch_tokens=bool(plain) or any(r.patch_tokens
                                             for r in requests))
@@ -93,9 +103,13 @@ class ViewOutput:
     - ``cls_token``: (N, D), transformers only.
     - ``cls_tokens``: tuple of (N, D), the class token of every block whose
       patch tokens are among the ``feats``, in their order.
+    - ``class_tokens``: tuple over all layers of (N, K, D), one token per
+      class; only of backbones that have these, and then in the place of
+      ``cls_token`` and ``cls_tokens``.
     - ``attentions``: list over layers of (N, T, T) head-averaged or
       (N, heads, T, T), see :class:`AttentionRequest`.
-    - ``class_rows``: list of (N, heads, 1, T) from ``first_row_layer`` on.
+    - ``class_rows``: list of (N, heads, 1, T) from ``first_row_layer`` on,
+      (N, heads, K, T) with one token per class.
     - ``affinity``: (N, P, P).
     - ``logits``: (N, K).
     - ``cams``: raw CAMs (N, K, h, w).
@@ -111,8 +125,9 @@ class ViewOutput:
             knows about are nan: whoever compares scores with tags leaves
             them out, as :func:`~mmwsss.models.losses.multilabel_loss` does.
         fields (dict): Fields that are known already. Beside the above,
-            transformers give ``grid``, rows and columns of patch tokens, and
-            ``num_prefix_tokens``, the tokens before the first patch.
+            transformers give ``grid``, rows and columns of patch tokens,
+            ``num_prefix_tokens``, the tokens before the first patch, and
+            ``num_class_tokens``, the first of these.
         aligned (bool): Whether everything already lies in the frame of the
             first view.
         providers (dict): Field name to a function of this view.
@@ -135,7 +150,9 @@ class ViewOutput:
                     f'{sorted({*self.fields, *self.providers})}. Attention '
                     "appears when a regularizer's or localizer's "
                     'attention_request() asks for it and the backbone is a '
-                    'mmwsss.AttentionViT or offers forward_view().')
+                    'mmwsss.AttentionViT or offers forward_view(). With '
+                    'num_class_tokens set, an AttentionViT gives '
+                    "'class_tokens', else 'cls_token' and 'cls_tokens'.")
             self.fields[name] = self.providers[name](self)
         return self.fields[name]
 

@@ -41,13 +41,20 @@ def run(path, weights, out, *options):
     ])))
 
 
-@pytest.mark.parametrize('name', FORMATS)
-def test_maps(tmp_path, name):
+@pytest.mark.parametrize('name, class_tokens', [
+    *((name, False) for name in FORMATS), ('x.pt', True)])
+def test_maps(tmp_path, name, class_tokens):
     """What another program computes is what tools/infer.py writes."""
     if name.endswith('.onnx'):
         pytest.importorskip('onnx')
         pytest.importorskip('onnxruntime')
     cfg, data = config(tmp_path)
+    if class_tokens:  # Attention that is read without gradients.
+        model = cfg['model']
+        model['backbone'] = dict(model['backbone'], num_class_tokens=2)
+        model['cls_head'] = dict(
+            model['cls_head'], type='mmwsss.MultiClassTokenHead')
+        model['localizer'] = dict(type='mmwsss.ClassAttentionCAM')
     path, weights = save(cfg, tmp_path)
     facts = run(path, weights, tmp_path / name)
     assert max(facts['differences'].values()) < 1e-3

@@ -129,6 +129,12 @@ class AttentionViT(VisionTransformer):
     tenth of a patch, so away from 518 x 518 pixels its features differ a
     little from both.
 
+    MCTformer (https://arxiv.org/abs/2203.02891) has one class token per
+    class: ``num_class_tokens=K``. They and their position embeddings begin as
+    copies of those of the checkpoint's class token. Copies get equal
+    attention and features until the labels move them apart, so
+    ``frozen_stages`` leaves the tokens themselves trainable.
+
     Args:
         arch (str | dict): Architecture name of mmpretrain
             (``'deit-tiny'``, ``'deit-small'``, ``'base'``, ...), one of
@@ -138,6 +144,11 @@ class AttentionViT(VisionTransformer):
             to. Defaults to 224.
         distilled (bool): Whether there is a distillation token after the
             class token. Defaults to False.
+        num_class_tokens (int, optional): Class tokens, one per class; K, the
+            number of classes without background. Views then carry
+            ``class_tokens`` instead of ``cls_token`` and ``cls_tokens``, and
+            attention rows of all K. None is the usual single class token.
+            Defaults to None.
         num_registers (int): Register tokens after these, before the patches.
             They have no position embedding, and nothing reads them.
             Defaults to 0.
@@ -157,8 +168,9 @@ class AttentionViT(VisionTransformer):
             ``patch_size`` or ``layer_scale_init_value``.
 
     Raises:
-        ValueError: If ``num_registers`` is negative, or there is no block
-            of an index in ``out_indices``.
+        ValueError: If ``num_registers`` is negative, ``num_class_tokens`` is
+            not positive, or there is no block of an index in
+            ``out_indices``.
     """
     arch_zoo = {
         **VisionTransformer.arch_zoo,
@@ -170,6 +182,7 @@ class AttentionViT(VisionTransformer):
                  arch: str | dict = 'base',
                  img_size: int | tuple[int, int] = 224,
                  distilled: bool = False,
+                 num_class_tokens: int | None = None,
                  num_registers: int = 0,
                  final_norm: bool = False,
                  out_indices: int | Sequence[int] = -1,
@@ -180,9 +193,17 @@ class AttentionViT(VisionTransformer):
         if num_registers < 0:
             raise ValueError(f'{type(self).__name__} needs num_registers of '
                              f'0 or more, got {num_registers}.')
+        if num_class_tokens is not None and num_class_tokens < 1:
+            raise ValueError(
+                f'{type(self).__name__} needs num_class_tokens of 1 or more, '
+                'the number of classes, or None for a single class token; '
+                f'got {num_class_tokens}.')
+        #: Whether there is one class token per class.
+        self.token_per_class = num_class_tokens is not None
+        self.num_class_tokens = num_class_tokens or 1
         # Tokens before the patches that have a position embedding; read by
         # the parent's constructor for the length of pos_embed.
-        self.num_extra_tokens = 2 if distilled else 1
+        self.num_extra_tokens = self.num_class_tokens + int(distilled)
         self.num_registers = num_registers
         self.interpolate_antialias = interpolate_antialias
         self.with_cp = with_cp
@@ -201,6 +222,9 @@ class AttentionViT(VisionTransformer):
                 f'out_indices={tuple(self.out_indices)} names a block that '
                 'arch does not have; its blocks are 0 to '
                 f'{self.num_layers - 1}.')
+        if self.token_per_class:
+            self.cls_token = nn.Parameter(
+                torch.zeros(1, self.num_class_tokens, self.embed_dims))
         if distilled:
             self.dist_token = nn.Parameter(
                 torch.zeros(1, 1, self.embed_dims))
@@ -216,8 +240,12 @@ class AttentionViT(VisionTransformer):
         return self.num_extra_tokens + self.num_registers
 
     def _freeze_stages(self) -> None:
-        """Freeze what is below and the first blocks, tokens included."""
+        """Freeze what is below and the first blocks, tokens included.
+
+        But not one token per class: copies would stay equal for ever.
+        """
         super()._freeze_stages()
+        self.cls_token.requires_grad = self.token_per_class
         # The parent's constructor comes here before these exist.
         for name in ('dist_token', 'register_tokens'):
             if hasattr(self, name):
@@ -228,8 +256,8 @@ class AttentionViT(VisionTransformer):
         """Adapt a checkpoint before it is loaded.
 
         Strips the ``backbone.`` of classifier checkpoints, leaves out a final
-        LayerNorm this model does not have, and resizes the position
-        embedding.
+        LayerNorm this model does not have, copies the class token if there
+        is to be one per class, and resizes the position embedding.
 
         Raises:
             ValueError: If the checkpoint holds no vision transformer or
@@ -255,6 +283,12 @@ class AttentionViT(VisionTransformer):
         if not self.final_norm:
             state_dict.pop(f'{prefix}ln1.weight', None)
             state_dict.pop(f'{prefix}ln1.bias', None)
+        token = state_dict.get(f'{prefix}cls_token')
+        if token is not None and token.shape[1] == 1 < self.num_class_tokens:
+            count, stored = self.num_class_tokens, state_dict[name]
+            state_dict[f'{prefix}cls_token'] = token.repeat(1, count, 1)
+            state_dict[name] = torch.cat(
+                (stored[:, :1].repeat(1, count, 1), stored[:, 1:]), dim=1)
         # Blocks, stem and tokens must fit; the position embedding is resized.
         own = {prefix + k: v.shape for k, v in self.state_dict().items()}
         # Blocks are alike, so the first tells of layer scale.
@@ -277,7 +311,8 @@ class AttentionViT(VisionTransformer):
                 'those without to mmwsss.AttentionViT; arch, patch_size, '
                 'distilled, num_registers, layer_scale_init_value (1e-5 for '
                 'DINOv2, else 0) and stem in model.backbone must be those of '
-                'the checkpoint.')
+                'the checkpoint, and num_class_tokens too unless the '
+                'checkpoint has a single class token.')
         stored = state_dict[name]
         if stored.shape == self.pos_embed.shape:
             return
@@ -287,8 +322,9 @@ class AttentionViT(VisionTransformer):
             raise ValueError(
                 f'The checkpoint does not fit {type(self).__name__}: its '
                 f'{stored.shape[1]} position embeddings are no square grid '
-                f'and {self.num_extra_tokens} more. Is distilled in '
-                'model.backbone that of the checkpoint?')
+                f'and {self.num_extra_tokens} more. Are distilled and '
+                'num_class_tokens in model.backbone those of the '
+                'checkpoint?')
         print_log(
             f'Resizing position embeddings from {side} x {side} patches to '
             f'{self.patch_resolution[0]} x {self.patch_resolution[1]}.',
@@ -382,8 +418,9 @@ class AttentionViT(VisionTransformer):
 
         Returns:
             dict: Fields of a :class:`~mmwsss.structures.ViewOutput`:
-            ``feats``, ``cls_tokens``, ``cls_token``, ``grid``,
-            ``num_prefix_tokens`` and, as requested, ``attentions``,
+            ``feats``, ``cls_tokens`` and ``cls_token`` or, with one token
+            per class, ``class_tokens``; ``grid``, ``num_prefix_tokens``,
+            ``num_class_tokens`` and, as requested, ``attentions``,
             ``class_rows``, ``affinity``.
         """
         patches, grid, stem = self.patchify(image)
@@ -399,28 +436,31 @@ class AttentionViT(VisionTransformer):
                 raise ValueError('An AttentionRequest asks either for '
                                  'matrices or for class rows, not for both.')
             first_row = range(depth)[request.class_rows_from]
+        # Below the first row that is differentiated, nothing influences it.
+        below = torch.is_grad_enabled() and not request.differentiates
+        above = torch.is_grad_enabled() or request.differentiates
 
         attentions: list[Tensor] = []
         rows: list[Tensor] = []
         feats: list[Tensor] = []
         cls_tokens: list[Tensor] = []
+        class_tokens: list[Tensor] = []
         affinity = 0.
         n_prefix = self.num_prefix_tokens
         for i, layer in enumerate(self.layers):
             class_only = i == depth - 1 and not request.patch_tokens
             if i >= first_row:
-                x, row, matrix = self._row_block(
-                    layer,
-                    x,
-                    first=i == first_row,
-                    class_only=class_only,
-                    affinity=request.affinity)
+                with torch.set_grad_enabled(above):
+                    x, row, matrix = self._row_block(
+                        layer,
+                        x,
+                        first=i == first_row and request.differentiates,
+                        class_only=class_only,
+                        affinity=request.affinity)
                 rows.append(row)
             else:
                 keep = request.matrices is not None or request.affinity
-                # Nothing below the first row that is read can influence it.
-                with torch.set_grad_enabled(first_row == depth
-                                            and torch.is_grad_enabled()):
+                with torch.set_grad_enabled(below):
                     x, matrix = self._run_block(layer, x, keep, class_only)
             if request.matrices == 'mean':
                 attentions.append(matrix.mean(dim=1))
@@ -429,18 +469,34 @@ class AttentionViT(VisionTransformer):
             if request.affinity:
                 patch_block = matrix.detach()[..., n_prefix:, n_prefix:]
                 affinity = affinity + patch_block.mean(dim=1)
-            with torch.set_grad_enabled(bool(rows) or torch.is_grad_enabled()):
-                if i in self.out_indices and not class_only:
+            with torch.set_grad_enabled(bool(rows) and above
+                                        or torch.is_grad_enabled()):
+                tapped = i in self.out_indices and not class_only
+                if tapped:
                     feats.append(self._to_map(x, i, grid))
+                if self.token_per_class:
+                    # A copy, which does not keep all other tokens alive.
+                    class_tokens.append(
+                        self._normed(x[:, :self.num_class_tokens],
+                                     i).clone())
+                    continue
+                if tapped:
                     cls_tokens.append(self._normed(x[:, 0], i))
                 if i == depth - 1:
                     cls_token = self._normed(x[:, 0], i)
 
         output = dict(
-            cls_token=cls_token, grid=grid, num_prefix_tokens=n_prefix)
+            grid=grid,
+            num_prefix_tokens=n_prefix,
+            num_class_tokens=self.num_class_tokens)
         if feats:
             output['feats'] = (*stem, *feats)
-            output['cls_tokens'] = tuple(cls_tokens)
+        if self.token_per_class:
+            output['class_tokens'] = tuple(class_tokens)
+        else:
+            output['cls_token'] = cls_token
+            if feats:
+                output['cls_tokens'] = tuple(cls_tokens)
         if attentions:
             output['attentions'] = attentions
         if rows:
@@ -469,18 +525,17 @@ class AttentionViT(VisionTransformer):
                 self._block, layer, x, keep, class_only, use_reentrant=False)
         return self._block(layer, x, keep, class_only)
 
-    @staticmethod
-    def _block(layer: nn.Module, x: Tensor, keep: bool,
+    def _block(self, layer: nn.Module, x: Tensor, keep: bool,
                class_only: bool) -> tuple[Tensor, Tensor | None]:
         """A block; with ``keep`` also its attention (N, heads, T, T).
 
         Returns:
-            tuple: Output tokens (N, T, D), or (N, 1, D) if ``class_only``;
-            the matrix or None.
+            tuple: Output tokens (N, T, D), or those of classes (N, K, D) if
+            ``class_only``; the matrix or None.
         """
         q, k, v = project_qkv(layer.attn, layer.ln1(x))
         matrix = attention_matrix(q, k) if keep else None
-        queries = 1 if class_only else None
+        queries = self.num_class_tokens if class_only else None
         if keep:
             heads = matrix[:, :, :queries].to(v) @ v
         else:
@@ -488,44 +543,44 @@ class AttentionViT(VisionTransformer):
         x = x[:, :queries] + project_out(layer.attn, heads)
         return layer.ffn(layer.ln2(x), identity=x), matrix
 
-    @staticmethod
     def _row_block(
-        layer: nn.Module, x: Tensor, first: bool, class_only: bool,
+        self, layer: nn.Module, x: Tensor, first: bool, class_only: bool,
         affinity: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A block that shows its class-token row to autograd.
+        """A block that shows the rows of its K class tokens.
 
-        In the first one only the row itself is recorded, because nothing
-        else in it depends on a row that is read; above it, whole blocks are.
+        In the first one that is differentiated only the row itself is
+        recorded, because nothing else in it depends on a row that is read;
+        above it, whole blocks are.
 
         Returns:
-            tuple: Output tokens (N, T, D), or (N, 1, D) if ``class_only``;
-            the row (N, heads, 1, T); the matrix (N, heads, T, T) or None.
+            tuple: Output tokens (N, T, D), or (N, K, D) if ``class_only``;
+            the rows (N, heads, K, T); the matrix (N, heads, T, T) or None.
         """
         matrix = rest = None
-        with torch.set_grad_enabled(not first):
+        n = self.num_class_tokens
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not first):
             q, k, v = project_qkv(layer.attn, layer.ln1(x))
             if affinity and not class_only:
                 matrix = attention_matrix(q, k)
-                row = matrix[:, :, :1]
-                rest = matrix[:, :, 1:].to(v) @ v
+                row = matrix[:, :, :n]
+                rest = matrix[:, :, n:].to(v) @ v
             else:
-                row = attention_matrix(q[:, :, :1], k)
+                row = attention_matrix(q[:, :, :n], k)
                 if not class_only:
-                    rest = F.scaled_dot_product_attention(q[:, :, 1:], k, v)
+                    rest = F.scaled_dot_product_attention(q[:, :, n:], k, v)
         if affinity and class_only:
             with torch.no_grad():
                 matrix = attention_matrix(q, k)
-        with torch.enable_grad():
-            if first:
-                row = row.detach().requires_grad_()
-            heads = row.to(v) @ v
-            if class_only:
-                x = x[:, :1]
-            else:
-                heads = torch.cat((heads, rest), dim=2)
-            x = x + project_out(layer.attn, heads)
-            x = layer.ffn(layer.ln2(x), identity=x)
+        if first:
+            row = row.detach().requires_grad_()
+        heads = row.to(v) @ v
+        if class_only:
+            x = x[:, :n]
+        else:
+            heads = torch.cat((heads, rest), dim=2)
+        x = x + project_out(layer.attn, heads)
+        x = layer.ffn(layer.ln2(x), identity=x)
         return x, row, matrix
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

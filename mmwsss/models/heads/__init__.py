@@ -9,6 +9,7 @@ from .dpt_decoder_head import DPTDecoderHead
 from .edge_head import EdgeHead
 from .label_conditioned_head import LabelConditionedHead
 from .large_fov_head import LargeFOVHead
+from .multi_class_token_head import MultiClassTokenHead
 from .pooling import (
                       GlobalAveragePooling,
                       GlobalWeightedRankPooling,
@@ -23,5 +24,5 @@ __all__ = [
     'DPTDecoderHead', 'DeepLabV2Head', 'DisplacementHead', 'EdgeHead',
     'GlobalAveragePooling', 'GlobalWeightedRankPooling', 'HybridPooling',
     'LabelConditionedHead', 'LargeFOVHead', 'LogSumExpPooling',
-    'ThresholdedAveragePooling', 'TopSharePooling'
+    'MultiClassTokenHead', 'ThresholdedAveragePooling', 'TopSharePooling'
 ]

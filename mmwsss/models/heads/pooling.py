@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
+from mmwsss.utils.transfer import send
 
 
 @MODELS.register_module()
@@ -214,7 +215,7 @@ class GlobalWeightedRankPooling(nn.Module):
             weight = weight.masked_fill(padding, 0)
             # Not -inf * 0.
             values = values.masked_fill(padding, 0)
-        weight = weight.to(values)
+        weight = send(weight.to(values.dtype), values.device)
         return (values * weight).sum(dim=-1) / weight.sum(dim=-1)
 
     def extra_repr(self) -> str:

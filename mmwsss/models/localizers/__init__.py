@@ -1,8 +1,12 @@
 """How CAMs are read out of a classifier."""
 from .cam import CAM
+from .class_attention_cam import ClassAttentionCAM
 from .getam import GETAM
 from .localizer import Localizer
 from .refined_cam import RefinedCAM
 from .softmax_cam import SoftmaxCAM
 
-__all__ = ['Localizer', 'CAM', 'GETAM', 'RefinedCAM', 'SoftmaxCAM']
+__all__ = [
+    'Localizer', 'CAM', 'ClassAttentionCAM', 'GETAM', 'RefinedCAM',
+    'SoftmaxCAM'
+]

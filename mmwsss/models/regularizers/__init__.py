@@ -1,5 +1,6 @@
 """Training losses of the papers, one file per idea."""
 from .all_pairs_consistency import AllPairsConsistency
+from .class_token_contrast import ClassTokenContrast
 from .equivariant_regularization import EquivariantRegularization
 from .explicit_pseudo_pixel_supervision import ExplicitPseudoPixelSupervision
 from .fine_grained_background_contrast import FineGrainedBackgroundContrast
@@ -8,7 +9,8 @@ from .regularizer import Regularizer
 from .visual_words_learning import VisualWordsLearning
 
 __all__ = [
-    'Regularizer', 'AllPairsConsistency', 'EquivariantRegularization',
-    'ExplicitPseudoPixelSupervision', 'FineGrainedBackgroundContrast',
-    'PixelPrototypeContrast', 'VisualWordsLearning'
+    'Regularizer', 'AllPairsConsistency', 'ClassTokenContrast',
+    'EquivariantRegularization', 'ExplicitPseudoPixelSupervision',
+    'FineGrainedBackgroundContrast', 'PixelPrototypeContrast',
+    'VisualWordsLearning'
 ]

@@ -11,27 +11,29 @@ from .regularizer import Regularizer
 
 def consistency_losses(attentions: Sequence[Tensor],
                        others: Sequence[Tensor],
-                       num_prefix_tokens: int) -> tuple[Tensor, Tensor]:
+                       num_prefix_tokens: int,
+                       num_class_tokens: int = 1) -> tuple[Tensor, Tensor]:
     """Activation and affinity consistency of aligned attention (ACR).
 
     Both are means of absolute differences over images, layers and entries:
-    of the class token's row, and of the patch-to-patch block. Attention of
-    patches to prefix tokens is not constrained, and a distillation token
-    takes no part.
+    of the class token's row (rows, if there is a token per class), and of the
+    patch-to-patch block. Attention of patches to prefix tokens is not
+    constrained, and a distillation token takes no part.
 
     Args:
         attentions (Sequence[Tensor]): Per layer (N, T, T), first view.
         others (Sequence[Tensor]): Same of the second view, in the first
             view's token order.
         num_prefix_tokens (int): Tokens before the first patch.
+        num_class_tokens (int): The first of these. Defaults to 1.
 
     Returns:
         tuple[Tensor, Tensor]: The two scalars.
     """
-    p = num_prefix_tokens
+    p, c = num_prefix_tokens, num_class_tokens
     activation, affinity = 0., 0.
     for a, b in zip(attentions, others):
-        activation = activation + (a[:, 0, p:] - b[:, 0, p:]).abs().mean()
+        activation = activation + (a[:, :c, p:] - b[:, :c, p:]).abs().mean()
         affinity = affinity + (a[:, p:, p:] - b[:, p:, p:]).abs().mean()
     return activation / len(attentions), affinity / len(attentions)
 
@@ -92,7 +94,8 @@ class AllPairsConsistency(Regularizer):
                 "'mmwsss.HorizontalFlip'). One that resizes the image, such "
                 'as Rescale, has other tokens at any scale.')
         activation, affinity = consistency_losses(
-            view.attentions, other.attentions, view.num_prefix_tokens)
+            view.attentions, other.attentions, view.num_prefix_tokens,
+            view.num_class_tokens)
         weight = self.loss_weight
         if self.num_tokens is not None:
             weight *= view.grid[0] * view.grid[1] / self.num_tokens

@@ -284,8 +284,7 @@ class CAMSegmentor(BaseSegmentor):
         Raises:
             TypeError: If attention is asked of a backbone without any.
         """
-        needs_graph = request is not None and \
-            request.class_rows_from is not None
+        needs_graph = request is not None and request.differentiates
         if hasattr(self.backbone, 'forward_view'):
             if request is None:
                 request = AttentionRequest()

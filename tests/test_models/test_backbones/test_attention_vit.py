@@ -360,3 +360,152 @@ def test_blocks_computed_anew_have_the_same_gradients(matrices):
     for name, grad in grads[False].items():
         assert_close(grads[True][name], grad, msg=name)
     assert kept[True] < 0.6 * kept[False]
+
+
+# ------------------------------------------------- one class token per class
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('size', [(64, 64), (48, 96)])
+def test_class_tokens_of_all_blocks(kind, size):
+    """Block by block the same as without attention that is kept."""
+    vit = build(num_class_tokens=5, final_norm=True, **kind)
+    image = torch.randn(2, 3, *size)
+    expected, x = [], vit.embed(*vit.patchify(image)[:2])
+    assert x.shape[1] == vit.num_prefix_tokens + size[0] * size[1] // 256
+    assert vit.num_prefix_tokens == (
+        5 + kind.get('distilled', False) + kind.get('num_registers', 0))
+    for layer in vit.layers:
+        x = layer(x)
+        expected.append(x[:, :5])
+    x = vit.ln1(x)
+    expected[-1] = x[:, :5]
+    for request in (AttentionRequest(), AttentionRequest(matrices='mean'),
+                    AttentionRequest(patch_tokens=False),
+                    AttentionRequest(class_rows_from=1),
+                    AttentionRequest(
+                        class_rows_from=1, affinity=True, patch_tokens=False),
+                    AttentionRequest(class_rows_from=0, row_gradients=False)):
+        with torch.no_grad():
+            view = vit.forward_view(image, request)
+        assert view['num_class_tokens'] == 5
+        assert not {'cls_token', 'cls_tokens'} & set(view)
+        assert len(view['class_tokens']) == 4
+        for found, token in zip(view['class_tokens'], expected):
+            assert_close(found, token, rtol=1e-4, atol=1e-4)
+        assert ('feats' in view) == request.patch_tokens
+        if request.patch_tokens:
+            assert_close(
+                view['feats'][0].flatten(2).mT,
+                x[:, vit.num_prefix_tokens:],
+                rtol=1e-4,
+                atol=1e-4)
+
+
+@pytest.mark.parametrize('affinity', [True, False])
+@pytest.mark.parametrize('start', [0, 2, -1])
+def test_rows_of_all_class_tokens(start, affinity):
+    """With and without their gradients, against the full matrices."""
+    vit = build(num_class_tokens=3, distilled=True)
+    image = torch.randn(2, 3, 48, 80)
+    full = vit.forward_view(image, AttentionRequest(matrices='heads'))
+    weight = torch.randn(3, 24)
+    reference = torch.autograd.grad(
+        (full['class_tokens'][-1] * weight).sum(), full['attentions'][start:])
+    for gradients in (True, False):
+        request = AttentionRequest(
+            class_rows_from=start, row_gradients=gradients, affinity=affinity)
+        with torch.no_grad():
+            view = vit.forward_view(image, request)
+        assert len(view['class_rows']) == len(reference)
+        for row, attn in zip(view['class_rows'], full['attentions'][start:]):
+            assert row.shape == (2, 3, 3, 4 + 15)
+            assert row.requires_grad == gradients
+            assert_close(row, attn[:, :, :3], rtol=1e-4, atol=1e-5)
+        if affinity:
+            total = sum(
+                a[:, :, 4:, 4:].mean(1) for a in full['attentions'])
+            assert_close(view['affinity'], total, rtol=1e-4, atol=1e-5)
+        if gradients:
+            grads = torch.autograd.grad(
+                (view['class_tokens'][-1] * weight).sum(),
+                view['class_rows'])
+            for grad, ref in zip(grads, reference):
+                assert_close(grad, ref[:, :, :3], rtol=1e-3, atol=1e-5)
+        else:
+            tensors = (*view['feats'], *view['class_tokens'])
+            assert not any(t.requires_grad for t in tensors)
+
+
+def test_rows_without_gradients_leave_the_training_graph_alone():
+    vit = build(num_class_tokens=3)
+    image = torch.randn(1, 3, 32, 32)
+    found = []
+    for request in (AttentionRequest(),
+                    AttentionRequest(class_rows_from=1, row_gradients=False)):
+        vit.zero_grad()
+        view = vit.forward_view(image, request)
+        (view['feats'][0].square().sum() +
+         view['class_tokens'][1].sum()).backward()
+        found.append([p.grad.clone() for p in vit.parameters()])
+    for a, b in zip(*found):
+        assert a.any()
+        assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('distilled', [False, True])
+@pytest.mark.parametrize('img_size', [64, (48, 96)])
+def test_class_tokens_begin_as_copies_of_the_pretrained_one(
+        distilled, img_size):
+    source = build(distilled=distilled).state_dict()
+    plain = build(distilled=distilled, img_size=img_size)
+    vit = build(
+        distilled=distilled, img_size=img_size, num_class_tokens=4)
+    plain.load_state_dict(source)
+    vit.load_state_dict(source)
+    assert source['cls_token'].shape == (1, 1, 24), 'the file is not changed'
+    for k in range(4):
+        assert torch.equal(vit.cls_token[:, k], plain.cls_token[:, 0])
+        assert torch.equal(vit.pos_embed[:, k], plain.pos_embed[:, 0])
+    # The distillation token and the patches keep their own embeddings.
+    assert torch.equal(vit.pos_embed[:, 4:], plain.pos_embed[:, 1:])
+    # As no more than one token per class looks alike, K copies do.
+    tokens = vit.forward_view(torch.randn(1, 3, 48, 96))['class_tokens'][-1]
+    assert_close(tokens, tokens[:, :1].expand_as(tokens))
+
+
+def test_class_tokens_are_loaded_as_they_were_saved():
+    trained = build(num_class_tokens=4).state_dict()
+    vit = build(num_class_tokens=4, img_size=96)
+    vit.load_state_dict(trained)
+    assert torch.equal(vit.cls_token, trained['cls_token'])
+    assert torch.equal(vit.pos_embed[:, :4], trained['pos_embed'][:, :4])
+    with pytest.raises(ValueError, match='num_class_tokens'):
+        build(num_class_tokens=3).load_state_dict(trained)
+    with pytest.raises(ValueError, match='num_class_tokens'):
+        build().load_state_dict(trained)
+    with pytest.raises(ValueError, match='num_class_tokens of 1 or more'):
+        build(num_class_tokens=0)
+
+
+def test_frozen_blocks_let_class_tokens_differ():
+    """Copies that stay as they are would stay equal."""
+    vit = MODELS.build(vit_cfg(num_class_tokens=3, frozen_stages=2))
+    assert vit.cls_token.requires_grad
+    frozen = (vit.pos_embed, *vit.patch_embed.parameters(),
+              *vit.layers[1].parameters())
+    assert not any(p.requires_grad for p in frozen)
+    assert all(p.requires_grad for p in vit.layers[2].parameters())
+    assert not MODELS.build(vit_cfg(frozen_stages=2)).cls_token.requires_grad
+    vit.forward_view(torch.randn(1, 3, 32, 32))[
+        'class_tokens'][-1][:, 1].square().sum().backward()
+    assert vit.cls_token.grad[:, 1].any()
+
+
+def test_merged_requests_differentiate_rows_if_one_reader_does():
+    quiet = AttentionRequest(class_rows_from=3, row_gradients=False)
+    loud = AttentionRequest(class_rows_from=5)
+    assert not AttentionRequest.merge([quiet, None]).differentiates
+    assert AttentionRequest.merge([quiet, loud]).differentiates
+    # One that reads no rows has no say.
+    assert not AttentionRequest.merge(
+        [quiet, AttentionRequest(affinity=True)]).differentiates
+    assert not AttentionRequest(affinity=True).differentiates

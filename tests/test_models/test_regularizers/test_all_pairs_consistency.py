@@ -128,3 +128,15 @@ def test_needs_a_backbone_with_attention():
     model = build_segmentor(**resnet_cfg(**acr()))
     with pytest.raises(TypeError, match='shows no attention'):
         model.loss(torch.randn(1, 3, 64, 64), [sample([1])])
+
+
+def test_all_class_tokens_take_part():
+    """With one per class; the distillation token after them does not."""
+    torch.manual_seed(0)
+    first, other = torch.rand(2, 9, 9), torch.rand(2, 9, 9)
+    rows = [
+        abs(float(first[n, k, p]) - float(other[n, k, p]))
+        for n in range(2) for k in range(3) for p in range(4, 9)
+    ]
+    activation, _ = consistency_losses([first], [other], 4, 3)
+    assert float(activation) == pytest.approx(sum(rows) / len(rows))

@@ -1,0 +1,19 @@
+# MCTformer+ on COCO 2014 with the settings of VOC: the released script trains
+# on VOC only, and its script for COCO is that of the method before it.
+_base_ = [
+    '../_base_/models/mctformer-plus.py',
+    '../_base_/datasets/coco_448_randaugment.py',
+    '../_base_/schedules/adamw_45e.py', '../_base_/epoch_runtime.py'
+]
+model = dict(
+    backbone=dict(
+        num_class_tokens=80,
+        drop_path_rate=0.1,
+        # deit_small_patch16_224, converted by tools/model_converters/deit.py
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='checkpoints/deit_small_patch16_224.pth')),
+    cls_head=dict(num_classes=80),
+    # The images' own sizes, resized as Pillow does.
+    test_cfg=dict(
+        scales=(1.0, 0.75, 1.25), interpolation='bicubic', eps=1e-8))
