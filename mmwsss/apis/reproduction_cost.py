@@ -235,6 +235,8 @@ def _time_steps(config: str, options: dict[str, Any],
                 steps: int) -> tuple[float, float | None]:
     with tempfile.TemporaryDirectory() as folder:
         cfg = load_config(config, options, folder)
+        # mmengine finds visualizers again by a name that counts seconds.
+        cfg.experiment_name = Path(folder).name
         check_pretrained(cfg)
         settle_loaders(cfg)
         watch = _Stopwatch(steps)
