@@ -17,14 +17,11 @@ from .test_tools import ROOT, SMALL, TOOLS, call, environment, free_port
 SCRIPT = ROOT / 'tests' / 'distributed_run.py'
 
 
-@pytest.mark.parametrize(
-    'config', [
-        'seam/seam_r18_shapes.py',
-        pytest.param('acr/acr_vit_shapes.py', marks=pytest.mark.slow),
-        pytest.param('getam/getam_vit_shapes.py', marks=pytest.mark.slow),
-        pytest.param(
-            'mctformer/mctformer-plus_vit_shapes.py', marks=pytest.mark.slow)
-    ])
+@pytest.mark.slow
+@pytest.mark.parametrize('config', [
+    'seam/seam_r18_shapes.py', 'acr/acr_vit_shapes.py',
+    'getam/getam_vit_shapes.py', 'mctformer/mctformer-plus_vit_shapes.py'
+])
 def test_one_process_and_two(tmp_path, config):
     path = ROOT / 'configs' / config
     call(sys.executable, '-W', 'ignore', SCRIPT, path, tmp_path, 4,

@@ -118,6 +118,7 @@ def test_kill_and_resume(tmp_path, by_epoch, keep):
     assert (work_dir / 'last_checkpoint').read_text().endswith(name)
 
 
+@pytest.mark.slow
 def test_killed_while_writing(tmp_path):
     # The moment itself: temporary file written, not yet renamed.
     work_dir = tmp_path / 'run'

@@ -264,6 +264,7 @@ def test_tool(photos, tmp_path):
     assert (out / 'image_labels.json').stat().st_mtime_ns == labels
 
 
+@pytest.mark.slow
 def test_tool_translates_masks(photos, tmp_path):
     """What was translated is what a config measures with."""
     for i, name in enumerate(TAGS):

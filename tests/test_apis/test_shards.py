@@ -106,6 +106,7 @@ def test_temporary_files_of_others_stay(tmp_path):
 
 
 # ---------------------------------------------------------------- refine_cams
+@pytest.mark.slow
 def test_shards_of_refine_give_the_same(setup, tmp_path):  # noqa: F811
     config = setup.config()
     setup.run(config, out=tmp_path / 'whole')
