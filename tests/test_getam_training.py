@@ -9,7 +9,7 @@ from .test_tools import ROOT, SMALL, TOOLS, python
 from .test_visualization.test_run_page import data_of
 
 CONFIG = ROOT / 'configs' / 'getam' / 'getam_vit_shapes.py'
-pytestmark = pytest.mark.slow  # a training of four epochs and a half
+pytestmark = pytest.mark.slow  # four epochs, and two of them again
 
 
 @pytest.fixture(scope='module')
