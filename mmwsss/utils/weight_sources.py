@@ -44,6 +44,8 @@ SOURCES: dict[str, Source] = {
         'the numbers in our documents began with another ViT-Ti/16'),
     'tf_efficientnet_lite2.pth': Source('timm', 'tf_efficientnet_lite2'),
     'dinov2_vits14.pth': Source('timm', 'vit_small_patch14_dinov2', 'dinov2'),
+    'dino_vits8.pth': Source('timm', 'vit_small_patch8_224.dino', 'vit'),
+    'dino_vits16.pth': Source('timm', 'vit_small_patch16_224.dino', 'vit'),
     'mobilenet_v2.pth': Source('mmpretrain', 'mobilenet-v2_8xb32_in1k'),
     'resnet38.pth': Source(
         '', '', note='get ilsvrc-cls_rna-a1_cls1000_ep-0001.params ("Wider '
