@@ -424,7 +424,8 @@ MODELS: dict[str, Model] = dict(
     SegDataPreProcessor=cam(),
 )
 #: Not a part of any model: plain functions around one.
-NO_MODELS = ('DenseCRF', 'SegTTAModel')
+NO_MODELS = ('BackgroundDiscovery', 'DenseCRF', 'NormalizedCut',
+             'ObjectDiscovery', 'SegTTAModel')
 
 
 def batch(size: tuple[int, int] = (64, 80),

@@ -115,7 +115,8 @@ def needed_weights(configs: Iterable[str]) -> dict[str, list[str]]:
         for value in (cfg.get('variables') or {}).values():
             words = value.split() if isinstance(value, str) else []
             todo += [w for w in words if w.endswith('.py')]
-        for _, file in pretrained_paths(cfg.get('model') or {}):
+        for _, file in pretrained_paths(
+                cfg.get('model') or cfg.get('discovery') or {}):
             # What has an address is fetched when a training begins.
             if file and not re.match(r'[\w+.-]{2,}:', file):
                 found.setdefault(file, []).append(str(path))

@@ -55,6 +55,8 @@ def test_what_configs_and_pipelines_need(monkeypatch):
                              'checkpoints/resnet50.pth']
     assert any(c.endswith('cam_r50_voc.py')
                for c in found['checkpoints/resnet50.pth'])
+    assert list(needed_weights(['configs/discovery/found_dino-small_voc.py'])
+                ) == ['checkpoints/dino_vits8.pth']
     with pytest.raises(FileNotFoundError, match='no config nothing.py'):
         needed_weights(['nothing.py'])
 
