@@ -13,6 +13,7 @@ from mmwsss.apis.config_edits import enable_tta
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets import ShapesDataset, write_image_labels
 
+from .test_configs import needs_mmdet
 from .test_datasets.builders import make_voc, save_mask
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,6 +110,7 @@ def test_measures_true_masks_at_their_size(path, tmp_path):
 
 @every_config
 def test_tta_model_builds(path):
+    needs_mmdet(path)
     cfg = load(path)
     enable_tta(cfg)
     model = MODELS.build(cfg.model)

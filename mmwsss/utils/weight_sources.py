@@ -8,9 +8,10 @@ class Source:
     """Where a checkpoint comes from.
 
     Attributes:
-        library (str): 'torchvision', 'timm' or 'mmpretrain'; '' if no library
-            knows it.
-        name (str): What it is called there.
+        library (str): 'torchvision', 'timm', 'mmpretrain' or 'mmseg'; '' if
+            no library knows it.
+        name (str): What it is called there; of mmseg, a config whose backbone
+            begins with it.
         convert (str): 'vit' renames timm's parameters, 'dinov2' those of a
             DINOv2, 'layer3' leaves out what follows the third stage of a
             ResNet, '' takes it as it is.
@@ -51,6 +52,8 @@ SOURCES: dict[str, Source] = {
         '', '', note='get ilsvrc-cls_rna-a1_cls1000_ep-0001.params ("Wider '
         'or Deeper", model A1) and convert it: python tools/'
         'model_converters/resnet38.py IN OUT'),
+    'mit_b2.pth': Source(
+        'mmseg', 'segformer/segformer_mit-b2_8xb2-160k_ade20k-512x512'),
     'resnet101_coco.pth': Source(
         '', '', note='get deeplabv1_resnet101-coco.pth and convert it: '
         'python tools/model_converters/deeplab_resnet.py IN OUT'),

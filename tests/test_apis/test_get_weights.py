@@ -73,7 +73,7 @@ def test_every_file_that_configs_name_has_a_source():
 def test_libraries_know_these_names():
     """Addresses come from the libraries; nothing is fetched."""
     for source in SOURCES.values():
-        if source.library in ('torchvision', 'mmpretrain'):
+        if source.library in ('torchvision', 'mmpretrain', 'mmseg'):
             url, digest = module.address_of(source)
             assert url.startswith('https://') and digest[0] == 'sha256'
     timm = pytest.importorskip('timm.models')
