@@ -395,6 +395,8 @@ MODELS: dict[str, Model] = dict(
         ce=own('BalancedCrossEntropy'), energy=own('DenseEnergyLoss')),
     CappedCrossEntropy=segmenting(
         LINEAR | dict(loss_decode=own('CappedCrossEntropy', cell=16))),
+    GlobalCrossEntropy=segmenting(
+        LINEAR | dict(loss_decode=own('GlobalCrossEntropy'))),
     # refiners and label makers
     PixelCorrelationModule=cam(
         refiner=REFINER,

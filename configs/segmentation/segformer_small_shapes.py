@@ -5,7 +5,8 @@ _base_ = [
     '../_base_/schedules/adamw_shapes.py', '../_base_/seg_epoch_runtime.py'
 ]
 model = dict(
-    backbone=dict(embed_dims=16, num_layers=[1, 1, 1, 1]),
+    backbone=dict(
+        embed_dims=16, num_layers=[1, 1, 1, 1], drop_path_rate=0.),
     decode_head=dict(
         in_channels=[16, 32, 80, 128],
         channels=64,

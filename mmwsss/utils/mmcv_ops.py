@@ -8,6 +8,7 @@ others when they are called.
 """
 import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,7 +41,17 @@ def support_mmdet() -> None:
 
 
 class TorchOps(ModuleType):
-    """Stands in for mmcv's compiled operations."""
+    """Stands in for mmcv's compiled operations.
+
+    Args:
+        name (str): Of the module.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        # importlib.util.find_spec, which mmengine asks, refuses modules that
+        # have none.
+        self.__spec__ = ModuleSpec(name, None)
 
     @staticmethod
     def get_compiler_version() -> str:

@@ -128,6 +128,13 @@ def test_others_are_refused():
     assert ops.get_compiler_version() == 'n/a'
 
 
+def test_mmengine_can_ask(monkeypatch):
+    """It looks for compiled operations before it builds an optimizer."""
+    from mmengine.utils.dl_utils import mmcv_full_available
+    monkeypatch.setitem(sys.modules, NAME, TorchOps(NAME))
+    assert mmcv_full_available() in (True, False)
+
+
 def test_import_loads_nothing():
     """Neither torch nor mmcv, with which a program would begin slowly."""
     code = ('import sys, mmwsss; print([n for n in ("torch", "mmcv", "mmdet")'

@@ -22,8 +22,8 @@ model = dict(
         dropout_ratio=0.1,
         num_classes=21,
         norm_cfg=dict(type='SyncBN', requires_grad=True),
-        # The mean is over labelled pixels, not over all.
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
+        # The mean is over labelled pixels of all processes.
+        loss_decode=dict(type='mmwsss.GlobalCrossEntropy')),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
 tta_model = dict(type='mmwsss.SegTTAModel', average='probs')
