@@ -76,8 +76,8 @@ def main() -> None:
         torch.set_num_threads(1)
         print('\n' + json.dumps(measure(args.configs[0], args.size)))
         return
-    print('| config | parameters, million | forward, GFLOPs | training step of '
-          'one image, CPU seconds | peak memory of the process, GiB |\n'
+    print('| config | parameters, million | forward, GFLOPs | training step '
+          'of one image, CPU seconds | peak memory of the process, GiB |\n'
           '|---|---|---|---|---|')
     for name in args.configs:
         done = subprocess.run(
