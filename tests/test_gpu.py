@@ -54,6 +54,8 @@ LIMITS = {
     'vwl/hp_r18_shapes': (370, 2),
     'vwl/vwl-l_r18_shapes': (515, 2),
     'vwl/vwl-m_r18_shapes': (435, 2),
+    'weaktr/weaktr_segmenter_vit_shapes': (600, 5),
+    'weaktr/weaktr_vit_shapes': (600, 2),
 }
 #: The default suite runs one config of every kind.
 QUICK = {

@@ -16,7 +16,10 @@ from mmwsss.datasets import ShapesDataset, write_image_labels
 from .test_datasets.builders import make_voc, save_mask
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((ROOT / 'configs/segmentation').glob('*.py'))
+CONFIGS = sorted([
+    *(ROOT / 'configs/segmentation').glob('*.py'),
+    *(ROOT / 'configs/weaktr').glob('weaktr_segmenter_*.py')
+])
 LABELS = {'x': [0, 1], 'y': [], 'z': [1]}
 
 every_config = pytest.mark.parametrize('path', CONFIGS,
