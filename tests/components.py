@@ -113,7 +113,10 @@ def weighted_heads(**parts: Any) -> Model:
                 num_classes=NUM_CLASSES,
                 in_channels=24,
                 head_weights=own(
-                    'AttentionHeadWeights', num_layers=2, num_heads=3)),
+                    'AttentionHeadWeights',
+                    num_layers=2,
+                    num_heads=3,
+                    reduction=1)),
             localizer=own('WeightedAttentionCAM')), **parts))
 
 
