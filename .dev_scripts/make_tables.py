@@ -34,6 +34,7 @@ METHODS = dict(
     vwl='VWL',
     getam='GETAM',
     mctformer='MCTformer+',
+    weaktr='WeakTr',
     fbr='FBR',
     mix='mixes',
     frozen='frozen features',

@@ -14,11 +14,15 @@ from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets import ShapesDataset, write_image_labels
 
 from . import small_models
-from .test_configs import build_empty, needs_mmdet
+from .small_models import without_values
+from .test_configs import needs_mmdet
 from .test_datasets.builders import make_voc, save_mask
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((ROOT / 'configs/segmentation').glob('*.py'))
+CONFIGS = sorted([
+    *(ROOT / 'configs/segmentation').glob('*.py'),
+    *(ROOT / 'configs/weaktr').glob('weaktr_segmenter_*.py')
+])
 LABELS = {'x': [0, 1], 'y': [], 'z': [1]}
 
 every_config = pytest.mark.parametrize('path', CONFIGS,
@@ -123,7 +127,7 @@ def test_tta_model_builds(path):
 def rates(path):
     """Trained parameter -> (learning rate, weight decay)."""
     cfg = load(path)
-    model = build_empty(cfg.model)
+    model = without_values(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     names = {id(p): n for n, p in model.named_parameters()}
     return {
@@ -162,13 +166,22 @@ def test_learning_rates_of_deeplab_v1():
     assert found['backbone.conv1.weight'] == (1e-3, 5e-4)
 
 
-@pytest.mark.parametrize(
-    'name', [
-        'deeplabv2_r18_voc-mini', 'fcn_shapes', 'segformer_small_shapes',
-        'mask2former_small_shapes'
-    ])
+def test_learning_rates_of_segmenter():
+    found = rates(ROOT / 'configs/weaktr/weaktr_segmenter_deit-small_voc.py')
+    for name, value in found.items():
+        own = 1e-4 if name.startswith('decode_head.') else 1e-5
+        assert value == pytest.approx((own, 0)), name
+    assert 'decode_head.cls_emb' in found and 'backbone.pos_embed' in found
+
+
+@pytest.mark.parametrize('name', [
+    'segmentation/deeplabv2_r18_voc-mini', 'segmentation/fcn_shapes',
+    'weaktr/weaktr_segmenter_vit_shapes',
+    'segmentation/segformer_small_shapes',
+    'segmentation/mask2former_small_shapes'
+])
 def test_small_configs_step_and_predict(name, tmp_path):
-    path = ROOT / f'configs/segmentation/{name}.py'
+    path = ROOT / f'configs/{name}.py'
     needs_mmdet(path)
     cfg = load(path)
     place_data(cfg, tmp_path)
