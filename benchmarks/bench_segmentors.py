@@ -44,6 +44,8 @@ def measure(name: str, size: int) -> dict:
     image = model.data_preprocessor(
         batch_of(cfg, tags=((0, 3), ), size=size), False)['inputs']
     model.eval()
+    # Of fused kernels the counter knows nothing.
+    torch.backends.mha.set_fastpath_enabled(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         samples = batch['data_samples']
         model.encode_decode(image, [s.metainfo for s in samples])
