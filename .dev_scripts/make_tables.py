@@ -34,6 +34,7 @@ METHODS = dict(
     vwl='VWL',
     getam='GETAM',
     mctformer='MCTformer+',
+    toco='ToCo',
     fbr='FBR',
     mix='mixes',
     frozen='frozen features',

@@ -50,6 +50,8 @@ LIMITS = {
     'seam/seam_er_r18_shapes': (700, 3),
     'seam/seam_r18_shapes': (910, 3),
     'segmentation/fcn_shapes': (320, 5),
+    'toco/toco_vit_shapes': (1280, 3),
+    'toco/toco_vit_shapes:1': (1120, 3),
     'vwl/gap_r18_shapes': (350, 2),
     'vwl/hp_r18_shapes': (370, 2),
     'vwl/vwl-l_r18_shapes': (515, 2),

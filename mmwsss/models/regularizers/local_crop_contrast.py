@@ -3,7 +3,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
@@ -162,7 +161,7 @@ def second_global_view(image: Tensor, draws: Tensor) -> Tensor:
         image, grid, padding_mode='border', align_corners=False)
 
 
-class TokenProjection(BaseModule):
+class TokenProjection(nn.Module):
     """Three layers to unit length, then products with unit vectors.
 
     DINO's head, as ToCo uses it.
@@ -179,12 +178,14 @@ class TokenProjection(BaseModule):
                  hidden_channels: int = 2048,
                  bottleneck_channels: int = 256,
                  out_channels: int = 1024) -> None:
-        super().__init__(
-            dict(type='TruncNormal', layer='Linear', std=0.02))
+        super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(in_channels, hidden_channels), nn.GELU(),
             nn.Linear(hidden_channels, hidden_channels), nn.GELU(),
             nn.Linear(hidden_channels, bottleneck_channels))
+        for layer in self.layers[::2]:
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
         # Its length does not matter.
         self.directions = nn.Parameter(
             torch.randn(out_channels, bottleneck_channels))

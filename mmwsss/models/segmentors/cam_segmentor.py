@@ -439,8 +439,8 @@ class CAMSegmentor(BaseSegmentor):
 
         Returns:
             dict[str, Tensor]: ``loss_cls`` (and ``loss_cls_view2``,
-            ``loss_aux``), the regularizers' terms and ``acc_tags``, the share of right tags in
-            percent.
+            ``loss_aux``), the regularizers' terms and ``acc_tags``, the share
+            of right tags in percent.
 
         Raises:
             KeyError: If a sample has no tags.

@@ -235,12 +235,12 @@ class EndToEndSegmentor(CAMSegmentor):
         Raises:
             KeyError: See :meth:`loss`.
         """
-        saliency = self.stack_saliency(data_samples, inputs)
         if self.train_cfg['fused_labels']:
             maps, class_ids = self.fused_maps(inputs, data_samples, view)
         else:
             maps, class_ids = self.plain_maps(inputs, data_samples, view,
                                               picture)
+        saliency = self.stack_saliency(data_samples, inputs)
         labels, saliency_after = self.make_label_maps(
             maps, class_ids, saliency, inputs, picture)
         if saliency is None:
