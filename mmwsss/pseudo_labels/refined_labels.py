@@ -100,6 +100,8 @@ class RefinedLabels(nn.Module):
     """
     #: The model calls it with ``image``.
     reads_image = True
+    #: Thresholds may be given with each call.
+    takes_thresholds = True
     #: It makes the same labels with saliency and without.
     reads_saliency = False
 
@@ -128,7 +130,8 @@ class RefinedLabels(nn.Module):
         class_ids: Tensor,
         saliency: Tensor | None = None,
         *,
-        image: Tensor
+        image: Tensor,
+        thresholds: tuple[float, float] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Label a batch.
 
@@ -139,6 +142,8 @@ class RefinedLabels(nn.Module):
                 classes.
             saliency (Tensor, optional): Returned as it is.
             image (Tensor): (N, 3, h, w), 0..255, of any size.
+            thresholds (tuple[float, float], optional): Instead of
+                ``bg_threshold`` and ``fg_threshold``.
 
         Returns:
             tuple[Tensor, Tensor or None]: Labels int64 (N, H, W), 255 is
@@ -152,11 +157,12 @@ class RefinedLabels(nn.Module):
                 f'RefinedLabels: maps {tuple(cams.shape)} need class ids '
                 f'{tuple(cams.shape[:2])} and as many images, got '
                 f'{tuple(class_ids.shape)} and {tuple(image.shape)}.')
+        low, high = thresholds or (self.bg_threshold, self.fg_threshold)
         # Sums of small differences decide, in half precision they tie.
         with torch.autocast(cams.device.type, enabled=False):
             labels = refined_labels(cams.float(), class_ids, image,
-                                    self.refiner, self.fg_threshold,
-                                    self.bg_threshold, self.scale_factor)
+                                    self.refiner, high, low,
+                                    self.scale_factor)
         return labels, saliency
 
     def extra_repr(self) -> str:

@@ -541,22 +541,38 @@ class CAMSegmentor(BaseSegmentor):
             FusedCAMs: Of the main head and, where there is one, the auxiliary
             head.
         """
-        cfg, size = self.test_cfg, tuple(view.image.shape[-2:])
+        size = tuple(view.image.shape[-2:])
         class_ids = present_classes(view.labels > 0.5, view.image)
         heads = 1 if self.auxiliary_head is None else 2
         views, _, _ = self.compute_cams(
             view.image, class_ids, auxiliary=heads == 2)
-        if views:
+        return self.fuse_views(views, class_ids, size, heads)
+
+    def fuse_views(self, views: list[tuple[Tensor, tuple[float, float]]],
+                   class_ids: Tensor, size: tuple[int, int],
+                   heads: int) -> FusedCAMs:
+        """Join what :meth:`compute_cams` gives, as ``test_cfg`` says.
+
+        Args:
+            views (list): Pairs of maps (N, heads * K', h, w) and of the share
+                of their height and width that is not padding.
+            class_ids (Tensor): int64 (N, K'), -1 as padding.
+            size (tuple[int, int]): Height and width of the result.
+            heads (int): 1, or 2 with maps of the auxiliary head.
+
+        Returns:
+            FusedCAMs: Normalised.
+        """
+        cfg, shape = self.test_cfg, tuple(class_ids.shape)
+        if shape[1]:
             maps = fuse_maps((resize_maps(
                 maps.flatten(0, 1), size, self.localizer.align_corners,
                 covered) for maps, covered in views), cfg['fuse'])
             maps = normalize_maps(maps, cfg['normalize'],
                                   cfg['eps']).clamp(min=0)
-            maps = maps.unflatten(0, (len(view.image), -1))
         else:
-            maps = view.image.new_zeros(
-                (len(view.image), 0, *size), dtype=torch.float32)
-        both = maps.chunk(heads, dim=1) if views else (maps, ) * heads
+            maps = class_ids.new_zeros((0, *size), dtype=torch.float32)
+        both = maps.view(shape[0], heads, shape[1], *size).unbind(dim=1)
         return FusedCAMs(class_ids, both[0], both[1] if heads == 2 else None)
 
     def parse_losses(
@@ -754,7 +770,7 @@ class CAMSegmentor(BaseSegmentor):
                 continue
             asked = class_ids.repeat(len(image) // n, 1)
             with precision():
-                maps = self._localize(view, asked, auxiliary).float()
+                maps = self.localize(view, asked, auxiliary).float()
             if cfg['flip']:
                 maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
                                  cfg['flip_fuse'] or cfg['fuse'])
@@ -767,9 +783,18 @@ class CAMSegmentor(BaseSegmentor):
         return 0.99 * (self.test_cfg['max_pixels'] /
                        math.prod(inputs.shape[-2:]))**0.5
 
-    def _localize(self, view: ViewOutput, class_ids: Tensor,
-                  auxiliary: bool) -> Tensor:
-        """Maps of one head or, one after the other, of both."""
+    def localize(self, view: ViewOutput, class_ids: Tensor,
+                 auxiliary: bool) -> Tensor:
+        """Maps of one head or of both.
+
+        Args:
+            view (ViewOutput): One view of N images.
+            class_ids (Tensor): int64 (N, K'), -1 as padding.
+            auxiliary (bool): Whether maps of the auxiliary head follow.
+
+        Returns:
+            Tensor: (N, K', h, w), or (N, 2 K', h, w) with ``auxiliary``.
+        """
         maps = self.localizer(self, view, class_ids)
         if not auxiliary:
             return maps
@@ -789,7 +814,7 @@ class CAMSegmentor(BaseSegmentor):
         for image, ids in zip(inputs.split(1), class_ids.split(1)):
 
             def run(tile: Tensor, ids: Tensor = ids) -> Tensor:
-                return self._localize(
+                return self.localize(
                     self.forward_view(tile, request=request), ids, auxiliary)
 
             maps, covered = self.in_tiles(image, scale, run)

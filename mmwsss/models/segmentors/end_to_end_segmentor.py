@@ -325,7 +325,8 @@ class EndToEndSegmentor(CAMSegmentor):
             class_ids: Tensor,
             saliency: Tensor | None,
             inputs: Tensor,
-            picture: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+            picture: Tensor | None = None,
+            **options: Any) -> tuple[Tensor, Tensor | None]:
         """What the label maker makes of normalised maps.
 
         Args:
@@ -336,15 +337,17 @@ class EndToEndSegmentor(CAMSegmentor):
                 ``reads_image``.
             picture (Tensor, optional): What :meth:`picture` gives. None
                 makes it.
+            **options: For the label maker.
 
         Returns:
             tuple: See :meth:`make_labels`.
         """
         if not getattr(self.label_maker, 'reads_image', False):
-            return self.label_maker(maps, class_ids, saliency)
+            return self.label_maker(maps, class_ids, saliency, **options)
         if picture is None:
             picture = self.picture(inputs)
-        return self.label_maker(maps, class_ids, saliency, image=picture)
+        return self.label_maker(
+            maps, class_ids, saliency, image=picture, **options)
 
     def segment(self, view: ViewOutput, size: Sequence[int]) -> Tensor:
         """What the decoder makes of a view.
