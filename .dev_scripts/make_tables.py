@@ -35,6 +35,7 @@ METHODS = dict(
     getam='GETAM',
     mctformer='MCTformer+',
     toco='ToCo',
+    cosa='CoSA',
     fbr='FBR',
     mix='mixes',
     frozen='frozen features',

@@ -266,14 +266,14 @@ def learning(**losses: dict) -> Model:
     return single_stage(seg_losses=losses)
 
 
-def token_contrast(**regularizers: dict) -> Model:
+def token_contrast(regularizers: dict = {}, **parts: Any) -> Model:
     """Two heads on two blocks, labels from fused maps (ToCo)."""
     head = own(
         'CAMHead',
         num_classes=NUM_CLASSES,
         in_channels=24,
         pooling=own('HybridPooling', gamma=0, levels=(1, )))
-    return single_stage(
+    cfg = dict(
         backbone=VIT | dict(out_indices=(0, 1), final_norm=True),
         neck=None,
         cls_head=head,
@@ -293,6 +293,14 @@ def token_contrast(**regularizers: dict) -> Model:
         train_cfg=dict(fused_labels=True),
         test_cfg=dict(
             scales=(1., 0.5), flip=True, normalize='minmax', eps=1e-5))
+    return single_stage(**cfg | parts)
+
+
+def co_training() -> Model:
+    """The same with a teacher (CoSA)."""
+    return token_contrast(
+        type='mmwsss.CoTrainingSegmentor',
+        auxiliary_seg_losses=dict(ce_aux=own('BalancedCrossEntropy')))
 
 
 #: Name of the class, or that and a variant.
@@ -402,7 +410,7 @@ MODELS: dict[str, Model] = dict(
             num_negatives=8,
             bank_size=50),
         head=dict(with_background=True)),
-    LocalCropContrast=token_contrast(
+    LocalCropContrast=token_contrast(dict(
         it=own(
             'LocalCropContrast',
             in_channels=24,
@@ -410,8 +418,9 @@ MODELS: dict[str, Model] = dict(
             num_crops=3,
             projection=dict(
                 hidden_channels=16, bottleneck_channels=8,
-                out_channels=12))),
-    PatchTokenContrast=token_contrast(it=own('PatchTokenContrast')),
+                out_channels=12)))),
+    PatchTokenContrast=token_contrast(
+        dict(it=own('PatchTokenContrast'))),
     PixelPrototypeContrast=contrast(
         own(
             'PixelPrototypeContrast',
@@ -432,6 +441,7 @@ MODELS: dict[str, Model] = dict(
         ce=own('BalancedCrossEntropy'), saliency=own('SaliencyLoss')),
     DenseEnergyLoss=learning(
         ce=own('BalancedCrossEntropy'), energy=own('DenseEnergyLoss')),
+    SwappedCAMLoss=co_training(),
     CappedCrossEntropy=segmenting(
         LINEAR | dict(loss_decode=own('CappedCrossEntropy', cell=16))),
     # refiners and label makers
@@ -448,6 +458,7 @@ MODELS: dict[str, Model] = dict(
     # segmentors
     CAMSegmentor=cam(),
     EndToEndSegmentor=single_stage(),
+    CoTrainingSegmentor=co_training(),
     AffinityNet=AFFINITY_NET,
     IRNet=irnet(),
     AMN=AMN,
