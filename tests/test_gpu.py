@@ -32,6 +32,8 @@ LIMITS = {
     'cam/cam_r18_shapes': (350, 2),
     'cam/cam_r50_shapes': (810, 2),
     'cam/cam_vit_shapes': (315, 2),
+    'cosa/cosa_vit_shapes': (790, 2),
+    'cosa/cosa_vit_shapes:1': (375, 2),
     'fbr/amn_r18_shapes': (415, 2),
     'fbr/eps-ppc_r18_shapes': (1180, 4),
     'fbr/fbr_acr_vit_shapes': (1120, 7),

@@ -1,6 +1,7 @@
 # CoSA on the generated Shapes images, from random weights, in minutes on a
 # CPU. Its baseline, the same network without a teacher, is
-# ../toco/toco_vit_shapes.py without its contrasts.
+# ../toco/toco_vit_shapes.py without its contrasts; labels are refined by PAR
+# in both.
 _base_ = '../toco/toco_vit_shapes.py'
 model = dict(
     type='mmwsss.CoTrainingSegmentor',
