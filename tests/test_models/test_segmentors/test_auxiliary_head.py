@@ -308,6 +308,25 @@ def test_training_step_with_everything(hub):
             not name.startswith('regularizers.crops.teacher.')), name
 
 
+def test_unknown_classes():
+    """A class that nobody knows about trains as an absent one."""
+    inputs, samples = batch()
+    parts = dict(regularizers=dict(
+        patch=dict(type='mmwsss.PatchTokenContrast'),
+        crops=dict(
+            type='mmwsss.LocalCropContrast', in_channels=24, crop_size=32)))
+    plain = build(**parts).loss(inputs, samples)
+    for data_sample in samples:
+        data_sample.gt_label.score[4] = float('nan')
+    losses = build(**parts).loss(inputs, samples)
+    for name, value in losses.items():
+        assert value.isfinite(), name
+        if name not in ('loss_cls', 'loss_aux', 'acc_tags'):
+            assert_close(value, plain[name])
+        elif 'loss' in name:
+            assert value != plain[name]
+
+
 @pytest.mark.parametrize('parts, message', [
     (dict(train_cfg=dict(fused_labels=True, auxiliary_until=2.)),
      'auxiliary_until is a share'),

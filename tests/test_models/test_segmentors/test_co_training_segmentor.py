@@ -254,6 +254,20 @@ def test_without_auxiliary_head_and_classes():
     total(nothing).backward()
 
 
+def test_unknown_classes():
+    """They have no loss of a CAM, and no label."""
+    inputs, samples = batch()
+    plain = build().loss(inputs, samples)
+    for data_sample in samples:
+        data_sample.gt_label.score[4] = float('nan')
+    losses = build().loss(inputs, samples)
+    for name, value in losses.items():
+        assert value.isfinite(), name
+        if name.startswith(('ce', 'label')):
+            assert_close(value, plain[name])
+    assert losses['loss_cam'] != plain['loss_cam']
+
+
 @pytest.mark.parametrize('parts, message', [
     (dict(auxiliary_head=None), 'need labels of an auxiliary_head'),
     (dict(auxiliary_seg_losses=dict(
