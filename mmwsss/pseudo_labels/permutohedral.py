@@ -8,6 +8,7 @@ the published code walks a hash table point by point, corners are numbered here
 by sorting, so that each step is one call for all points and labels.
 """
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 
@@ -39,11 +40,13 @@ def _embed(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # Onto the plane of coordinate sum zero, at a scale at which splatting,
     # blurring and slicing have unit variance together (section 3.1):
     # coordinate i gets all later features, less i times its own.
-    axis = np.arange(1, d + 1)
-    basis = np.tri(d, d + 1)
-    basis[axis - 1, axis] = -axis
-    basis *= (d + 1) * ((2 / 3) / (axis * (axis + 1)))[:, None]**0.5
-    point = features @ send(torch.from_numpy(basis), features.device)
+    # Plain numbers: torch.compile would make arrays of numpy float32.
+    basis = torch.tensor(
+        [[(d + 1) * math.sqrt(2 / 3 / (i * (i + 1))) *
+          (1 if j < i else -i if j == i else 0) for j in range(d + 1)]
+         for i in range(1, d + 1)],
+        dtype=features.dtype)
+    point = features @ send(basis, features.device)
 
     # The nearest multiples of d+1 need not sum to zero. If they exceed it by
     # k times d+1, the k coordinates rounded up most are rounded down.

@@ -6,6 +6,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from mmwsss.pseudo_labels import permutohedral
 from mmwsss.pseudo_labels.permutohedral import (
     PermutohedralCRF,
     PermutohedralLattice,
@@ -111,3 +112,13 @@ def test_too_many_cells():
     far = torch.tensor([[0.] * 5, [1e6] * 5])
     with pytest.raises(ValueError, match='larger standard deviations'):
         PermutohedralLattice(far)
+
+
+def test_embedding_within_a_compiled_step():
+    """A compiler must not change the type of any number."""
+    torch._dynamo.reset()
+    points = torch.randn(50, 5, dtype=torch.float64)
+    compiled = torch.compile(permutohedral._embed, backend='aot_eager')
+    for found, expected in zip(compiled(points), permutohedral._embed(points)):
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)

@@ -54,6 +54,27 @@ def test_a_file_of_a_classifier(tmp_path):
         assert_close(maps[0], reference.forward_features(x))
 
 
+def test_a_file_within_a_model(tmp_path):
+    path = tmp_path / 'w.pth'
+    reference = classifier(path)
+    model = MODELS.build(
+        dict(
+            type='mmwsss.CAMSegmentor',
+            backbone=dict(
+                type='mmwsss.TimmBackbone',
+                model_name=CNN,
+                frozen_stages=1,
+                init_cfg=pretrained(path)),
+            cls_head=dict(
+                type='mmwsss.CAMHead', num_classes=2, in_channels=256),
+            localizer=dict(type='mmwsss.CAM')))
+    model.init_weights()
+    found = model.backbone.timm_model
+    assert not found.conv_stem.weight.requires_grad
+    for name, value in found.state_dict().items():
+        assert_close(value, reference.state_dict()[name])
+
+
 def test_stages_and_stride(tmp_path):
     path = tmp_path / 'w.pth'
     reference = classifier(path, output_stride=16)
@@ -133,6 +154,78 @@ def test_files_that_do_not_fit(tmp_path, out_indices):
         model = build(init_cfg=pretrained(path), out_indices=out_indices)
         with pytest.raises(ValueError, match=f'{path}'):
             model.init_weights()
+
+
+@pytest.mark.parametrize('name, kwargs', [(CNN, dict(output_stride=16)),
+                                          (VIT, dict(dynamic_img_size=True))])
+def test_middle_maps(tmp_path, name, kwargs):
+    path = tmp_path / 'w.pth'
+    classifier(path, name, **kwargs)
+    x = torch.randn(2, 3, 64, 96)
+
+    def maps(**indices):
+        model = build(
+            model_name=name, init_cfg=pretrained(path), **indices, **kwargs)
+        model.init_weights()
+        with torch.no_grad():
+            return model.eval()(x)
+
+    first, second, last = maps(middle_indices=(1, 2))
+    only, = maps()
+    assert_close(last, only)
+    for found, expected in zip((first, second), maps(out_indices=(1, 2))):
+        assert_close(found, expected)
+    with pytest.raises(ValueError, match='middle_indices'):
+        build(middle_indices=(1, ), out_indices=(2, ))
+
+
+@pytest.mark.parametrize('loaded', [True, False])
+def test_frozen_stages(tmp_path, loaded):
+    path = tmp_path / 'w.pth'
+    classifier(path)
+    init_cfg = pretrained(path) if loaded else None
+
+    def built(**kwargs):
+        model = build(init_cfg=init_cfg, **kwargs)
+        model.init_weights()
+        return model.train()
+
+    def trained(model):
+        return {
+            '.'.join(name.split('.')[:2]) if 'blocks' in name else
+            name.split('.')[0]
+            for name, p in model.timm_model.named_parameters()
+            if p.requires_grad
+        }
+
+    blocks = [f'blocks.{i}' for i in range(len(built().timm_model.blocks))]
+    head = {'conv_head', 'bn2'}
+    assert trained(built()) == {'conv_stem', 'bn1', *blocks, *head}
+    assert trained(built(frozen_stages=0)) == {*blocks, *head}
+    assert trained(built(frozen_stages=2)) == {*blocks[2:], *head}
+    assert not trained(built(frozen_stages=99))
+    for options, kept in ((dict(), ()), (dict(frozen_stages=1),
+                                         ('bn1', 'blocks.0')),
+                          (dict(norm_eval=True), ('', ))):
+        model = built(**options)
+        found = [(name, module.training)
+                 for name, module in model.timm_model.named_modules()
+                 if isinstance(module, torch.nn.BatchNorm2d)]
+        assert len(found) > 5
+        for name, training in found:
+            assert training != any(
+                name.startswith(k) for k in kept), (options, name)
+        assert not any(m.training for m in model.eval().modules())
+
+
+def test_frozen_blocks_of_a_transformer():
+    model = build(
+        model_name=VIT, frozen_stages=2, dynamic_img_size=True).timm_model
+    for index, block in enumerate(model.blocks):
+        assert all(
+            p.requires_grad == (index >= 2) for p in block.parameters())
+    assert not model.pos_embed.requires_grad
+    assert model.norm.weight.requires_grad
 
 
 def test_weights_of_timm_itself(monkeypatch):
