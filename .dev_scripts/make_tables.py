@@ -34,6 +34,7 @@ METHODS = dict(
     vwl='VWL',
     getam='GETAM',
     mctformer='MCTformer+',
+    weaktr='WeakTr',
     toco='ToCo',
     cosa='CoSA',
     fbr='FBR',

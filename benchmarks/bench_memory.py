@@ -22,13 +22,18 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.registry import MODELS
 
 from mmwsss.apis.estimate_cost import GPUS, gpus_that_fit, peak_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tests.small_models import batch_of, load, set_phase, wrapper  # noqa: E402
+from tests.small_models import (  # noqa: E402
+    batch_of,
+    load,
+    set_phase,
+    without_values,
+    wrapper,
+)
 
 IMAGE = 500
 
@@ -47,9 +52,7 @@ def full_size() -> list:
 
 def build(cfg: Config) -> torch.nn.Module:
     """A model without values, its banks full."""
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    model.to('meta')
+    model = without_values(cfg.model).to('meta')
     for module in model.modules():
         if hasattr(module, 'enqueue'):
             module._total.write(module.total, module.capacity)

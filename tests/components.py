@@ -104,6 +104,22 @@ def class_tokens(**parts: Any) -> Model:
             localizer=own('ClassAttentionCAM')), **parts))
 
 
+def weighted_heads(**parts: Any) -> Model:
+    """Attention heads with weights (WeakTr)."""
+    return class_tokens(**dict(
+        dict(
+            cls_head=own(
+                'WeightedAttentionHead',
+                num_classes=NUM_CLASSES,
+                in_channels=24,
+                head_weights=own(
+                    'AttentionHeadWeights',
+                    num_layers=2,
+                    num_heads=3,
+                    reduction=1)),
+            localizer=own('WeightedAttentionCAM')), **parts))
+
+
 def contrast(regularizer: dict, **parts: Any) -> Model:
     """A CAMSegmentor with one regularizer."""
     return cam(regularizers=dict(it=regularizer), **parts)
@@ -355,6 +371,8 @@ MODELS: dict[str, Model] = dict(
     CAMHead=cam(),
     ClassTokenHead=vit(),
     MultiClassTokenHead=class_tokens(),
+    WeightedAttentionHead=weighted_heads(),
+    AttentionHeadWeights=weighted_heads(),
     LabelConditionedHead=AMN,
     DeepLabV2Head=segmenting(own('DeepLabV2Head', dilations=(1, 2))),
     LargeFOVHead=segmenting(own('LargeFOVHead', channels=8, dilation=2)),
@@ -374,6 +392,8 @@ MODELS: dict[str, Model] = dict(
     ClassAttentionCAM=class_tokens(
         localizer=own('ClassAttentionCAM', start_layer=1, affinity=False)),
     GETAM=vit(localizer=own('GETAM', func='cam_grad_s', start_layer=1)),
+    WeightedAttentionCAM=weighted_heads(
+        localizer=own('WeightedAttentionCAM', affinity=False)),
     RefinedCAM=cam(
         refiner=REFINER,
         localizer=own('RefinedCAM'),

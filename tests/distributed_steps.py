@@ -50,6 +50,8 @@ def train(name: str, rank: int, world: int) -> dict:
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.  # Processes draw different numbers.
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.
     optim = wrapper(cfg, model)
     runs = model
     if world > 1:

@@ -62,6 +62,19 @@ def build(cfg: Config, seed: int = 0) -> nn.Module:
     return model
 
 
+def without_values(cfg: dict) -> nn.Module:
+    """A model on the meta device: no memory, no initialisation.
+
+    Args:
+        cfg (dict): Of the model.
+    """
+    try:
+        with torch.device('meta'):
+            return MODELS.build(cfg)
+    except RuntimeError:  # mmseg's Segmenter reads numbers that it makes.
+        return MODELS.build(cfg).to('meta')
+
+
 def wrapper(cfg: Config, model: nn.Module, **options):
     """The optimizer wrapper of a config.
 

@@ -29,6 +29,7 @@ SCRIPT = ROOT / 'tests' / 'distributed_run.py'
 @pytest.mark.parametrize('config', [
     'seam/seam_r18_shapes.py', 'acr/acr_vit_shapes.py',
     'getam/getam_vit_shapes.py', 'mctformer/mctformer-plus_vit_shapes.py',
+    'weaktr/weaktr_vit_shapes.py',
     'toco/toco_vit_shapes.py', 'cosa/cosa_vit_shapes.py'
 ])
 def test_one_process_and_two(tmp_path, config):

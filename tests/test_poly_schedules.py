@@ -46,3 +46,14 @@ def test_epochs_of_other_lengths(schedule, epoch_length):
     # A step or two off.
     assert np.abs(rates - law(len(rates))).max() <= \
         0.01 * 2 / len(rates)**0.9 + 1e-12
+
+
+@pytest.mark.parametrize('epoch_length', [20, 661])
+def test_segmenter_falls_to_a_tenth(epoch_length):
+    """Published: (1e-4 - 1e-5) (1 - t)^0.9 + 1e-5."""
+    rates = learning_rates('sgd_segmenter_100e', epoch_length) / 1e-4
+    total = 100 * epoch_length
+    assert len(rates) == total
+    published = 0.9 * (1 - np.arange(total) / total)**0.9 + 0.1
+    assert rates[0] == 1
+    assert np.abs(rates - published).max() < 0.02

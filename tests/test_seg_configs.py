@@ -13,10 +13,14 @@ from mmwsss.apis.config_edits import enable_tta
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets import ShapesDataset, write_image_labels
 
+from .small_models import without_values
 from .test_datasets.builders import make_voc, save_mask
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((ROOT / 'configs/segmentation').glob('*.py'))
+CONFIGS = sorted([
+    *(ROOT / 'configs/segmentation').glob('*.py'),
+    *(ROOT / 'configs/weaktr').glob('weaktr_segmenter_*.py')
+])
 LABELS = {'x': [0, 1], 'y': [], 'z': [1]}
 
 every_config = pytest.mark.parametrize('path', CONFIGS,
@@ -120,9 +124,8 @@ def test_tta_model_builds(path):
 def rates(path):
     """Trained parameter -> (learning rate, weight decay)."""
     cfg = load(path)
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    model = without_values(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     names = {id(p): n for n, p in model.named_parameters()}
     return {
         names[id(p)]: (group['lr'], group['weight_decay'])
@@ -160,10 +163,20 @@ def test_learning_rates_of_deeplab_v1():
     assert found['backbone.conv1.weight'] == (1e-3, 5e-4)
 
 
-@pytest.mark.parametrize(
-    'name', ['deeplabv2_r18_voc-mini', 'fcn_shapes'])
+def test_learning_rates_of_segmenter():
+    found = rates(ROOT / 'configs/weaktr/weaktr_segmenter_deit-small_voc.py')
+    for name, value in found.items():
+        own = 1e-4 if name.startswith('decode_head.') else 1e-5
+        assert value == pytest.approx((own, 0)), name
+    assert 'decode_head.cls_emb' in found and 'backbone.pos_embed' in found
+
+
+@pytest.mark.parametrize('name', [
+    'segmentation/deeplabv2_r18_voc-mini', 'segmentation/fcn_shapes',
+    'weaktr/weaktr_segmenter_vit_shapes'
+])
 def test_small_configs_step_and_predict(name, tmp_path):
-    cfg = load(ROOT / f'configs/segmentation/{name}.py')
+    cfg = load(ROOT / f'configs/{name}.py')
     place_data(cfg, tmp_path)
     torch.manual_seed(0)
     enable_tta(cfg)

@@ -28,6 +28,9 @@ class AttentionRequest:
         affinity (bool): Keep the sum over all layers of the head-averaged
             patch-to-patch block (N, P, P), without a graph.
             Defaults to False.
+        outputs (bool): Keep what the attention of every layer gives, before
+            it is added to the tokens (N, T, D), without a graph.
+            Defaults to False.
         patch_tokens (bool): Whether anybody reads the patch tokens of the
             last layer. When False, that layer computes its class token only.
             Defaults to True.
@@ -36,6 +39,7 @@ class AttentionRequest:
     class_rows_from: int | None = None
     row_gradients: bool = True
     affinity: bool = False
+    outputs: bool = False
     patch_tokens: bool = True
 
     @property
@@ -47,6 +51,9 @@ class AttentionRequest:
         if self.matrices not in (None, 'mean', 'heads'):
             raise ValueError("AttentionRequest.matrices must be None, 'mean' "
                              f"or 'heads', got {self.matrices!r}.")
+        if self.outputs and not self.patch_tokens:
+            raise ValueError('An AttentionRequest for the outputs of '
+                             'attention needs patch_tokens=True.')
 
     @classmethod
     def merge(
@@ -73,8 +80,9 @@ class AttentionRequest:
         matrices = {r.matrices for r in requests} - {None}
         if len(matrices) > 1:
             raise ValueError(
-                'Two regularizers want attention in different forms '
-                f'({sorted(matrices)}); configure one of them.')
+                'Two parts of the model want attention in different forms '
+                f'({sorted(matrices)}): one per head, the other averaged '
+                'over heads. Take one of them out of the config.')
         readers = [r for r in requests if r.class_rows_from is not None]
         return cls(
             matrices=matrices.pop() if matrices else None,
@@ -83,6 +91,7 @@ class AttentionRequest:
             row_gradients=not readers or any(r.row_gradients
                                              for r in readers),
             affinity=any(r.affinity for r in requests),
+            outputs=any(r.outputs for r in requests),
             patch_tokens=bool(plain) or any(r.patch_tokens
                                             for r in requests))
 
@@ -111,6 +120,8 @@ class ViewOutput:
     - ``class_rows``: list of (N, heads, 1, T) from ``first_row_layer`` on,
       (N, heads, K, T) with one token per class.
     - ``affinity``: (N, P, P).
+    - ``attention_outputs``: list over layers of (N, T, D), see
+      :class:`AttentionRequest`.
     - ``logits``: (N, K).
     - ``cams``: raw CAMs (N, K, h, w).
     - ``pixel_logits``: class scores of every position before the softmax

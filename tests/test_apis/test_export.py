@@ -41,20 +41,28 @@ def run(path, weights, out, *options):
     ])))
 
 
-@pytest.mark.parametrize('name, class_tokens', [
-    *((name, False) for name in FORMATS), ('x.pt', True)])
-def test_maps(tmp_path, name, class_tokens):
+@pytest.mark.parametrize('name, head', [
+    *((name, None) for name in FORMATS), ('x.pt', 'MultiClassTokenHead'),
+    ('x.pt', 'WeightedAttentionHead')])
+def test_maps(tmp_path, name, head):
     """What another program computes is what tools/infer.py writes."""
     if name.endswith('.onnx'):
         pytest.importorskip('onnx')
         pytest.importorskip('onnxruntime')
     cfg, data = config(tmp_path)
-    if class_tokens:  # Attention that is read without gradients.
+    if head is not None:  # Attention that is read without gradients.
         model = cfg['model']
         model['backbone'] = dict(model['backbone'], num_class_tokens=2)
-        model['cls_head'] = dict(
-            model['cls_head'], type='mmwsss.MultiClassTokenHead')
+        model['cls_head'] = dict(model['cls_head'], type=f'mmwsss.{head}')
         model['localizer'] = dict(type='mmwsss.ClassAttentionCAM')
+        if head == 'WeightedAttentionHead':
+            arch = model['backbone']['arch']
+            model['cls_head']['head_weights'] = dict(
+                type='mmwsss.AttentionHeadWeights',
+                num_layers=arch['num_layers'],
+                num_heads=arch['num_heads'],
+                reduction=2)
+            model['localizer'] = dict(type='mmwsss.WeightedAttentionCAM')
     path, weights = save(cfg, tmp_path)
     facts = run(path, weights, tmp_path / name)
     assert max(facts['differences'].values()) < 1e-3

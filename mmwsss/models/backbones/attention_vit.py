@@ -37,10 +37,10 @@ def project_out(attn: nn.Module, heads: Tensor) -> Tensor:
         heads (Tensor): Attended values (N, heads, T, d).
 
     Returns:
-        Tensor: (N, T, D).
+        Tensor: (N, T, D), before stochastic depth (``attn.out_drop``).
     """
     out = heads.transpose(1, 2).flatten(2)
-    return attn.out_drop(attn.gamma1(attn.proj_drop(attn.proj(out))))
+    return attn.gamma1(attn.proj_drop(attn.proj(out)))
 
 
 def attention_matrix(q: Tensor, k: Tensor) -> Tensor:
@@ -421,7 +421,11 @@ class AttentionViT(VisionTransformer):
             ``feats``, ``cls_tokens`` and ``cls_token`` or, with one token
             per class, ``class_tokens``; ``grid``, ``num_prefix_tokens``,
             ``num_class_tokens`` and, as requested, ``attentions``,
-            ``class_rows``, ``affinity``.
+            ``class_rows``, ``affinity``, ``attention_outputs``.
+
+        Raises:
+            ValueError: If class rows are asked for together with matrices or
+                outputs.
         """
         patches, grid, stem = self.patchify(image)
         if align is not None:
@@ -432,9 +436,10 @@ class AttentionViT(VisionTransformer):
         depth = len(self.layers)
         first_row = depth
         if request.class_rows_from is not None:
-            if request.matrices is not None:
+            if request.matrices is not None or request.outputs:
                 raise ValueError('An AttentionRequest asks either for '
-                                 'matrices or for class rows, not for both.')
+                                 'matrices and outputs or for class rows, '
+                                 'not for both.')
             first_row = range(depth)[request.class_rows_from]
         # Below the first row that is differentiated, nothing influences it.
         below = torch.is_grad_enabled() and not request.differentiates
@@ -442,6 +447,7 @@ class AttentionViT(VisionTransformer):
 
         attentions: list[Tensor] = []
         rows: list[Tensor] = []
+        attention_outputs: list[Tensor] = []
         feats: list[Tensor] = []
         cls_tokens: list[Tensor] = []
         class_tokens: list[Tensor] = []
@@ -461,7 +467,10 @@ class AttentionViT(VisionTransformer):
             else:
                 keep = request.matrices is not None or request.affinity
                 with torch.set_grad_enabled(below):
-                    x, matrix = self._run_block(layer, x, keep, class_only)
+                    x, matrix, attended = self._run_block(
+                        layer, x, keep, class_only)
+                if request.outputs:
+                    attention_outputs.append(attended.detach())
             if request.matrices == 'mean':
                 attentions.append(matrix.mean(dim=1))
             elif request.matrices == 'heads':
@@ -503,6 +512,8 @@ class AttentionViT(VisionTransformer):
             output['class_rows'] = rows
         if request.affinity:
             output['affinity'] = affinity
+        if attention_outputs:
+            output['attention_outputs'] = attention_outputs
         return output
 
     def _normed(self, x: Tensor, index: int) -> Tensor:
@@ -517,7 +528,7 @@ class AttentionViT(VisionTransformer):
         return patches.transpose(1, 2).unflatten(2, grid)
 
     def _run_block(self, layer: nn.Module, x: Tensor, keep: bool,
-                   class_only: bool) -> tuple[Tensor, Tensor | None]:
+                   class_only: bool) -> tuple[Tensor, Tensor | None, Tensor]:
         """:meth:`_block`, with ``with_cp`` kept by its input alone."""
         if self.with_cp and torch.is_grad_enabled():
             # The reentrant form would drop gradients where x needs none.
@@ -526,12 +537,13 @@ class AttentionViT(VisionTransformer):
         return self._block(layer, x, keep, class_only)
 
     def _block(self, layer: nn.Module, x: Tensor, keep: bool,
-               class_only: bool) -> tuple[Tensor, Tensor | None]:
+               class_only: bool) -> tuple[Tensor, Tensor | None, Tensor]:
         """A block; with ``keep`` also its attention (N, heads, T, T).
 
         Returns:
             tuple: Output tokens (N, T, D), or those of classes (N, K, D) if
-            ``class_only``; the matrix or None.
+            ``class_only``; the matrix or None; what the attention gave, of
+            the same shape as the tokens.
         """
         q, k, v = project_qkv(layer.attn, layer.ln1(x))
         matrix = attention_matrix(q, k) if keep else None
@@ -540,8 +552,9 @@ class AttentionViT(VisionTransformer):
             heads = matrix[:, :, :queries].to(v) @ v
         else:
             heads = F.scaled_dot_product_attention(q[:, :, :queries], k, v)
-        x = x[:, :queries] + project_out(layer.attn, heads)
-        return layer.ffn(layer.ln2(x), identity=x), matrix
+        attended = project_out(layer.attn, heads)
+        x = x[:, :queries] + layer.attn.out_drop(attended)
+        return layer.ffn(layer.ln2(x), identity=x), matrix, attended
 
     def _row_block(
         self, layer: nn.Module, x: Tensor, first: bool, class_only: bool,
@@ -579,7 +592,7 @@ class AttentionViT(VisionTransformer):
             x = x[:, :n]
         else:
             heads = torch.cat((heads, rest), dim=2)
-        x = x + project_out(layer.attn, heads)
+        x = x + layer.attn.out_drop(project_out(layer.attn, heads))
         x = layer.ffn(layer.ln2(x), identity=x)
         return x, row, matrix
 
@@ -599,7 +612,7 @@ class AttentionViT(VisionTransformer):
         x = self.embed(patches, grid)
         feats = []
         for i in range(max(self.out_indices, default=-1) + 1):
-            x, _ = self._run_block(self.layers[i], x, False, False)
+            x, *_ = self._run_block(self.layers[i], x, False, False)
             if i in self.out_indices:
                 feats.append(self._to_map(x, i, grid))
         return (*stem, *feats)

@@ -1,5 +1,6 @@
 """Class heads and their pooling."""
 from .affinity_head import AffinityHead
+from .attention_head_weights import AttentionHeadWeights
 from .cam_head import CAMHead
 from .class_head import ClassHead
 from .class_token_head import ClassTokenHead
@@ -18,11 +19,14 @@ from .pooling import (
                       ThresholdedAveragePooling,
                       TopSharePooling,
 )
+from .weighted_attention_head import WeightedAttentionHead
 
 __all__ = [
-    'AffinityHead', 'CAMHead', 'ClassHead', 'ClassTokenHead',
+    'AffinityHead', 'AttentionHeadWeights', 'CAMHead', 'ClassHead',
+    'ClassTokenHead',
     'DPTDecoderHead', 'DeepLabV2Head', 'DisplacementHead', 'EdgeHead',
     'GlobalAveragePooling', 'GlobalWeightedRankPooling', 'HybridPooling',
     'LabelConditionedHead', 'LargeFOVHead', 'LogSumExpPooling',
-    'MultiClassTokenHead', 'ThresholdedAveragePooling', 'TopSharePooling'
+    'MultiClassTokenHead', 'ThresholdedAveragePooling', 'TopSharePooling',
+    'WeightedAttentionHead'
 ]

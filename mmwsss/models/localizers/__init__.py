@@ -5,8 +5,9 @@ from .getam import GETAM
 from .localizer import Localizer
 from .refined_cam import RefinedCAM
 from .softmax_cam import SoftmaxCAM
+from .weighted_attention_cam import WeightedAttentionCAM
 
 __all__ = [
     'Localizer', 'CAM', 'ClassAttentionCAM', 'GETAM', 'RefinedCAM',
-    'SoftmaxCAM'
+    'SoftmaxCAM', 'WeightedAttentionCAM'
 ]

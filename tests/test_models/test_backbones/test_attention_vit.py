@@ -7,6 +7,10 @@ from mmpretrain.models.backbones import (
 )
 from torch.testing import assert_close
 
+from mmwsss.models.backbones.attention_vit import (
+    attention_matrix,
+    project_qkv,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import AttentionRequest
 from tests.test_models.builders import ARCH, vit_cfg
@@ -509,3 +513,65 @@ def test_merged_requests_differentiate_rows_if_one_reader_does():
     assert not AttentionRequest.merge(
         [quiet, AttentionRequest(affinity=True)]).differentiates
     assert not AttentionRequest(affinity=True).differentiates
+
+
+# ------------------------------------------------ what the attention gives
+@pytest.mark.parametrize('kind', [*KINDS, dict(num_class_tokens=3)])
+def test_attention_outputs_of_all_blocks(kind):
+    """Those of mmpretrain's own attention, which shows no matrix."""
+    vit = build(**kind)
+    image = torch.randn(2, 3, 48, 80)
+    x = vit.embed(*vit.patchify(image)[:2])
+    expected = []
+    for layer in vit.layers:
+        expected.append(layer.attn(layer.ln1(x)))
+        x = layer(x)
+    for matrices in (None, 'mean', 'heads'):
+        view = vit.forward_view(
+            image, AttentionRequest(matrices=matrices, outputs=True))
+        assert len(view['attention_outputs']) == 4
+        for found, output in zip(view['attention_outputs'], expected):
+            assert not found.requires_grad
+            assert_close(found, output, rtol=1e-4, atol=1e-4)
+    assert 'attention_outputs' not in vit.forward_view(image)
+
+
+class Dropped(torch.nn.Module):
+    """Stochastic depth that always drops."""
+
+    def forward(self, x):
+        return 0 * x
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_attention_outputs_know_no_stochastic_depth(with_cp):
+    """In training, what is added is dropped; what was computed is not."""
+    vit = build(with_cp=with_cp)
+    for layer in vit.layers[1:]:
+        layer.attn.out_drop = layer.ffn.dropout_layer = Dropped()
+    image = torch.randn(2, 3, 32, 32)
+    view = vit.forward_view(image, AttentionRequest(outputs=True))
+    # Every block but the first gives back what it gets.
+    x = vit.layers[0](vit.embed(*vit.patchify(image)[:2]))
+    for layer, found in zip(vit.layers[1:], view['attention_outputs'][1:]):
+        q, k, v = project_qkv(layer.attn, layer.ln1(x))
+        heads = attention_matrix(q, k) @ v
+        assert_close(
+            found,
+            layer.attn.proj(heads.transpose(1, 2).flatten(2)),
+            rtol=1e-4,
+            atol=1e-4)
+    view['feats'][0].sum().backward()
+
+
+def test_requests_for_outputs():
+    with pytest.raises(ValueError, match='patch_tokens=True'):
+        AttentionRequest(outputs=True, patch_tokens=False)
+    with pytest.raises(ValueError, match='not for both'):
+        build().forward_view(
+            torch.randn(1, 3, 64, 64),
+            AttentionRequest(outputs=True, class_rows_from=1))
+    short = AttentionRequest(patch_tokens=False)
+    merged = AttentionRequest.merge([short, AttentionRequest(outputs=True)])
+    assert merged.outputs and merged.patch_tokens
+    assert not AttentionRequest.merge([short]).outputs
