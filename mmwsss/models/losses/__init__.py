@@ -11,9 +11,11 @@ from .dense_energy_loss import DenseEnergyLoss
 from .info_nce import info_nce
 from .multilabel_loss import multilabel_loss
 from .saliency_loss import SaliencyLoss
+from .swapped_cam_loss import SwappedCAMLoss
 
 __all__ = [
     'BalancedCrossEntropy', 'CappedCrossEntropy', 'DenseEnergyLoss',
-    'SaliencyLoss', 'affinity_loss', 'affinity_terms', 'displacement_terms',
+    'SaliencyLoss', 'SwappedCAMLoss', 'affinity_loss', 'affinity_terms',
+    'displacement_terms',
     'global_means', 'info_nce', 'loss_caps', 'multilabel_loss'
 ]
