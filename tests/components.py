@@ -282,6 +282,43 @@ def learning(**losses: dict) -> Model:
     return single_stage(seg_losses=losses)
 
 
+def token_contrast(regularizers: dict = {}, **parts: Any) -> Model:
+    """Two heads on two blocks, labels from fused maps (ToCo)."""
+    head = own(
+        'CAMHead',
+        num_classes=NUM_CLASSES,
+        in_channels=24,
+        pooling=own('HybridPooling', gamma=0, levels=(1, )))
+    cfg = dict(
+        backbone=VIT | dict(out_indices=(0, 1), final_norm=True),
+        neck=None,
+        cls_head=head,
+        auxiliary_head=head | dict(in_index=0),
+        localizer=own('CAM'),
+        decode_head=LINEAR | dict(
+            in_channels=24,
+            in_index=1,
+            channels=24,
+            num_classes=NUM_CLASSES + 1),
+        label_refiner=None,
+        label_maker=own(
+            'RefinedLabels',
+            fg_threshold=0.5,
+            refiner=own('PAMR', kernel='par', num_iters=2, dilations=(1, 2))),
+        regularizers=regularizers,
+        train_cfg=dict(fused_labels=True),
+        test_cfg=dict(
+            scales=(1., 0.5), flip=True, normalize='minmax', eps=1e-5))
+    return single_stage(**cfg | parts)
+
+
+def co_training() -> Model:
+    """The same with a teacher (CoSA)."""
+    return token_contrast(
+        type='mmwsss.CoTrainingSegmentor',
+        auxiliary_seg_losses=dict(ce_aux=own('BalancedCrossEntropy')))
+
+
 #: Name of the class, or that and a variant.
 MODELS: dict[str, Model] = dict(
     # backbones
@@ -393,6 +430,17 @@ MODELS: dict[str, Model] = dict(
             num_negatives=8,
             bank_size=50),
         head=dict(with_background=True)),
+    LocalCropContrast=token_contrast(dict(
+        it=own(
+            'LocalCropContrast',
+            in_channels=24,
+            crop_size=16,
+            num_crops=3,
+            projection=dict(
+                hidden_channels=16, bottleneck_channels=8,
+                out_channels=12)))),
+    PatchTokenContrast=token_contrast(
+        dict(it=own('PatchTokenContrast'))),
     PixelPrototypeContrast=contrast(
         own(
             'PixelPrototypeContrast',
@@ -413,6 +461,7 @@ MODELS: dict[str, Model] = dict(
         ce=own('BalancedCrossEntropy'), saliency=own('SaliencyLoss')),
     DenseEnergyLoss=learning(
         ce=own('BalancedCrossEntropy'), energy=own('DenseEnergyLoss')),
+    SwappedCAMLoss=co_training(),
     CappedCrossEntropy=segmenting(
         LINEAR | dict(loss_decode=own('CappedCrossEntropy', cell=16))),
     GlobalCrossEntropy=segmenting(
@@ -427,9 +476,11 @@ MODELS: dict[str, Model] = dict(
     PAMR=refined(own('PAMR', num_iters=2, dilations=(1, 2))),
     DenseCRFRefiner=refined(own('DenseCRFRefiner', num_iters=2)),
     LabelCompletion=single_stage(),
+    RefinedLabels=token_contrast(),
     # segmentors
     CAMSegmentor=cam(),
     EndToEndSegmentor=single_stage(),
+    CoTrainingSegmentor=co_training(),
     AffinityNet=AFFINITY_NET,
     IRNet=irnet(),
     AMN=AMN,

@@ -28,6 +28,8 @@ SHAPES = sorted(
     if 'model' in Config.fromfile(path))
 SHAPES.append('segmentation/fcn_shapes')
 SHAPES = sorted(set(SHAPES) - LACKING)
+#: Folders of methods that train in two phases.
+TWO_PHASES = ('getam/', 'toco/', 'cosa/')
 
 
 def load(name: str, **options) -> Config:

@@ -9,7 +9,15 @@ import torch
 
 from mmwsss.datasets.shapes import generate_shapes
 
-from .small_models import SHAPES, batch_of, build, load, losses_of, set_phase
+from .small_models import (
+    SHAPES,
+    TWO_PHASES,
+    batch_of,
+    build,
+    load,
+    losses_of,
+    set_phase,
+)
 from .test_gpu import QUICK
 from .test_half_precision import DRAWN
 from .test_tools import ROOT, SMALL, TOOLS, call, environment, free_port
@@ -21,7 +29,8 @@ SCRIPT = ROOT / 'tests' / 'distributed_run.py'
 @pytest.mark.parametrize('config', [
     'seam/seam_r18_shapes.py', 'acr/acr_vit_shapes.py',
     'getam/getam_vit_shapes.py', 'mctformer/mctformer-plus_vit_shapes.py',
-    'weaktr/weaktr_vit_shapes.py'
+    'weaktr/weaktr_vit_shapes.py',
+    'toco/toco_vit_shapes.py', 'cosa/cosa_vit_shapes.py'
 ])
 def test_one_process_and_two(tmp_path, config):
     path = ROOT / 'configs' / config
@@ -117,7 +126,7 @@ def test_unused_parameters_are_looked_for_where_there_are_some(name):
     cfg = load(name)
     model = build(cfg).train()
     unused = set()
-    for second in (False, True) if name.startswith('getam/') else (True, ):
+    for second in (False, True) if name.startswith(TWO_PHASES) else (True, ):
         set_phase(second)
         # Also on a process whose images have no tags.
         for tags in (((0, 3), (5, )), ((), ())):

@@ -13,6 +13,7 @@ import torch
 from .fake_gpu import FakeGPU
 from .small_models import (
     SHAPES,
+    TWO_PHASES,
     HalfOptimWrapper,
     batch_of,
     build,
@@ -26,7 +27,7 @@ from .test_engine import frozen_run
 STEPS, SIZE = 20, 64
 #: Of two phases, the first is ``name:1``.
 METHODS = [
-    *SHAPES, *(f'{name}:1' for name in SHAPES if name.startswith('getam/')),
+    *SHAPES, *(f'{name}:1' for name in SHAPES if name.startswith(TWO_PHASES)),
     'segmentation/deeplabv2_r18_voc-mini', 'frozen head'
 ]
 HALF, BRAIN = torch.float16, torch.bfloat16

@@ -60,18 +60,19 @@ from .random_walk import (
                        walk_scores_irn,
                        walk_scores_psa,
 )
+from .refined_labels import RefinedLabels, refined_labels
 
 __all__ = [
     'BackgroundDiscovery', 'CAMFile', 'DenseCRF', 'DenseCRFRefiner',
     'InstanceFile', 'LabelCompletion', 'NormalizedCut', 'PAMR',
-    'PatchTokens', 'cam_path', 'cluster_cells', 'complete_labels',
-    'cut_objects', 'edge_affinity', 'find_background', 'find_fragments',
-    'from_slices', 'instance_path', 'instances_irn', 'labels_from_mask',
-    'mask_path', 'pair_labels', 'pair_offsets', 'pair_values',
-    'path_affinity', 'path_cells', 'path_offsets', 'random_walk',
-    'read_cam', 'read_instances', 'read_manifest', 'refine_centroids',
-    'refine_labels', 'refine_maps', 'scatter_pairs', 'split_planes',
-    'walk_scores_irn', 'walk_scores_psa', 'write_cam',
-    'write_instance_manifest', 'write_instances', 'write_manifest',
-    'write_mask', 'write_mask_manifest'
+    'PatchTokens', 'RefinedLabels', 'cam_path', 'cluster_cells',
+    'complete_labels', 'cut_objects', 'edge_affinity', 'find_background',
+    'find_fragments', 'from_slices', 'instance_path', 'instances_irn',
+    'labels_from_mask', 'mask_path', 'pair_labels', 'pair_offsets',
+    'pair_values', 'path_affinity', 'path_cells', 'path_offsets',
+    'random_walk', 'read_cam', 'read_instances', 'read_manifest',
+    'refine_centroids', 'refine_labels', 'refine_maps', 'refined_labels',
+    'scatter_pairs', 'split_planes', 'walk_scores_irn', 'walk_scores_psa',
+    'write_cam', 'write_instance_manifest', 'write_instances',
+    'write_manifest', 'write_mask', 'write_mask_manifest'
 ]

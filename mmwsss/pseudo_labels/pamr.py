@@ -160,10 +160,11 @@ def par_affinity(image: Tensor,
                                lambda deviation: 0.3 * (1e-8 + deviation),
                                Tensor.square_).neg_().softmax(dim=0)
     # In the order of _neighbours.
-    distance = image.new_tensor([
-        d * (dy * dy + dx * dx)**0.5 for d in dilations for dy in (-1, 0, 1)
-        for dx in (-1, 0, 1) if dy or dx
-    ])
+    distance = send(
+        torch.tensor([
+            d * (dy * dy + dx * dx)**0.5 for d in dilations
+            for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx
+        ]), image.device).to(image)
     distances = (-(distance / (0.3 * distance.std())).square()).softmax(dim=0)
     return colours.add_(
         distances.view(-1, 1, 1, 1, 1), alpha=PAR_DISTANCE_WEIGHT)

@@ -1,4 +1,4 @@
 """What travels between the parts of a model."""
-from .view_output import AttentionRequest, ViewOutput, ViewPair
+from .view_output import AttentionRequest, FusedCAMs, ViewOutput, ViewPair
 
-__all__ = ['AttentionRequest', 'ViewOutput', 'ViewPair']
+__all__ = ['AttentionRequest', 'FusedCAMs', 'ViewOutput', 'ViewPair']

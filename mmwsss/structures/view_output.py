@@ -1,7 +1,7 @@
 """What one look at a batch of images gave, handed from room to room."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from torch import Tensor
 
@@ -129,6 +129,10 @@ class ViewOutput:
       ``cams`` are then its other planes.
     - ``refined_cams``: (N, K + 1, h, w) after the model's refiner, the
       background's map first; absent without a refiner.
+    - ``auxiliary``: the same view whose ``logits`` and ``cams`` are those of
+      the model's auxiliary head; absent without one.
+    - ``fused_cams``: CAMs of the classes that the tags name, as a prediction
+      makes them, see :class:`FusedCAMs`.
 
     Args:
         image (Tensor): The normalised input (N, 3, H, W) of this view.
@@ -200,6 +204,22 @@ class ViewOutput:
         return halves[0], halves[1]
 
 
+class FusedCAMs(NamedTuple):
+    """CAMs of a training batch over scales and mirror images.
+
+    Attributes:
+        class_ids (Tensor): Classes of each image by its tags, int64 (N, K'),
+            -1 as padding.
+        cams (Tensor): Normalised maps float32 (N, K', H, W) of the size of
+            the view's image, without gradient; zero for -1.
+        auxiliary (Tensor, optional): The same of the auxiliary head. None
+            without one.
+    """
+    class_ids: Tensor
+    cams: Tensor
+    auxiliary: Tensor | None
+
+
 def unchanged(maps: Tensor) -> Tensor:
     """How maps get from one view to the other where both share a frame.
 
@@ -228,12 +248,16 @@ class ViewPair:
         inverse (Callable): Brings maps (N, C, h, w) of the second view, at
             the size of its maps, into the frame and size of the first one's
             maps. Does nothing if ``second.aligned``.
+        look (Callable, optional): Runs the network, with gradients, on other
+            images (N', 3, h, w), such as parts of the first view's; gives a
+            view of them that has class tokens but no maps.
     """
     first: ViewOutput
     second: ViewOutput | None = None
     data_samples: Sequence[Any] = ()
     transform: Callable[[Tensor], Tensor] = unchanged
     inverse: Callable[[Tensor], Tensor] = unchanged
+    look: Callable[[Tensor], ViewOutput] | None = None
 
     @property
     def views(self) -> list[ViewOutput]:

@@ -1,6 +1,11 @@
+import logging
+
 import torch
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from torch import nn
+
+from mmwsss.models.utils.momentum_copy import MomentumCopy
 
 CONFIG = dict(
     type='OptimWrapper',
@@ -56,3 +61,21 @@ def test_without_paramwise_settings():
         constructor='mmwsss.GroupedOptimWrapperConstructor',
         paramwise_cfg=None)
     assert count == 1 and len({repr(s) for s in settings}) == 1
+
+
+def test_teachers_are_left_out_without_a_word():
+    messages = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger = MMLogger.get_instance('teachers')
+    logger.addHandler(handler)
+    model = network()
+    model.teacher = MomentumCopy(model.head, 0.9)
+    optim = build_optim_wrapper(
+        model,
+        dict(CONFIG, constructor='mmwsss.GroupedOptimWrapperConstructor'))
+    updated = {id(p) for group in optim.optimizer.param_groups
+               for p in group['params']}
+    assert not updated & {id(p) for p in model.teacher.parameters()}
+    assert updated >= {id(p) for p in model.parameters() if p.requires_grad}
+    assert not any('teacher' in message for message in messages)

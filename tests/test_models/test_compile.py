@@ -8,7 +8,8 @@ from ..small_models import batch_of, build, load, set_phase, wrapper
 @pytest.mark.slow
 @pytest.mark.parametrize('name', [
     'getam/getam_vit_shapes', 'fbr/fbr_r18-amn_shapes',
-    'fbr/fbr_r18-eps-ppc_shapes'
+    'fbr/fbr_r18-eps-ppc_shapes', 'toco/toco_vit_shapes',
+    'cosa/cosa_vit_shapes'
 ])
 def test_training_step(name):
     """As mmengine does: the whole step is compiled."""

@@ -4,6 +4,7 @@ from typing import Any
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
+from mmwsss.models.utils.momentum_copy import MomentumCopy
 from mmwsss.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -14,6 +15,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     With ``paramwise_cfg`` mmengine makes a group of each parameter. torch
     updates one group after the other, on a GPU all of a group in a few
     launches, so groups of equal settings are joined. Updates stay the same.
+    Teachers (``MomentumCopy``), of which nothing is trained, are left out;
+    mmengine would warn of each of their parameters.
     """
 
     def add_params(self, params: list[dict], module: nn.Module,
@@ -27,6 +30,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 Defaults to ''.
             **kwargs: See mmengine.
         """
+        if isinstance(module, MomentumCopy):
+            return
         super().add_params(params, module, prefix=prefix, **kwargs)
         if prefix:
             return

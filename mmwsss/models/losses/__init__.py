@@ -12,10 +12,11 @@ from .global_cross_entropy import GlobalCrossEntropy
 from .info_nce import info_nce
 from .multilabel_loss import multilabel_loss
 from .saliency_loss import SaliencyLoss
+from .swapped_cam_loss import SwappedCAMLoss
 
 __all__ = [
     'BalancedCrossEntropy', 'CappedCrossEntropy', 'DenseEnergyLoss',
-    'GlobalCrossEntropy', 'SaliencyLoss', 'affinity_loss', 'affinity_terms',
-    'displacement_terms', 'global_means', 'info_nce', 'loss_caps',
-    'multilabel_loss'
+    'GlobalCrossEntropy', 'SaliencyLoss', 'SwappedCAMLoss',
+    'affinity_loss', 'affinity_terms', 'displacement_terms',
+    'global_means', 'info_nce', 'loss_caps', 'multilabel_loss'
 ]

@@ -4,6 +4,8 @@ from .class_token_contrast import ClassTokenContrast
 from .equivariant_regularization import EquivariantRegularization
 from .explicit_pseudo_pixel_supervision import ExplicitPseudoPixelSupervision
 from .fine_grained_background_contrast import FineGrainedBackgroundContrast
+from .local_crop_contrast import LocalCropContrast
+from .patch_token_contrast import PatchTokenContrast
 from .pixel_prototype_contrast import PixelPrototypeContrast
 from .regularizer import Regularizer
 from .visual_words_learning import VisualWordsLearning
@@ -11,6 +13,7 @@ from .visual_words_learning import VisualWordsLearning
 __all__ = [
     'Regularizer', 'AllPairsConsistency', 'ClassTokenContrast',
     'EquivariantRegularization', 'ExplicitPseudoPixelSupervision',
-    'FineGrainedBackgroundContrast', 'PixelPrototypeContrast',
+    'FineGrainedBackgroundContrast', 'LocalCropContrast',
+    'PatchTokenContrast', 'PixelPrototypeContrast',
     'VisualWordsLearning'
 ]

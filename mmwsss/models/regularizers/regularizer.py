@@ -20,6 +20,8 @@ class Regularizer(BaseModule, metaclass=ABCMeta):
     #: Whether it takes ``refined_cams`` as constants, so that it does not
     #: train the refiner.
     detaches_refined_cams = False
+    #: Whether the model must be configured with an auxiliary head.
+    needs_auxiliary_head = False
     #: Whether the model's head must score the background (``pixel_logits``).
     needs_pixel_logits = False
 

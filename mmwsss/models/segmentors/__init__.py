@@ -4,6 +4,7 @@ from .affinity_refiner import AffinityRefiner
 from .amn import AMN
 from .cam_refiner import CAMRefiner
 from .cam_segmentor import CAMSegmentor
+from .co_training_segmentor import CoTrainingSegmentor
 from .end_to_end_segmentor import EndToEndSegmentor
 from .frozen_encoder_decoder import FrozenEncoderDecoder
 from .irnet import IRNet
@@ -13,6 +14,7 @@ from .seg_tta import SegTTAModel
 
 __all__ = [
     'AMN', 'AffinityNet', 'AffinityRefiner', 'CAMRefiner', 'CAMSegmentor',
-    'EndToEndSegmentor', 'FrozenEncoderDecoder', 'IRNet',
+    'CoTrainingSegmentor', 'EndToEndSegmentor', 'FrozenEncoderDecoder',
+    'IRNet',
     'MultiScaleEncoderDecoder', 'RefinedSegmentor', 'SegTTAModel'
 ]

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import (
     AttentionRequest,
+    FusedCAMs,
     ViewOutput,
     ViewPair,
 )
@@ -80,6 +81,9 @@ class CAMSegmentor(BaseSegmentor):
         refiner (dict, optional): Gives the view's ``refined_cams``, e.g.
             ``mmwsss.PixelCorrelationModule``.
         second_view (dict, optional): E.g. ``mmwsss.HorizontalFlip``.
+        auxiliary_head (dict, optional): A class head with a loss and CAMs of
+            its own, e.g. a ``mmwsss.CAMHead`` with the ``in_index`` of an
+            earlier block, for regularizers that compare the two.
         regularizers (dict[str, dict], optional): Extra losses by name, e.g.
             ``dict(acr=dict(type='mmwsss.AllPairsConsistency'))``; see
             :func:`~mmwsss.models.utils.named_parts.build_parts`.
@@ -144,6 +148,7 @@ class CAMSegmentor(BaseSegmentor):
                  neck: dict | None = None,
                  refiner: dict | None = None,
                  second_view: dict | None = None,
+                 auxiliary_head: dict | None = None,
                  regularizers: dict[str, dict] | None = None,
                  train_cfg: dict | None = None,
                  test_cfg: dict | None = None,
@@ -172,6 +177,14 @@ class CAMSegmentor(BaseSegmentor):
                 for values in (self.data_preprocessor.mean,
                                self.data_preprocessor.std))
         self.second_view = MODELS.build(second_view) if second_view else None
+        self.auxiliary_head = MODELS.build(
+            auxiliary_head) if auxiliary_head else None
+        if self.auxiliary_head is not None and (
+                self.auxiliary_head.num_classes != self.cls_head.num_classes):
+            raise ValueError(
+                f'auxiliary_head has {self.auxiliary_head.num_classes} '
+                f'classes, cls_head {self.cls_head.num_classes}. Set '
+                'model.auxiliary_head.num_classes to the latter.')
         self.regularizers = build_parts(
             'regularizers', regularizers,
             "acr=dict(type='mmwsss.AllPairsConsistency')")
@@ -204,6 +217,12 @@ class CAMSegmentor(BaseSegmentor):
                     f'{type(regularizer).__name__} compares two views; add '
                     "e.g. second_view=dict(type='mmwsss.HorizontalFlip') to "
                     'the model.')
+            if regularizer.needs_auxiliary_head and (
+                    self.auxiliary_head is None):
+                raise ValueError(
+                    f'{type(regularizer).__name__} reads CAMs of an earlier '
+                    'block; add e.g. auxiliary_head=dict(type='
+                    "'mmwsss.CAMHead', in_index=0, ...) to the model.")
         for reader in (self.localizer, *self.regularizers.values()):
             if (reader.needs_pixel_logits
                     and not self.cls_head.with_background):
@@ -230,7 +249,8 @@ class CAMSegmentor(BaseSegmentor):
     def reads_last_map_only(self) -> bool:
         """Whether classifying and localising read but the last map."""
         return (getattr(self.cls_head, 'in_index', -1) == -1
-                and self.refiner is None and not self.regularizers)
+                and self.refiner is None and self.auxiliary_head is None
+                and not self.regularizers)
 
     @property
     def size_divisor(self) -> int:
@@ -314,7 +334,23 @@ class CAMSegmentor(BaseSegmentor):
                                         or torch.is_grad_enabled()):
                 return self.cls_head(view)
 
-        providers = dict(logits=logits, cams=self.cls_head.cams)
+        given = tuple(fields)
+
+        def auxiliary(view: ViewOutput) -> ViewOutput:
+            head = self.auxiliary_head
+            return ViewOutput(
+                view.image,
+                view.labels,
+                fields={k: view.fields[k] for k in given},
+                aligned=view.aligned,
+                providers=dict(logits=head, cams=head.cams))
+
+        providers = dict(
+            logits=logits,
+            cams=self.cls_head.cams,
+            fused_cams=self.fused_cams)
+        if self.auxiliary_head is not None:
+            providers['auxiliary'] = auxiliary
         if self.cls_head.with_background:
             providers['pixel_logits'] = self.cls_head.pixel_logits
         if self.refiner is not None:
@@ -402,9 +438,9 @@ class CAMSegmentor(BaseSegmentor):
             data_samples (list[SegDataSample]): With ``gt_label``.
 
         Returns:
-            dict[str, Tensor]: ``loss_cls`` (and ``loss_cls_view2``), the
-            regularizers' terms and ``acc_tags``, the share of right tags in
-            percent.
+            dict[str, Tensor]: ``loss_cls`` (and ``loss_cls_view2``,
+            ``loss_aux``), the regularizers' terms and ``acc_tags``, the share
+            of right tags in percent.
 
         Raises:
             KeyError: If a sample has no tags.
@@ -435,6 +471,8 @@ class CAMSegmentor(BaseSegmentor):
         labels = self.stack_labels(data_samples, inputs)
         request = AttentionRequest.merge([
             self.cls_head.attention_request(),
+            *([] if self.auxiliary_head is None else
+              [self.auxiliary_head.attention_request()]),
             *(r.attention_request() for r in self.regularizers.values()),
             # None reads patch tokens.
             *([None] if reads_maps else [])
@@ -459,15 +497,83 @@ class CAMSegmentor(BaseSegmentor):
             data_samples,
             last_only=False if reads_maps else None,
             sizes=sizes)
+        pair.look = self.look
         view = pair.first
         losses = dict(loss_cls=self.cls_head.loss(view))
         if pair.second is not None:
             losses['loss_cls_view2'] = self.cls_head.loss(pair.second)
+        if self.auxiliary_head is not None:
+            losses['loss_aux'] = self.auxiliary_head.loss(view.auxiliary)
         losses.update(self.regularization_losses(pair))
         known = ~labels.isnan()
         right = ((view.logits.detach() > 0) == (labels > 0.5)) & known
         losses['acc_tags'] = 100 * right.sum() / known.sum().clamp(min=1)
         return view, losses
+
+    def look(self, image: Tensor) -> ViewOutput:
+        """Class tokens of images beside those of a training batch.
+
+        Args:
+            image (Tensor): (N', 3, h, w), e.g. crops.
+
+        Returns:
+            ViewOutput: With ``cls_token`` and a graph. The last block
+            computes no patch tokens.
+
+        Raises:
+            TypeError: If the backbone has no class token.
+        """
+        return self.forward_view(
+            image, request=AttentionRequest(patch_tokens=False))
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def fused_cams(self, view: ViewOutput) -> FusedCAMs:
+        """CAMs of a training batch as a prediction would make them.
+
+        Scales, mirror images, fusion and normalisation are those of
+        ``test_cfg``. It takes passes of its own.
+
+        Args:
+            view (ViewOutput): With ``labels``.
+
+        Returns:
+            FusedCAMs: Of the main head and, where there is one, the auxiliary
+            head.
+        """
+        size = tuple(view.image.shape[-2:])
+        class_ids = present_classes(view.labels > 0.5, view.image)
+        heads = 1 if self.auxiliary_head is None else 2
+        views, _, _ = self.compute_cams(
+            view.image, class_ids, auxiliary=heads == 2)
+        return self.fuse_views(views, class_ids, size, heads)
+
+    def fuse_views(self, views: list[tuple[Tensor, tuple[float, float]]],
+                   class_ids: Tensor, size: tuple[int, int],
+                   heads: int) -> FusedCAMs:
+        """Join what :meth:`compute_cams` gives, as ``test_cfg`` says.
+
+        Args:
+            views (list): Pairs of maps (N, heads * K', h, w) and of the share
+                of their height and width that is not padding.
+            class_ids (Tensor): int64 (N, K'), -1 as padding.
+            size (tuple[int, int]): Height and width of the result.
+            heads (int): 1, or 2 with maps of the auxiliary head.
+
+        Returns:
+            FusedCAMs: Normalised.
+        """
+        cfg, shape = self.test_cfg, tuple(class_ids.shape)
+        if shape[1]:
+            maps = fuse_maps((resize_maps(
+                maps.flatten(0, 1), size, self.localizer.align_corners,
+                covered) for maps, covered in views), cfg['fuse'])
+            maps = normalize_maps(maps, cfg['normalize'],
+                                  cfg['eps']).clamp(min=0)
+        else:
+            maps = class_ids.new_zeros((0, *size), dtype=torch.float32)
+        both = maps.view(shape[0], heads, shape[1], *size).unbind(dim=1)
+        return FusedCAMs(class_ids, both[0], both[1] if heads == 2 else None)
 
     def parse_losses(
             self, losses: dict[str, Tensor]) -> tuple[Tensor, dict]:
@@ -607,7 +713,8 @@ class CAMSegmentor(BaseSegmentor):
     def compute_cams(
         self,
         inputs: Tensor,
-        class_ids: Tensor | None = None
+        class_ids: Tensor | None = None,
+        auxiliary: bool = False
     ) -> tuple[list[tuple[Tensor, tuple[float, float]]], Tensor, Tensor]:
         """Raw CAMs of all scales and flips, not yet normalised.
 
@@ -615,6 +722,8 @@ class CAMSegmentor(BaseSegmentor):
             inputs (Tensor): (N, 3, H, W).
             class_ids (Tensor, optional): (N, K'), -1 as padding. None takes
                 the tags predicted at the first scale.
+            auxiliary (bool): Whether maps of the auxiliary head follow those
+                of the main head, (N, 2 K', h, w). Defaults to False.
 
         Returns:
             tuple: A list with a pair per view, of maps (N, K', h, w) and the
@@ -656,11 +765,12 @@ class CAMSegmentor(BaseSegmentor):
                 break
             if tiled:
                 del image, view
-                views.append(self._tiled_maps(inputs, scale, class_ids))
+                views.append(
+                    self._tiled_maps(inputs, scale, class_ids, auxiliary))
                 continue
             asked = class_ids.repeat(len(image) // n, 1)
             with precision():
-                maps = self.localizer(self, view, asked).float()
+                maps = self.localize(view, asked, auxiliary).float()
             if cfg['flip']:
                 maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
                                  cfg['flip_fuse'] or cfg['fuse'])
@@ -673,7 +783,29 @@ class CAMSegmentor(BaseSegmentor):
         return 0.99 * (self.test_cfg['max_pixels'] /
                        math.prod(inputs.shape[-2:]))**0.5
 
-    def _tiled_maps(self, inputs: Tensor, scale: float, class_ids: Tensor
+    def localize(self, view: ViewOutput, class_ids: Tensor,
+                 auxiliary: bool) -> Tensor:
+        """Maps of one head or of both.
+
+        Args:
+            view (ViewOutput): One view of N images.
+            class_ids (Tensor): int64 (N, K'), -1 as padding.
+            auxiliary (bool): Whether maps of the auxiliary head follow.
+
+        Returns:
+            Tensor: (N, K', h, w), or (N, 2 K', h, w) with ``auxiliary``.
+        """
+        maps = self.localizer(self, view, class_ids)
+        if not auxiliary:
+            return maps
+        return torch.cat(
+            (maps, self.localizer(self, view.auxiliary, class_ids)), dim=1)
+
+    def _tiled_maps(self,
+                    inputs: Tensor,
+                    scale: float,
+                    class_ids: Tensor,
+                    auxiliary: bool = False
                     ) -> tuple[Tensor, tuple[float, float]]:
         """A pair of :meth:`class_maps`, one tile of one image at a time."""
         cfg = self.test_cfg
@@ -682,8 +814,8 @@ class CAMSegmentor(BaseSegmentor):
         for image, ids in zip(inputs.split(1), class_ids.split(1)):
 
             def run(tile: Tensor, ids: Tensor = ids) -> Tensor:
-                return self.localizer(
-                    self, self.forward_view(tile, request=request), ids)
+                return self.localize(
+                    self.forward_view(tile, request=request), ids, auxiliary)
 
             maps, covered = self.in_tiles(image, scale, run)
             if cfg['flip']:

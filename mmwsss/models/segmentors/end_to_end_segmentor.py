@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -15,7 +15,8 @@ from mmwsss.utils.image import denormalize
 
 from ..localizers.fusion import fuse_maps, normalize_maps, resize_maps
 from ..utils.named_parts import build_parts
-from ..utils.training_phase import segments_at
+from ..utils.stack_valid import stack_valid
+from ..utils.training_phase import has_reached
 from .cam_refiner import take_options
 from .cam_segmentor import (
     CAMSegmentor,
@@ -38,21 +39,31 @@ class EndToEndSegmentor(CAMSegmentor):
     The maps come from a pass of their own, in float32, whose graph holds
     what the localizer differentiates and nothing else: one short backward
     pass per class slot for all images together. A localizer that reads no
-    attention takes the maps of the training pass.
+    attention takes the maps of the training pass. With ``fused_labels`` (ToCo)
+    the maps are those of a prediction, over scales and mirror images.
 
     Args:
         decode_head (dict): An mmseg decode head that reads the feature maps of
             backbone and neck, with ``num_classes`` = K + 1.
         label_maker (dict): From refined maps to labels, e.g.
-            ``mmwsss.LabelCompletion``.
+            ``mmwsss.LabelCompletion`` or, where refinement is part of it,
+            ``mmwsss.RefinedLabels``.
         seg_losses (dict[str, dict]): What the decoder is trained with, by
             name, e.g. ``dict(ce=dict(type='mmwsss.BalancedCrossEntropy'))``;
             see :func:`~mmwsss.models.utils.named_parts.build_parts`.
         label_refiner (dict, optional): Refines maps by the colours of the
             image, e.g. ``mmwsss.PAMR``. Defaults to None.
-        train_cfg (dict, optional): With the key ``seg_start``, the share of
-            all steps after which phase 2 begins. Defaults to 0.5. Outside a
-            ``Runner``, which counts the steps, it has begun.
+        train_cfg (dict, optional): With the keys
+
+            - ``seg_start`` (float): Share of all steps after which phase 2
+              begins. Outside a ``Runner``, which counts the steps, it has
+              begun. Defaults to 0.5.
+            - ``fused_labels`` (bool): Whether labels are made from maps fused
+              over the scales and mirror images of ``test_cfg``, normalised
+              as it says. Excludes a ``label_refiner``. Defaults to False.
+            - ``auxiliary_until`` (float): Share of all steps up to which the
+              maps for labels are those of the auxiliary head; needs
+              ``fused_labels``. Defaults to 0.
         test_cfg (dict, optional): The keys of :class:`CAMSegmentor` say how
             the CAMs are made; ``flip``, ``normalize`` and ``eps``
             default to how it is done in training. ``threshold`` is not used.
@@ -63,9 +74,9 @@ class EndToEndSegmentor(CAMSegmentor):
         **kwargs: See :class:`CAMSegmentor`.
 
     Raises:
-        ValueError: If ``seg_start`` is not in [0, 1], the heads do not agree
-            on the classes, or a regularizer and one of the ``seg_losses``
-            have one name.
+        ValueError: If a share is not in [0, 1], the heads do not agree on the
+            classes, a regularizer and one of the ``seg_losses`` have one
+            name, or settings of ``train_cfg`` exclude each other.
     """
     TEST_DEFAULTS = dict(
         CAMSegmentor.TEST_DEFAULTS,
@@ -85,12 +96,28 @@ class EndToEndSegmentor(CAMSegmentor):
                  train_cfg: dict | None = None,
                  **kwargs: Any) -> None:
         train_cfg = take_options('model.train_cfg', train_cfg,
-                                 dict(seg_start=0.5))
-        if not 0 <= train_cfg['seg_start'] <= 1:
-            raise ValueError('model.train_cfg.seg_start is a share of the '
-                             'training steps in [0, 1], got '
-                             f'{train_cfg["seg_start"]}.')
+                                 dict(
+                                     seg_start=0.5,
+                                     fused_labels=False,
+                                     auxiliary_until=0.))
+        for key in ('seg_start', 'auxiliary_until'):
+            if not 0 <= train_cfg[key] <= 1:
+                raise ValueError(f'model.train_cfg.{key} is a share of the '
+                                 'training steps in [0, 1], got '
+                                 f'{train_cfg[key]}.')
         super().__init__(*args, train_cfg=train_cfg, **kwargs)
+        if train_cfg['fused_labels'] and label_refiner:
+            raise ValueError(
+                'model.train_cfg.fused_labels=True normalises the maps before '
+                'labels are made, and label_refiner would refine them '
+                "afterwards. Take label_maker=dict(type='mmwsss.RefinedLabels'"
+                ', refiner=...) and label_refiner=None.')
+        if train_cfg['auxiliary_until'] and not (
+                train_cfg['fused_labels'] and self.auxiliary_head):
+            raise ValueError(
+                'model.train_cfg.auxiliary_until makes labels from the maps '
+                'of the auxiliary head; set model.train_cfg.fused_labels=True '
+                'and an auxiliary_head.')
         self.decode_head = MODELS.build(decode_head)
         if self.decode_head.num_classes != self.num_classes + 1:
             raise ValueError(
@@ -125,11 +152,7 @@ class EndToEndSegmentor(CAMSegmentor):
         Returns:
             bool: True outside a runner.
         """
-        hub = MessageHub.get_current_instance()
-        done, steps = hub.get_info('iter'), hub.get_info('max_iters')
-        if done is None or steps is None:
-            return True
-        return segments_at(done + 1, steps, self.train_cfg['seg_start'])
+        return has_reached(self.train_cfg['seg_start'])
 
     def loss(self, inputs: Tensor,
              data_samples: list[SegDataSample]) -> dict[str, Tensor]:
@@ -155,14 +178,15 @@ class EndToEndSegmentor(CAMSegmentor):
         if not self.segments_now():
             return self.classification_losses(image, data_samples)[1]
         picture = self.picture(inputs)
-        reads_attention = self.localizer.attention_request(self) is not None
-        if reads_attention:
+        own_pass = not self.train_cfg['fused_labels'] and (
+            self.localizer.attention_request(self) is not None)
+        if own_pass:
             # First, so that its graph is gone when the large one is built.
             labels, saliency = self.make_labels(
                 inputs, data_samples, None, picture)
         view, losses = self.classification_losses(
             image, data_samples, reads_maps=True)
-        if not reads_attention:
+        if not own_pass:
             labels, saliency = self.make_labels(
                 inputs, data_samples, view, picture)
         logits = self.segment(view, inputs.shape[-2:])
@@ -211,9 +235,70 @@ class EndToEndSegmentor(CAMSegmentor):
         Raises:
             KeyError: See :meth:`loss`.
         """
+        if self.train_cfg['fused_labels']:
+            maps, class_ids = self.fused_maps(inputs, data_samples, view)
+        else:
+            maps, class_ids = self.plain_maps(inputs, data_samples, view,
+                                              picture)
+        saliency = self.stack_saliency(data_samples, inputs)
+        labels, saliency_after = self.make_label_maps(
+            maps, class_ids, saliency, inputs, picture)
+        if saliency is None:
+            # A detector finds nothing in the padding; without one, it is
+            # nobody's business what is there.
+            labels = labels.masked_fill(
+                ~stack_valid(data_samples, inputs), 255)
+        return labels, saliency_after
+
+    def fused_maps(self,
+                   inputs: Tensor,
+                   data_samples: list[SegDataSample],
+                   view: ViewOutput | None = None) -> tuple[Tensor, Tensor]:
+        """Maps of a batch over scales and mirror images.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            data_samples (list[SegDataSample]): With ``gt_label``.
+            view (ViewOutput, optional): Whose ``fused_cams`` to read. None
+                makes a view.
+
+        Returns:
+            tuple[Tensor, Tensor]: Normalised maps (N, K', H, W) and their
+            classes (N, K').
+        """
+        if view is None:
+            image, _ = self.scale_and_pad(inputs, 1.)
+            view = ViewOutput(
+                image, self.stack_labels(data_samples, inputs),
+                providers=dict(fused_cams=self.fused_cams))
+        fused, until = view.fused_cams, self.train_cfg['auxiliary_until']
+        maps = fused.cams
+        if until and not has_reached(until):
+            maps = fused.auxiliary
+        return maps[..., :inputs.shape[-2], :inputs.shape[-1]], fused.class_ids
+
+    def plain_maps(
+            self,
+            inputs: Tensor,
+            data_samples: list[SegDataSample],
+            view: ViewOutput | None = None,
+            picture: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Maps of a batch at its own size, refined, then normalised.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W).
+            data_samples (list[SegDataSample]): With ``gt_label``.
+            view (ViewOutput, optional): Whose maps to read. None runs the
+                network for them.
+            picture (Tensor, optional): What :meth:`picture` gives. None
+                makes it.
+
+        Returns:
+            tuple[Tensor, Tensor]: Normalised maps (N, K', H, W) and their
+            classes (N, K').
+        """
         class_ids = present_classes(
             self.stack_tags(data_samples) > 0.5, inputs)
-        saliency = self.stack_saliency(data_samples, inputs)
         if class_ids.shape[1]:
             image, covered = self.scale_and_pad(inputs.float(), 1.)
             if view is None:
@@ -232,13 +317,37 @@ class EndToEndSegmentor(CAMSegmentor):
         maps = self.refine(maps, inputs, picture)
         maps = normalize_maps(maps.flatten(0, 1), 'max',
                               1e-5).unflatten(0, maps.shape[:2])
-        labels, saliency_after = self.label_maker(maps, class_ids, saliency)
-        if saliency is None:
-            # A detector finds nothing in the padding; without one, it is
-            # nobody's business what is there.
-            labels = labels.masked_fill(
-                ~stack_valid(data_samples, inputs), 255)
-        return labels, saliency_after
+        return maps, class_ids
+
+    def make_label_maps(
+            self,
+            maps: Tensor,
+            class_ids: Tensor,
+            saliency: Tensor | None,
+            inputs: Tensor,
+            picture: Tensor | None = None,
+            **options: Any) -> tuple[Tensor, Tensor | None]:
+        """What the label maker makes of normalised maps.
+
+        Args:
+            maps (Tensor): (N, K', h, w).
+            class_ids (Tensor): (N, K'), -1 as padding.
+            saliency (Tensor, optional): (N, h, w).
+            inputs (Tensor): The images (N, 3, H, W), for a label maker that
+                ``reads_image``.
+            picture (Tensor, optional): What :meth:`picture` gives. None
+                makes it.
+            **options: For the label maker.
+
+        Returns:
+            tuple: See :meth:`make_labels`.
+        """
+        if not getattr(self.label_maker, 'reads_image', False):
+            return self.label_maker(maps, class_ids, saliency, **options)
+        if picture is None:
+            picture = self.picture(inputs)
+        return self.label_maker(
+            maps, class_ids, saliency, image=picture, **options)
 
     def segment(self, view: ViewOutput, size: Sequence[int]) -> Tensor:
         """What the decoder makes of a view.
@@ -344,7 +453,8 @@ class EndToEndSegmentor(CAMSegmentor):
                 f'come without saliency (gt_saliency): {", ".join(lacking)}. '
                 "Put dict(type='mmwsss.LoadSaliency') into the pipelines of "
                 'all datasets or of none.')
-        if not self._told_no_saliency:
+        if not self._told_no_saliency and getattr(
+                self.label_maker, 'reads_saliency', True):
             self._told_no_saliency = True
             print_log(
                 'The images come without saliency: labels are made by '
@@ -471,7 +581,8 @@ class EndToEndSegmentor(CAMSegmentor):
             saliency = self.stack_saliency([sample], inputs)
             if saliency is not None:
                 saliency = F.interpolate(saliency[None], size=size)[0]
-            labels, _ = self.label_maker(cams[None], ids[None], saliency)
+            labels, _ = self.make_label_maps(
+                cams[None], ids[None], saliency, inputs[i:i + 1])
             sample.set_data(
                 dict(
                     cams=cams,
@@ -485,22 +596,3 @@ class EndToEndSegmentor(CAMSegmentor):
                  ) -> Tensor:
         """Logits (N, K + 1, H, W); what profilers and exporters run."""
         return self.encode_decode(inputs, [])
-
-
-def stack_valid(data_samples: Sequence[SegDataSample],
-                inputs: Tensor) -> Tensor:
-    """Which pixels of a batch show an image.
-
-    Args:
-        data_samples (Sequence[SegDataSample]): ``valid_mask`` (1, H, W)
-            where only a part does.
-        inputs (Tensor): (N, 3, H, W).
-
-    Returns:
-        Tensor: Bool (N, H, W).
-    """
-    valid = torch.ones_like(inputs[:, 0], dtype=torch.bool)
-    for mask, sample in zip(valid, data_samples):
-        if 'valid_mask' in sample:
-            mask.copy_(sample.valid_mask.data[0])
-    return valid

@@ -1,12 +1,12 @@
 """Parts of a model that a config gives names."""
 
-from torch import nn
+from mmengine.model import ModuleDict
 
 from mmwsss.registry import MODELS
 
 
 def build_parts(setting: str, parts: dict[str, dict | None] | None,
-                example: str) -> nn.ModuleDict:
+                example: str) -> ModuleDict:
     """Build parts that have names instead of positions.
 
     mmengine merges dicts key by key, so a config that builds on another adds
@@ -21,7 +21,8 @@ def build_parts(setting: str, parts: dict[str, dict | None] | None,
         example (str): How one is written, for messages.
 
     Returns:
-        nn.ModuleDict: Modules by name, in the order of the config.
+        ModuleDict: Modules by name, in the order of the config. mmengine's,
+        whose ``init_weights`` reaches them; torch's would hide them from it.
 
     Raises:
         TypeError: If ``parts`` is no dict of dicts, e.g. a list.
@@ -48,12 +49,12 @@ def build_parts(setting: str, parts: dict[str, dict | None] | None,
                 f'{known}; their settings are model.{setting}.NAME.SETTING.')
         # mmengine adds up whatever has 'loss' in its name.
         if (not str(name).isidentifier() or 'loss' in name
-                or hasattr(nn.ModuleDict, name)):
+                or hasattr(ModuleDict, name) or name == 'init_cfg'):
             raise ValueError(
                 f'model.{setting} cannot call a part {name!r}. Take letters, '
                 "digits and '_', without 'loss' (each value logged under "
                 'such a name would be added to the total), and no method of '
-                'torch.nn.ModuleDict.')
-    return nn.ModuleDict(
+                'mmengine.model.ModuleDict.')
+    return ModuleDict(
         {name: MODELS.build(part)
          for name, part in parts.items()})

@@ -1,4 +1,5 @@
 """When a model with two training phases changes from one to the other."""
+from mmengine.logging import MessageHub
 
 
 def segments_at(step: int, max_steps: int, seg_start: float) -> bool:
@@ -19,3 +20,22 @@ def segments_at(step: int, max_steps: int, seg_start: float) -> bool:
         bool: True in phase 2.
     """
     return step - 1 >= seg_start * max_steps
+
+
+def has_reached(share: float) -> bool:
+    """Whether a share of the running training is over.
+
+    The step is read from where the runner notes it, so a resumed run is where
+    it was.
+
+    Args:
+        share (float): Of all steps, 0 to 1.
+
+    Returns:
+        bool: True outside a runner.
+    """
+    hub = MessageHub.get_current_instance()
+    done, steps = hub.get_info('iter'), hub.get_info('max_iters')
+    if done is None or steps is None:
+        return True
+    return segments_at(done + 1, steps, share)

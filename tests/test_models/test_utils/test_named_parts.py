@@ -1,5 +1,6 @@
 """Parts that a config names, adds, changes and takes out."""
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmwsss.models.utils.named_parts import build_parts
@@ -77,3 +78,20 @@ def test_refusals(parts, error, message):
 def test_a_model_says_how_to_write_them():
     with pytest.raises(TypeError, match=r'regularizers=dict\(acr='):
         build_segmentor(regularizers=[PART])
+
+
+def test_parts_are_initialised_as_they_say():
+    """mmengine's ``init_weights`` of a model reaches its parts."""
+    model = build_segmentor(
+        regularizers=dict(
+            fbr=dict(
+                type='mmwsss.FineGrainedBackgroundContrast',
+                in_channels=8,
+                num_classes=3,
+                scores='cams',
+                init_cfg=dict(type='Constant', layer='Conv2d', val=0.25))))
+    weights = [p for p in model.regularizers.parameters() if p.ndim == 4]
+    assert weights
+    model.init_weights()
+    for weight in weights:
+        assert torch.equal(weight, torch.full_like(weight, 0.25))

@@ -1,0 +1,3 @@
+# pipeline_voc.py on COCO 2014.
+_base_ = './pipeline_voc.py'
+variables = dict(model='configs/cosa/cosa_vit_coco.py')
