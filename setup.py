@@ -77,6 +77,9 @@ setup(
         'timm': ['timm'],
         # Pictures of iPhones.
         'heif': ['pillow-heif'],
+        # configs/segmentation/mask2former_*.py; mmcv's compiled operations,
+        # which mmdet imports, are not needed (mmwsss/utils/mmcv_ops.py).
+        'mask2former': ['onedl-mmdetection'],
         # tools/export_model.py
         'onnx': ['onnx', 'onnxruntime'],
         'test': [

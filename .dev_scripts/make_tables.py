@@ -40,6 +40,7 @@ METHODS = dict(
     fbr='FBR',
     mix='mixes',
     frozen='frozen features',
+    discovery='object discovery',
     affinity='AffinityNet and IRNet',
     segmentation='segmentation models')
 HEAD = '| config | on what | number | paper | ours | seeds |'

@@ -464,6 +464,8 @@ MODELS: dict[str, Model] = dict(
     SwappedCAMLoss=co_training(),
     CappedCrossEntropy=segmenting(
         LINEAR | dict(loss_decode=own('CappedCrossEntropy', cell=16))),
+    GlobalCrossEntropy=segmenting(
+        LINEAR | dict(loss_decode=own('GlobalCrossEntropy'))),
     # refiners and label makers
     PixelCorrelationModule=cam(
         refiner=REFINER,
@@ -495,7 +497,8 @@ MODELS: dict[str, Model] = dict(
     SegDataPreProcessor=cam(),
 )
 #: Not a part of any model: plain functions around one.
-NO_MODELS = ('DenseCRF', 'SegTTAModel')
+NO_MODELS = ('BackgroundDiscovery', 'DenseCRF', 'NormalizedCut',
+             'ObjectDiscovery', 'SegTTAModel')
 
 
 def batch(size: tuple[int, int] = (64, 80),

@@ -296,7 +296,8 @@ def _register() -> bool:
     return True
 
 
-#: What CUDA computes in half precision and in float32 under autocast
+#: What CUDA computes in half precision, in float32 and in the wider of its
+#: inputs' types under autocast
 #: (https://docs.pytorch.org/docs/stable/amp.html), as far as it is used here.
 HALF = ('addbmm', 'addmm', 'addmv', 'baddbmm', 'bmm', 'conv1d', 'conv2d',
         'conv_transpose2d.input', 'linear', 'matmul', 'mm', 'mv',
@@ -309,6 +310,7 @@ FLOAT = ('binary_cross_entropy_with_logits', 'cdist', 'cosine_similarity',
          'prod', 'reciprocal', 'rsqrt', 'smooth_l1_loss',
          'soft_margin_loss', 'softmax.int', 'softplus', 'sum',
          'sum.dim_IntList')
+WIDEST = ('grid_sampler', )
 _kept_libraries: list = []
 
 
@@ -320,20 +322,20 @@ def _register_autocast() -> None:
     others = torch.library.Library('_', 'IMPL')
     others.fallback(torch.library.fallthrough_kernel, 'AutocastPrivateUse1')
     library = torch.library.Library('aten', 'IMPL')
+    floats = (torch.float32, torch.float16, torch.bfloat16)
     _kept_libraries.extend((others, library))
     key = torch._C.DispatchKey.AutocastPrivateUse1
     rest = torch._C.DispatchKeySet(key)
 
-    def rule(name: str, half: bool):
+    def rule(name: str, kind_of):
         packet, _, overload = name.partition('.')
         func = getattr(getattr(torch.ops.aten, packet), overload or 'default')
 
         def run(*args, **kwargs):
-            kind = torch.get_autocast_dtype(NAME) if half else torch.float32
+            kind = kind_of(args)
 
             def cast(x):
-                if isinstance(x, torch.Tensor) and x.dtype in (
-                        torch.float32, torch.float16, torch.bfloat16):
+                if isinstance(x, torch.Tensor) and x.dtype in floats:
                     return x.to(kind)
                 return x
 
@@ -343,9 +345,17 @@ def _register_autocast() -> None:
 
         library.impl(name, run, 'AutocastPrivateUse1')
 
-    for names, half in ((HALF, True), (FLOAT, False)):
+    def widest(args):
+        return torch.float32 if any(
+            isinstance(x, torch.Tensor) and x.dtype == torch.float32
+            for x in args) else torch.get_autocast_dtype(NAME)
+
+    for names, kind_of in ((HALF,
+                            lambda args: torch.get_autocast_dtype(NAME)),
+                           (FLOAT, lambda args: torch.float32), (WIDEST,
+                                                                 widest)):
         for name in names:
-            rule(name, half)
+            rule(name, kind_of)
 
 
 # Before any backward pass: it starts a thread for each device there is, once.

@@ -40,7 +40,8 @@ MASK_LOADERS = ('LoadAnnotations', 'LoadInstances', 'LoadMask',
 def kind(path) -> str:
     """What a config is for."""
     cfg = Config.fromfile(path)
-    for key, name in (('stages', 'pipeline'), ('refine_dataset', 'refine')):
+    for key, name in (('stages', 'pipeline'), ('refine_dataset', 'refine'),
+                      ('discovery', 'discovery')):
         if key in cfg:
             return name
     if cfg.model.type == 'mmwsss.AffinityRefiner':
@@ -67,7 +68,7 @@ def each(*kinds):
 def test_there_are_configs():
     assert set(KINDS.values()) == {
         'cam', 'seed', 'walk', 'affinity', 'segmentation', 'refine',
-        'pipeline'
+        'pipeline', 'discovery'
     }
     assert ROOT / 'configs' / 'acr' / 'acr_vit_voc.py' in CONFIGS
 
@@ -79,6 +80,8 @@ def test_names_tell_the_kind():
             path.stem.startswith('refine_'))
         assert (found == 'refine') == refines, path
         assert (found == 'pipeline') == path.stem.startswith('pipeline_'), path
+        discovers = path.parent.name == 'discovery'
+        assert (found == 'discovery') == discovers, path
 
 
 def dicts_in(value, where=''):
@@ -109,7 +112,8 @@ def our_names():
     return found
 
 
-@each('cam', 'seed', 'walk', 'affinity', 'segmentation', 'refine')
+@each('cam', 'seed', 'walk', 'affinity', 'segmentation', 'refine',
+      'discovery')
 def test_form(path):
     cfg = load(path)
     assert cfg.default_scope == 'mmseg'
@@ -241,6 +245,9 @@ def test_training_data_set_hands_out_no_masks(path, tmp_path):
                 img_path='JPEGImages', seg_map_path='SegmentationClass'))
         if cfg.train_dataloader.dataset.get('data_prefix'):
             data.data_prefix['saliency_path'] = 'Saliency'
+        if data.get('saliency_dir'):
+            data.saliency_dir = str(tmp_path / 'Saliency')
+        if data.get('saliency_dir') or 'saliency_path' in data.data_prefix:
             for img_id in 'xy':
                 write_mask(tmp_path / 'Saliency', img_id,
                            np.ones((40, 50), np.uint8))
@@ -301,8 +308,15 @@ def test_seed_networks_read_seeds(path, tmp_path):
                 assert not torch.equal(seeds.data, sample.gt_sem_seg.data)
 
 
+def needs_mmdet(path):
+    """Skip what cannot be built without it."""
+    if 'mask2former' in path.stem:
+        pytest.importorskip('mmdet')
+
+
 @each('cam', 'seed', 'walk', 'segmentation')
 def test_model_builds(path):
+    needs_mmdet(path)
     cfg = load(path)
     for where, _ in pretrained_paths(cfg.model):
         # The weights are not here.
@@ -352,6 +366,21 @@ def test_stages_without_training(path):
     METRICS.build(cfg.test_evaluator)
 
 
+@each('discovery')
+def test_discovery_builds(path):
+    cfg = load(path)
+    # Its network needs its weights when it is used, not before.
+    model = MODELS.build(dict(cfg.discovery, type='mmwsss.ObjectDiscovery'))
+    assert not list(model.parameters())
+    data = cfg.train_dataloader.dataset
+    assert 'saliency_path' not in (data.get('data_prefix') or {})
+    if type(model.finder).__name__ == 'BackgroundDiscovery':
+        # The last block shows its attention only if it runs.
+        backbone = MODELS.build(
+            dict(cfg.discovery.network.backbone, init_cfg=None))
+        assert max(backbone.out_indices) == len(backbone.layers) - 1
+
+
 def frozen_networks(value):
     """Arguments of every FrozenBackbone inside a config."""
     for _, part in dicts_in(value):
@@ -365,7 +394,8 @@ def test_frozen_networks_of_configs():
     for path in CONFIGS:
         if KINDS[path] in ('refine', 'pipeline'):
             continue
-        model = Config.fromfile(path).model.to_dict()
+        cfg = Config.fromfile(path)
+        model = (cfg.get('model') or cfg.discovery).to_dict()
         for network in frozen_networks(model):
             folder = network.get('cache_dir')
             weights = network['backbone']['init_cfg']['checkpoint']
@@ -393,12 +423,12 @@ def test_frozen_networks_of_configs():
     assert len(found) >= 3
 
 
-@each('cam', 'seed', 'walk', 'affinity', 'segmentation', 'refine', 'pipeline')
+@each(*set(KINDS.values()))
 def test_readme_names_it(path):
     assert path.stem in (path.parent / 'README.md').read_text()
 
 
-@each('cam', 'seed', 'walk', 'affinity', 'segmentation')
+@each('cam', 'seed', 'walk', 'affinity', 'segmentation', 'discovery')
 def test_metafile_lists_it(path):
     folder = Path(path).resolve().parent
     meta = yaml.safe_load((folder / 'metafile.yml').read_text())

@@ -105,6 +105,8 @@ def test_steps_of_every_method(steps, name, world):
         assert result['weights'] == many[0]['weights']
     if one['mixed_statistics']:
         return  # Plain batch norm of each process's own images.
+    if 'mask2former' in name:
+        return  # Queries are matched on points that each process draws.
     drawn = any(key in DRAWN for logs in one['steps'] for key in logs)
     for i, step in enumerate(one['steps'][:1 if drawn else 3]):
         for key, value in step.items():

@@ -13,7 +13,9 @@ from mmwsss.apis.config_edits import enable_tta
 from mmwsss.apis.run import pretrained_paths
 from mmwsss.datasets import ShapesDataset, write_image_labels
 
+from . import small_models
 from .small_models import without_values
+from .test_configs import needs_mmdet
 from .test_datasets.builders import make_voc, save_mask
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,6 +115,7 @@ def test_measures_true_masks_at_their_size(path, tmp_path):
 
 @every_config
 def test_tta_model_builds(path):
+    needs_mmdet(path)
     cfg = load(path)
     enable_tta(cfg)
     model = MODELS.build(cfg.model)
@@ -173,10 +176,14 @@ def test_learning_rates_of_segmenter():
 
 @pytest.mark.parametrize('name', [
     'segmentation/deeplabv2_r18_voc-mini', 'segmentation/fcn_shapes',
-    'weaktr/weaktr_segmenter_vit_shapes'
+    'weaktr/weaktr_segmenter_vit_shapes',
+    'segmentation/segformer_small_shapes',
+    'segmentation/mask2former_small_shapes'
 ])
 def test_small_configs_step_and_predict(name, tmp_path):
-    cfg = load(ROOT / f'configs/{name}.py')
+    path = ROOT / f'configs/{name}.py'
+    needs_mmdet(path)
+    cfg = load(path)
     place_data(cfg, tmp_path)
     torch.manual_seed(0)
     enable_tta(cfg)
@@ -203,3 +210,55 @@ def test_small_configs_step_and_predict(name, tmp_path):
     metric.dataset_meta = dataset.metainfo
     metric.process(data, [result.to_dict()])
     assert 0 <= metric.evaluate(1)['mIoU'] <= 100
+
+
+@pytest.mark.parametrize(
+    'name', ['segformer_small_shapes', 'mask2former_small_shapes'])
+def test_resumes_exactly(name, tmp_path):
+    """Three steps are one step, a checkpoint, and two more."""
+    needs_mmdet(ROOT / f'configs/segmentation/{name}.py')
+
+    def run(first, last, file, save):
+        cfg = small_models.load(f'segmentation/{name}')
+        model = small_models.build(cfg, seed=first).train()
+        optim = small_models.wrapper(cfg, model)
+        if file.exists():
+            state = torch.load(file, weights_only=True)
+            model.load_state_dict(state['model'])
+            optim.load_state_dict(state['optim'])
+        for step in range(first, last):
+            torch.manual_seed(step)
+            model.train_step(
+                small_models.batch_of(cfg, size=64, seed=step), optim)
+        if save:
+            torch.save(
+                dict(model=model.state_dict(), optim=optim.state_dict()),
+                file)
+        return model.state_dict()
+
+    whole = run(0, 3, tmp_path / 'none', False)
+    run(0, 1, tmp_path / 'file', True)
+    parts = run(1, 3, tmp_path / 'file', False)
+    assert whole.keys() == parts.keys()
+    for key, value in whole.items():
+        assert torch.equal(value, parts[key]), key
+
+
+def test_learning_rates_of_transformers():
+    found = rates(ROOT / 'configs/segmentation/segformer_mit-b2_voc.py')
+    decays = {True: set(), False: set()}
+    for name, (lr, decay) in found.items():
+        head = name.startswith('decode_head.')
+        assert lr == pytest.approx(6e-4 if head else 6e-5), name
+        decays[head].add(decay)
+    assert found['backbone.layers.0.2.weight'] == (6e-5, 0)
+    assert decays[False] == {0, .01}
+    pytest.importorskip('mmdet')
+    found = rates(ROOT / 'configs/segmentation/mask2former_r50_voc.py')
+    for name, (lr, decay) in found.items():
+        assert lr == pytest.approx(
+            1e-5 if name.startswith('backbone.') else 1e-4), name
+    for name in ('query_embed', 'query_feat', 'level_embed'):
+        assert found[f'decode_head.{name}.weight'][1] == 0
+    assert found['decode_head.mask_embed.0.weight'][1] == .05
+    assert found['decode_head.transformer_decoder.post_norm.weight'][1] == 0

@@ -84,12 +84,14 @@ def custom_config(base: PathLike,
             return change
         old = dataset.get('data_prefix') or {}
         new = dict(prefix)
-        if 'saliency_path' in old:
+        if 'saliency_path' in old or dataset.get('saliency_dir'):
             if saliency is None:
                 raise ValueError(
                     f'{base} learns from saliency maps. Say where yours are '
                     '(--saliency), or take a config without.')
             new['saliency_path'] = str(saliency)
+            if 'saliency_dir' in dataset:
+                kwargs['saliency_dir'] = None
         if 'instance_path' in old and not kwargs:
             raise ValueError(f'{base} reads numbered objects; take another.')
         if window is not None:

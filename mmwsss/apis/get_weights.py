@@ -49,8 +49,9 @@ def address_of(source: Source) -> Address:
             name.
     """
     try:
-        url = dict(torchvision=_torchvision, timm=_timm,
-                   mmpretrain=_mmpretrain)[source.library](source.name)
+        find = dict(torchvision=_torchvision, timm=_timm,
+                    mmpretrain=_mmpretrain, mmseg=_mmseg)[source.library]
+        url = find(source.name)
     except ImportError as error:
         raise ValueError(f'it comes from {source.library}, which is not '
                          f'installed: pip install {source.library}') \
@@ -68,6 +69,17 @@ def _torchvision(name: str) -> str:
 def _mmpretrain(name: str) -> str:
     from mmpretrain.apis.model import ModelHub
     return ModelHub.get(name).weights
+
+
+def _mmseg(name: str) -> str:
+    import mmseg
+    home = Path(mmseg.__file__).parent
+    # In a wheel, and beside a package that is installed editable.
+    for folder in (home / '.mim' / 'configs', home.parent / 'configs'):
+        path = folder / f'{name}.py'
+        if path.is_file():
+            return Config.fromfile(path).model.backbone.init_cfg.checkpoint
+    raise ValueError(f'mmseg was installed without its config {name}')
 
 
 def _timm(name: str) -> Any:
@@ -115,7 +127,8 @@ def needed_weights(configs: Iterable[str]) -> dict[str, list[str]]:
         for value in (cfg.get('variables') or {}).values():
             words = value.split() if isinstance(value, str) else []
             todo += [w for w in words if w.endswith('.py')]
-        for _, file in pretrained_paths(cfg.get('model') or {}):
+        for _, file in pretrained_paths(
+                cfg.get('model') or cfg.get('discovery') or {}):
             # What has an address is fetched when a training begins.
             if file and not re.match(r'[\w+.-]{2,}:', file):
                 found.setdefault(file, []).append(str(path))

@@ -181,7 +181,8 @@ def _reads(kind: str, dataset: dict) -> bool:
     if kind == 'masks':
         return dataset.get('with_masks') is True
     if kind == 'saliency':
-        return 'saliency_path' in (dataset.get('data_prefix') or {})
+        return bool(dataset.get('saliency_dir')) or 'saliency_path' in (
+            dataset.get('data_prefix') or {})
     return True
 
 
@@ -250,8 +251,9 @@ def _remedy(dataset: dict, built: Any) -> str:
 
 
 def _saliency_advice() -> str:
-    return ('made by no tool here: bring the maps of any saliency detector, '
-            'one 8-bit picture per image (docs/data.md)')
+    return ('bring the maps of any saliency detector, one 8-bit picture per '
+            'image, or write weaker ones with tools/discover_objects.py '
+            '(docs/data.md)')
 
 
 # -------------------------------------------------------- weights, libraries

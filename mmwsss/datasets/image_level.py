@@ -95,6 +95,10 @@ class ImageLevelDataset(BaseSegDataset):
             :class:`~mmwsss.datasets.transforms.LoadInstances`.
         saliency_suffix (str): Ending of the saliency maps' names.
             Defaults to '.png'.
+        saliency_dir (str, optional): Folder of saliency maps, as
+            tools/discover_objects.py writes them, in place of
+            ``data_prefix``'s ``saliency_path``. Relative to where the
+            program runs, as the folders below. Defaults to None.
         cam_dir (str, optional): Folder of CAM files of an earlier stage, for
             :class:`~mmwsss.pseudo_labels.transforms.LoadCAMs`. This and the
             folders below are relative to where the program runs.
@@ -143,6 +147,7 @@ class ImageLevelDataset(BaseSegDataset):
                  allow_pickle: bool = False,
                  data_prefix: dict | None = None,
                  saliency_suffix: str = '.png',
+                 saliency_dir: str | None = None,
                  cam_dir: str | None = None,
                  mask_dir: str | None = None,
                  low_score_dir: str | None = None,
@@ -192,6 +197,10 @@ class ImageLevelDataset(BaseSegDataset):
             for field, folder in zip(STAGE_FOLDERS, folders)
             if folder is not None
         }
+        if saliency_dir is not None:
+            data_prefix = dict(
+                data_prefix or {},
+                saliency_path=os.path.abspath(saliency_dir))
         self.image_folder = {
             **self.PREFIX,
             **(data_prefix or {})
@@ -462,6 +471,9 @@ class ImageLevelDataset(BaseSegDataset):
                 other = f'prepare the data: {self.PREPARE}'
                 if key in loader:
                     other = f'take it and {loader[key]} out of the config.'
+                if key == 'saliency_path':
+                    other = ('write maps with tools/discover_objects.py, or '
+                             f'{other}')
                 raise FileNotFoundError(
                     f'There is no {kind} folder {folder}. Set data_prefix.'
                     f'{key}, or {other}')

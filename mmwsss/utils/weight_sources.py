@@ -8,9 +8,10 @@ class Source:
     """Where a checkpoint comes from.
 
     Attributes:
-        library (str): 'torchvision', 'timm' or 'mmpretrain'; '' if no library
-            knows it.
-        name (str): What it is called there.
+        library (str): 'torchvision', 'timm', 'mmpretrain' or 'mmseg'; '' if
+            no library knows it.
+        name (str): What it is called there; of mmseg, a config whose backbone
+            begins with it.
         convert (str): 'vit' renames timm's parameters, 'dinov2' those of a
             DINOv2, 'layer3' leaves out what follows the third stage of a
             ResNet, '' takes it as it is.
@@ -44,11 +45,15 @@ SOURCES: dict[str, Source] = {
         'the numbers in our documents began with another ViT-Ti/16'),
     'tf_efficientnet_lite2.pth': Source('timm', 'tf_efficientnet_lite2'),
     'dinov2_vits14.pth': Source('timm', 'vit_small_patch14_dinov2', 'dinov2'),
+    'dino_vits8.pth': Source('timm', 'vit_small_patch8_224.dino', 'vit'),
+    'dino_vits16.pth': Source('timm', 'vit_small_patch16_224.dino', 'vit'),
     'mobilenet_v2.pth': Source('mmpretrain', 'mobilenet-v2_8xb32_in1k'),
     'resnet38.pth': Source(
         '', '', note='get ilsvrc-cls_rna-a1_cls1000_ep-0001.params ("Wider '
         'or Deeper", model A1) and convert it: python tools/'
         'model_converters/resnet38.py IN OUT'),
+    'mit_b2.pth': Source(
+        'mmseg', 'segformer/segformer_mit-b2_8xb2-160k_ade20k-512x512'),
     'resnet101_coco.pth': Source(
         '', '', note='get deeplabv1_resnet101-coco.pth and convert it: '
         'python tools/model_converters/deeplab_resnet.py IN OUT'),

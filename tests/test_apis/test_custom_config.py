@@ -170,6 +170,15 @@ def test_saliency_must_be_there(data, tmp_path):
     assert cfg.train_dataloader.dataset.data_prefix == dict(
         img_path=str(data.images), seg_map_path='SegmentationClass',
         saliency_path=str(tmp_path / 'maps'))
+    # Of maps that another command writes, likewise.
+    base = 'fbr/eps-ppc_mobilenet-v2_voc-mini.py'
+    with pytest.raises(ValueError, match='learns from saliency.*--saliency'):
+        make(base, data, tmp_path)
+    dataset = make(
+        base, data, tmp_path,
+        saliency=tmp_path / 'maps').train_dataloader.dataset
+    assert dataset.saliency_dir is None
+    assert dataset.data_prefix.saliency_path == str(tmp_path / 'maps')
 
 
 def test_without_validation_images(data, tmp_path):

@@ -55,6 +55,8 @@ def test_what_configs_and_pipelines_need(monkeypatch):
                              'checkpoints/resnet50.pth']
     assert any(c.endswith('cam_r50_voc.py')
                for c in found['checkpoints/resnet50.pth'])
+    assert list(needed_weights(['configs/discovery/found_dino-small_voc.py'])
+                ) == ['checkpoints/dino_vits8.pth']
     with pytest.raises(FileNotFoundError, match='no config nothing.py'):
         needed_weights(['nothing.py'])
 
@@ -71,7 +73,7 @@ def test_every_file_that_configs_name_has_a_source():
 def test_libraries_know_these_names():
     """Addresses come from the libraries; nothing is fetched."""
     for source in SOURCES.values():
-        if source.library in ('torchvision', 'mmpretrain'):
+        if source.library in ('torchvision', 'mmpretrain', 'mmseg'):
             url, digest = module.address_of(source)
             assert url.startswith('https://') and digest[0] == 'sha256'
     timm = pytest.importorskip('timm.models')

@@ -76,3 +76,26 @@ dinov2_small = dict(
     long_side=336,
     divisor=14,
     cache_dir='work_dirs/features/dinov2-small')
+# Self-supervised, for object discovery; patches of 8 or 16 pixels.
+dino_small_p8 = dict(
+    backbone=dict(
+        type='mmwsss.AttentionViT',
+        arch='deit-small',
+        img_size=224,
+        patch_size=8,
+        interpolate_mode='bicubic',
+        init_cfg=dict(
+            type='Pretrained', checkpoint='checkpoints/dino_vits8.pth')),
+    channels=384,
+    long_side=336,
+    divisor=8)
+dino_small_p16 = dict(
+    backbone=dict(
+        type='mmwsss.AttentionViT',
+        arch='deit-small',
+        img_size=224,
+        interpolate_mode='bicubic',
+        init_cfg=dict(
+            type='Pretrained', checkpoint='checkpoints/dino_vits16.pth')),
+    channels=384,
+    long_side=480)

@@ -8,6 +8,7 @@ from .affinity_loss import (
 from .balanced_cross_entropy import BalancedCrossEntropy
 from .capped_cross_entropy import CappedCrossEntropy, loss_caps
 from .dense_energy_loss import DenseEnergyLoss
+from .global_cross_entropy import GlobalCrossEntropy
 from .info_nce import info_nce
 from .multilabel_loss import multilabel_loss
 from .saliency_loss import SaliencyLoss
@@ -15,7 +16,7 @@ from .swapped_cam_loss import SwappedCAMLoss
 
 __all__ = [
     'BalancedCrossEntropy', 'CappedCrossEntropy', 'DenseEnergyLoss',
-    'SaliencyLoss', 'SwappedCAMLoss', 'affinity_loss', 'affinity_terms',
-    'displacement_terms',
+    'GlobalCrossEntropy', 'SaliencyLoss', 'SwappedCAMLoss',
+    'affinity_loss', 'affinity_terms', 'displacement_terms',
     'global_means', 'info_nce', 'loss_caps', 'multilabel_loss'
 ]

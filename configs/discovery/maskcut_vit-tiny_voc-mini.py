@@ -1,0 +1,10 @@
+# MaskCut, up to three objects, with a ViT-Ti that was trained as a classifier,
+# on the small part of VOC.
+_base_ = [
+    '../_base_/models/frozen_networks.py', '../_base_/models/discovery.py',
+    '../_base_/datasets/voc-mini_224.py'
+]
+discovery = dict(
+    network=_base_.vit_tiny,
+    finder=_base_.maskcut,
+    refiner=_base_.refiner)

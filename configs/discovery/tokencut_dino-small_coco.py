@@ -1,0 +1,9 @@
+# TokenCut with DINO's ViT-S/16, COCO 2014.
+_base_ = [
+    '../_base_/models/frozen_networks.py', '../_base_/models/discovery.py',
+    '../_base_/datasets/coco_384.py'
+]
+discovery = dict(
+    network=_base_.dino_small_p16,
+    finder=_base_.tokencut,
+    refiner=_base_.refiner)

@@ -1,0 +1,10 @@
+# TokenCut on features of EfficientNet-Lite2, which has no attention, on the
+# small part of VOC.
+_base_ = [
+    '../_base_/models/frozen_networks.py', '../_base_/models/discovery.py',
+    '../_base_/datasets/voc-mini_224.py'
+]
+discovery = dict(
+    network=_base_.efficientnet_lite2,
+    finder=_base_.tokencut,
+    refiner=_base_.refiner)

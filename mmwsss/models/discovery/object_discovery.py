@@ -1,0 +1,77 @@
+"""Masks of the objects of an image, found by a frozen network."""
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmwsss.registry import MODELS
+
+from ..backbones.frozen_features import FrozenBackbone
+from .patch_tokens import read_patch_tokens
+
+#: Least overlap of a refined mask with the one before (FOUND, section 4.1).
+MIN_OVERLAP = 0.5
+
+
+@MODELS.register_module()
+class ObjectDiscovery(BaseModule):
+    """Finds objects without any label, image by image.
+
+    Args:
+        network (dict): Arguments of :class:`FrozenBackbone`: what describes
+            patches, a self-supervised vision transformer at best.
+        finder (dict): Finds objects among patches:
+            ``mmwsss.BackgroundDiscovery`` or ``mmwsss.NormalizedCut``.
+        refiner (dict, optional): Brings masks to the outlines of the image,
+            called with image and maps as ``mmwsss.PAMR`` is. A refined mask
+            that overlaps the one before by less than half is not taken.
+            None keeps the outlines of patches. Defaults to None.
+        init_cfg (dict, optional): Unused. Defaults to None.
+    """
+
+    def __init__(self,
+                 network: dict,
+                 finder: dict,
+                 refiner: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.network = FrozenBackbone(**network)
+        self.finder = MODELS.build(finder)
+        self.refiner = None if refiner is None else MODELS.build(refiner)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> np.ndarray:
+        """Find the objects of an image.
+
+        Args:
+            image (Tensor): (1, 3, H, W), RGB, grey levels 0..255.
+
+        Returns:
+            ndarray: bool (n, H, W); n is 0 if none is found, as always in
+            an image of one colour.
+
+        Raises:
+            FileNotFoundError: If the weights of the network are missing.
+            ValueError: If the image is too long, or the network does not
+                suit the finder.
+        """
+        size = tuple(image.shape[2:])
+        flat = image.flatten(2)
+        # There a network sees its own position embeddings.
+        if bool((flat == flat[..., :1]).all()):
+            return np.zeros((0, *size), bool)
+        found = self.finder(read_patch_tokens(self.network, image))
+        if not len(found):
+            return np.zeros((0, *size), bool)
+        maps = torch.from_numpy(found)[None].float().to(image.device)
+        maps = F.interpolate(maps, size, mode='bilinear')
+        masks = maps > 0.5
+        if self.refiner is not None:
+            refined = self.refiner(image, maps) > 0.5
+            both = (refined & masks).sum(dim=(2, 3), keepdim=True)
+            any_ = (refined | masks).sum(dim=(2, 3), keepdim=True)
+            masks = torch.where(both >= MIN_OVERLAP * any_, refined, masks)
+        masks = masks[0].cpu().numpy()
+        # A patch that is thinner than a pixel of a tiny image can vanish.
+        return masks[masks.any(axis=(1, 2))]
