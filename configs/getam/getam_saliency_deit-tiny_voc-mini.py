@@ -1,5 +1,7 @@
-# getam_deit-tiny_voc-mini.py with saliency maps, which are found without
-# labels: see configs/_base_/datasets/voc-mini_224_saliency.py.
+# getam_deit-tiny_voc-mini.py with saliency maps of objects that are found
+# without labels; write them first:
+#   python tools/discover_objects.py \
+#       configs/discovery/tokencut_vit-tiny_voc-mini.py
 _base_ = ['./getam_deit-tiny_voc-mini.py']
 train_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
