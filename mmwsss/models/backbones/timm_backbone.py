@@ -52,7 +52,8 @@ class TimmBackbone(TIMMBackbone):
 
     Raises:
         ImportError: If timm is not installed.
-        ValueError: If ``out_indices`` and ``middle_indices`` are both given.
+        ValueError: If ``out_indices`` is given together with
+            ``middle_indices`` or ``frozen_stages``.
     """
 
     def __init__(self,
@@ -67,6 +68,10 @@ class TimmBackbone(TIMMBackbone):
             raise ValueError(
                 'Give either out_indices (stages only) or middle_indices '
                 '(stages, and then the last map) of TimmBackbone, not both.')
+        if out_indices is not None and frozen_stages >= 0:
+            raise ValueError(
+                'With out_indices timm does not say which layers are lower: '
+                'freeze stages of TimmBackbone with middle_indices instead.')
         if out_indices is not None:
             kwargs.update(features_only=True, out_indices=tuple(out_indices))
         self._arguments = dict(model_name=model_name, **kwargs)

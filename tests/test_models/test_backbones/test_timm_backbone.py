@@ -177,6 +177,8 @@ def test_middle_maps(tmp_path, name, kwargs):
         assert_close(found, expected)
     with pytest.raises(ValueError, match='middle_indices'):
         build(middle_indices=(1, ), out_indices=(2, ))
+    with pytest.raises(ValueError, match='freeze stages'):
+        build(frozen_stages=1, out_indices=(2, ))
 
 
 @pytest.mark.parametrize('loaded', [True, False])
