@@ -3,8 +3,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmwsss.pseudo_labels.object_discovery import PatchTokens
 from mmwsss.registry import MODELS
 
 from ..backbones.frozen_features import FrozenBackbone
@@ -12,6 +13,30 @@ from .patch_tokens import read_patch_tokens
 
 #: Least overlap of a refined mask with the one before (FOUND, section 4.1).
 MIN_OVERLAP = 0.5
+
+
+def refine_masks(refiner: nn.Module | None, image: Tensor,
+                 maps: Tensor) -> Tensor:
+    """Masks at the outlines of the image.
+
+    A refined mask that overlaps the one before by less than half is not
+    taken.
+
+    Args:
+        refiner (nn.Module, optional): See :class:`ObjectDiscovery`.
+        image (Tensor): (1, 3, H, W), RGB, grey levels 0..255.
+        maps (Tensor): (1, n, H, W), above 0.5 where objects are.
+
+    Returns:
+        Tensor: bool (1, n, H, W).
+    """
+    masks = maps > 0.5
+    if refiner is None:
+        return masks
+    refined = refiner(image, maps) > 0.5
+    both = (refined & masks).sum(dim=(2, 3), keepdim=True)
+    any_ = (refined | masks).sum(dim=(2, 3), keepdim=True)
+    return torch.where(both >= MIN_OVERLAP * any_, refined, masks)
 
 
 @MODELS.register_module()
@@ -22,11 +47,12 @@ class ObjectDiscovery(BaseModule):
         network (dict): Arguments of :class:`FrozenBackbone`: what describes
             patches, a self-supervised vision transformer at best.
         finder (dict): Finds objects among patches:
-            ``mmwsss.BackgroundDiscovery`` or ``mmwsss.NormalizedCut``.
+            ``mmwsss.BackgroundDiscovery``, ``mmwsss.NormalizedCut`` or
+            ``mmwsss.LinearSaliency``, which has to be trained.
         refiner (dict, optional): Brings masks to the outlines of the image,
-            called with image and maps as ``mmwsss.PAMR`` is. A refined mask
-            that overlaps the one before by less than half is not taken.
-            None keeps the outlines of patches. Defaults to None.
+            called with image and maps as ``mmwsss.PAMR`` and
+            ``mmwsss.BilateralSolver`` are; see :func:`refine_masks`. None
+            keeps the outlines of patches. Defaults to None.
         init_cfg (dict, optional): Unused. Defaults to None.
     """
 
@@ -56,22 +82,34 @@ class ObjectDiscovery(BaseModule):
             ValueError: If the image is too long, or the network does not
                 suit the finder.
         """
-        size = tuple(image.shape[2:])
         flat = image.flatten(2)
         # There a network sees its own position embeddings.
         if bool((flat == flat[..., :1]).all()):
-            return np.zeros((0, *size), bool)
-        found = self.finder(read_patch_tokens(self.network, image))
+            return np.zeros((0, *image.shape[2:]), bool)
+        return self.find(image, read_patch_tokens(self.network, image))
+
+    @torch.no_grad()
+    def find(self, image: Tensor, tokens: PatchTokens) -> np.ndarray:
+        """Find the objects of an image that the network has seen.
+
+        Args:
+            image (Tensor): See :meth:`forward`.
+            tokens (PatchTokens): What the network says of it.
+
+        Returns:
+            ndarray: bool (n, H, W).
+
+        Raises:
+            ValueError: If the network does not suit the finder.
+        """
+        size = tuple(image.shape[2:])
+        found = self.finder(tokens)
         if not len(found):
             return np.zeros((0, *size), bool)
         maps = torch.from_numpy(found)[None].float().to(image.device)
         maps = F.interpolate(maps, size, mode='bilinear')
-        masks = maps > 0.5
-        if self.refiner is not None:
-            refined = self.refiner(image, maps) > 0.5
-            both = (refined & masks).sum(dim=(2, 3), keepdim=True)
-            any_ = (refined | masks).sum(dim=(2, 3), keepdim=True)
-            masks = torch.where(both >= MIN_OVERLAP * any_, refined, masks)
-        masks = masks[0].cpu().numpy()
+        if found.dtype != bool:  # Logits; they decide at the image's size.
+            maps = (maps > 0).float()
+        masks = refine_masks(self.refiner, image, maps)[0].cpu().numpy()
         # A patch that is thinner than a pixel of a tiny image can vanish.
         return masks[masks.any(axis=(1, 2))]
