@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/frozen_networks.py',
     '../_base_/models/found_segmenter.py', '../_base_/datasets/voc_384.py',
-    '../_base_/default_runtime.py', '../_base_/schedules/found_500.py'
+    '../_base_/schedules/found_500.py', '../_base_/found_runtime.py'
 ]
 train_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
@@ -17,3 +17,8 @@ model = dict(
         # Images at their own size when maps are written.
         network=dict(_base_.dino_small_p8, long_side=None),
         finder=dict(in_channels=384)))
+# Maps are measured by tools/evaluate_saliency.py.
+val_dataloader = None
+val_evaluator = None
+test_dataloader = None
+test_evaluator = None

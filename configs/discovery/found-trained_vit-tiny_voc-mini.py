@@ -4,7 +4,7 @@
 _base_ = [
     '../_base_/models/frozen_networks.py',
     '../_base_/models/found_segmenter.py', '../_base_/datasets/voc-mini_224.py',
-    '../_base_/default_runtime.py', '../_base_/schedules/found_500.py'
+    '../_base_/schedules/found_500.py', '../_base_/found_runtime.py'
 ]
 train_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
@@ -23,3 +23,8 @@ model = dict(
             long_side=None,
             cache_dir='work_dirs/features/vit-tiny-own-size'),
         finder=dict(in_channels=192)))
+# Maps are measured by tools/evaluate_saliency.py.
+val_dataloader = None
+val_evaluator = None
+test_dataloader = None
+test_evaluator = None

@@ -11,6 +11,4 @@ maskcut = dict(
     num_objects=3,
     check_corners=True)
 refiner = dict(type='mmwsss.PAMR')
-# FOUND's own refiner, which its training (found_segmenter.py) needs.
-bilateral_solver = dict(type='mmwsss.BilateralSolver')
 default_scope = 'mmseg'

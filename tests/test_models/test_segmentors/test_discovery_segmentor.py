@@ -45,7 +45,10 @@ def settings(folder, network=None, **kwargs):
             data_preprocessor=GREY,
             discovery=dict(
                 network=network or vit_network(folder),
-                finder=dict(type='mmwsss.LinearSaliency', in_channels=12)),
+                finder=dict(
+                    type='mmwsss.LinearSaliency',
+                    in_channels=12,
+                    init_cfg=dict(type='Normal', layer='Conv2d', std=1.))),
             teacher=dict(type='mmwsss.BackgroundDiscovery'),
             refiner=dict(type='mmwsss.BilateralSolver')), **kwargs)
 
@@ -53,7 +56,7 @@ def settings(folder, network=None, **kwargs):
 def build(folder, seed=0, **kwargs):
     model = MODELS.build(settings(folder, **kwargs))
     torch.manual_seed(seed)
-    nn.init.normal_(model.discovery.finder.conv.weight)
+    model.init_weights()
     return model
 
 
@@ -326,7 +329,7 @@ def home(tmp_path, monkeypatch):
             str(tmp_path / f'data/JPEGImages/{img_id}.jpg'),
             image.permute(1, 2, 0).byte().numpy()[..., ::-1])
     runtime = Config.fromfile(TOOLS.parent / 'configs/_base_'
-                              '/default_runtime.py')
+                              '/found_runtime.py')
     schedule = Config.fromfile(TOOLS.parent / 'configs/_base_/schedules'
                                '/found_500.py')
     cfg = Config(dict(runtime._cfg_dict.to_dict()))
