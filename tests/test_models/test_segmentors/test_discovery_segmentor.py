@@ -2,6 +2,7 @@
 import copy
 import os
 import runpy
+import sys
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ from mmwsss.utils.read_images import read_image, read_saliency
 
 from ...fake_gpu import FakeGPU
 from ...test_datasets.builders import METAINFO, make_voc
-from ...test_tools import TOOLS
+from ...test_tools import TOOLS, call, free_port
 from ..frozen_builders import pictures, vit_network
 
 GREY = dict(
@@ -472,3 +473,18 @@ def test_fake_gpu(tmp_path):
         assert torch.equal(after[1].pred_sem_seg.data.cpu(), mask)
     for name, value in expected.items():
         torch.testing.assert_close(found[name].cpu(), value)
+
+
+@pytest.mark.slow
+def test_two_processes(home):
+    """They end with the weights of one that takes the whole batch."""
+    options = ['--cfg-options', 'train_dataloader.batch_size=4']
+    call(sys.executable, TOOLS / 'train.py', 'config.py', '--work-dir', 'one',
+         *options, cwd=home)
+    call(
+        sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2',
+        f'--master_port={free_port()}', TOOLS / 'train.py', 'config.py',
+        '--work-dir', 'two', '--launcher', 'pytorch', cwd=home)
+    one, two = weights(home / 'one'), weights(home / 'two')
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], rtol=1e-4, atol=1e-5)
