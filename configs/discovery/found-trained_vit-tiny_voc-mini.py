@@ -3,7 +3,8 @@
 # goes through the network once.
 _base_ = [
     '../_base_/models/frozen_networks.py',
-    '../_base_/models/found_segmenter.py', '../_base_/datasets/voc-mini_224.py',
+    '../_base_/models/found_segmenter.py',
+    '../_base_/datasets/voc-mini_224.py',
     '../_base_/schedules/found_500.py', '../_base_/found_runtime.py'
 ]
 train_pipeline = [

@@ -85,11 +85,13 @@ def cached_patch_tokens(network: FrozenBackbone,
             # (heads, gh, gw, d + 1); attention is never negative.
             found[n] = cache.put(names[n],
                                  torch.cat((keys, row[..., None]), dim=-1))
-    entries = [entry.to(images.device) for entry in found]
-    return [
-        PatchTokens(e[..., :-1], None if (e[..., -1] < 0).any() else e[..., -1])
-        for e in entries
-    ]
+    tokens = []
+    for entry in found:
+        entry = entry.to(images.device)
+        row = entry[..., -1]
+        tokens.append(
+            PatchTokens(entry[..., :-1], None if (row < 0).any() else row))
+    return tokens
 
 
 @torch.no_grad()

@@ -16,20 +16,24 @@ from torch import nn
 
 from mmwsss.apis.discover_objects import discover_objects
 from mmwsss.apis.run import train
+from mmwsss.models.backbones.frozen_features import FrozenBackbone
 from mmwsss.models.discovery import (
     LinearSaliency,
     cached_patch_tokens,
     read_patch_tokens,
 )
 from mmwsss.pseudo_labels.bilateral_solver import BilateralSolver
-from mmwsss.pseudo_labels.object_discovery import BackgroundDiscovery
+from mmwsss.pseudo_labels.object_discovery import (
+    BackgroundDiscovery,
+    PatchTokens,
+)
 from mmwsss.registry import MODELS
 from mmwsss.utils.read_images import read_image, read_saliency
 
 from ...fake_gpu import FakeGPU
 from ...test_datasets.builders import METAINFO, make_voc
 from ...test_tools import TOOLS, call, free_port
-from ..frozen_builders import pictures, vit_network
+from ..frozen_builders import pictures, toy_network, vit_network
 
 GREY = dict(
     type='SegDataPreProcessor',
@@ -122,8 +126,7 @@ def plain_losses(model, images, step):
             ] for y in range(gh)])
 
         own = logits > 0
-        rule = BackgroundDiscovery()((type('T', (), dict(
-            keys=keys, class_row=row)))).any(axis=0)
+        rule = BackgroundDiscovery()(PatchTokens(keys, row)).any(axis=0)
         chance = 1 / (1 + np.exp(-logits))
         for name, target in (('own', own), ('refined', refine(own)),
                              ('rule', refine(rule))):
@@ -300,7 +303,7 @@ def test_cache(tmp_path):
     model.discovery.network.get_network().register_forward_hook(
         lambda module, inputs, output: seen.append(len(inputs[0])))
     again = cached_patch_tokens(
-        model.discovery.network, torch.cat((images, scenes(1, 32, 48).flip(3))))
+        model.discovery.network, torch.cat((images, scenes(1).flip(3))))
     assert seen == [1]
     for one, other in zip(again, first):
         assert torch.equal(one.keys, other.keys)
@@ -308,8 +311,6 @@ def test_cache(tmp_path):
 
 
 def test_cache_without_class_token(tmp_path):
-    from ..frozen_builders import toy_network
-    from mmwsss.models.backbones.frozen_features import FrozenBackbone
     network = FrozenBackbone(**toy_network(
         tmp_path, cache_dir=str(tmp_path / 'cache')))
     images = pictures(2, 3, 20, 28)
