@@ -141,11 +141,9 @@ def test_unused_parameters_are_looked_for_where_there_are_some(name):
     assert bool(unused) == bool(cfg.get('find_unused_parameters')), unused
 
 
-@pytest.mark.parametrize('agent', [
-    True,
-    # As Slurm starts them: nobody ends the others.
-    pytest.param(False, marks=pytest.mark.slow)
-])
+@pytest.mark.slow
+# False: as Slurm starts them, nobody ends the others.
+@pytest.mark.parametrize('agent', [True, False])
 def test_one_process_fails(tmp_path, agent):
     """The others stop, and the message says why."""
     root = generate_shapes(tmp_path / 'shapes', num_train=8, num_val=4)

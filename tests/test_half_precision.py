@@ -35,7 +35,7 @@ HALF, BRAIN = torch.float16, torch.bfloat16
 QUICK = {
     ('cpu', BRAIN): ('acr/acr_vit_shapes', 'fbr/fbr_r18-eps-ppc_shapes'),
     ('cpu', HALF): ('getam/getam_vit_shapes', 'frozen head'),
-    ('pretend', HALF): ('affinity/irnet_small_shapes', ),
+    ('pretend', HALF): ('cam/cam_vit_shapes', ),
     ('pretend', BRAIN): (),
 }
 #: Random draws depend on the features, so float32 draws others.

@@ -165,6 +165,7 @@ def test_slurm_scripts_pass_everything_on(tmp_path):
         assert word in words
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     """dist_*.sh, on CPUs."""
     config = write_config(tmp_path / 'toy.py', tmp_path / 'run', steps=2)
@@ -207,6 +208,7 @@ def test_train_and_test_a_config(trained):
     assert (folder / 'cams' / 'manifest.json').is_file()
 
 
+@pytest.mark.slow
 def test_tools_of_mmseg(trained):
     """Our configs run with the tools that mmseg ships, unmodified."""
     folder, _ = trained
@@ -226,6 +228,7 @@ def test_tools_of_mmseg(trained):
     assert 'mIoU' in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_resume_equals_unbroken_run(trained):
     folder, _ = trained
     shutil.copytree(folder / 'run', folder / 'parts')

@@ -288,11 +288,9 @@ def alive(pid):
     return not status.exists() or status.read_text().split()[2] != 'Z'
 
 
-@pytest.mark.parametrize('sign', [
-    signal.SIGINT,
-    pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-    pytest.param(signal.SIGKILL, marks=pytest.mark.slow)
-])
+@pytest.mark.slow
+@pytest.mark.parametrize('sign',
+                         [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_stage_outlives_its_pipeline(tmp_path, sign):
     path = write_pipeline(tmp_path, 60)
     run = subprocess.Popen(
