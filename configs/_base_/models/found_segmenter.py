@@ -5,7 +5,10 @@ refiner = dict(type='mmwsss.BilateralSolver')
 model = dict(
     type='mmwsss.DiscoverySegmentor',
     discovery=dict(
-        finder=dict(type='mmwsss.LinearSaliency'), refiner=refiner),
+        finder=dict(type='mmwsss.LinearSaliency'),
+        refiner=refiner,
+        # The images of VOC are smaller and keep their size.
+        long_side=512),
     # The threshold is DINO's.
     teacher=dict(type='mmwsss.BackgroundDiscovery', threshold=0.3),
     # Of the targets. None and dict(type='mmwsss.PAMR') work as well.

@@ -53,6 +53,10 @@ class ObjectDiscovery(BaseModule):
             called with image and maps as ``mmwsss.PAMR`` and
             ``mmwsss.BilateralSolver`` are; see :func:`refine_masks`. None
             keeps the outlines of patches. Defaults to None.
+        long_side (int, optional): Images that are longer, in pixels, are
+            looked at and refined at this size, and masks enlarged
+            afterwards; time and memory then stay bounded, also where the
+            network has no ``long_side`` of its own. Defaults to None.
         init_cfg (dict, optional): Unused. Defaults to None.
     """
 
@@ -60,11 +64,13 @@ class ObjectDiscovery(BaseModule):
                  network: dict,
                  finder: dict,
                  refiner: dict | None = None,
+                 long_side: int | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.network = FrozenBackbone(**network)
         self.finder = MODELS.build(finder)
         self.refiner = None if refiner is None else MODELS.build(refiner)
+        self.long_side = long_side
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> np.ndarray:
@@ -86,30 +92,52 @@ class ObjectDiscovery(BaseModule):
         # There a network sees its own position embeddings.
         if bool((flat == flat[..., :1]).all()):
             return np.zeros((0, *image.shape[2:]), bool)
-        return self.find(image, read_patch_tokens(self.network, image))
+        small = self.shrink(image)
+        return self.find(small, read_patch_tokens(self.network, small),
+                         tuple(image.shape[2:]))
+
+    def shrink(self, image: Tensor) -> Tensor:
+        """An image at the size at which it is looked at.
+
+        Args:
+            image (Tensor): (N, 3, H, W).
+
+        Returns:
+            Tensor: (N, 3, h, w), not longer than ``long_side``.
+        """
+        size = image.shape[2:]
+        if self.long_side is None or max(size) <= self.long_side:
+            return image
+        scale = self.long_side / max(size)
+        size = tuple(max(round(side * scale), 1) for side in size)
+        return F.interpolate(image, size, mode='bilinear', antialias=True)
 
     @torch.no_grad()
-    def find(self, image: Tensor, tokens: PatchTokens) -> np.ndarray:
+    def find(self, image: Tensor, tokens: PatchTokens,
+             size: tuple[int, int]) -> np.ndarray:
         """Find the objects of an image that the network has seen.
 
         Args:
-            image (Tensor): See :meth:`forward`.
+            image (Tensor): (1, 3, h, w), what :meth:`shrink` gives.
             tokens (PatchTokens): What the network says of it.
+            size (tuple[int, int]): Height and width of the masks.
 
         Returns:
-            ndarray: bool (n, H, W).
+            ndarray: bool (n, *size).
 
         Raises:
             ValueError: If the network does not suit the finder.
         """
-        size = tuple(image.shape[2:])
         found = self.finder(tokens)
         if not len(found):
             return np.zeros((0, *size), bool)
         maps = torch.from_numpy(found)[None].float().to(image.device)
-        maps = F.interpolate(maps, size, mode='bilinear')
+        maps = F.interpolate(maps, image.shape[2:], mode='bilinear')
         if found.dtype != bool:  # Logits; they decide at the image's size.
             maps = (maps > 0).float()
-        masks = refine_masks(self.refiner, image, maps)[0].cpu().numpy()
+        masks = refine_masks(self.refiner, image, maps)
+        if masks.shape[2:] != size:
+            masks = F.interpolate(masks.float(), size, mode='bilinear') > 0.5
+        masks = masks[0].cpu().numpy()
         # A patch that is thinner than a pixel of a tiny image can vanish.
         return masks[masks.any(axis=(1, 2))]

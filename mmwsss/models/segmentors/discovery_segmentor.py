@@ -178,7 +178,7 @@ class DiscoverySegmentor(BaseSegmentor):
         """
         return [
             read_patch_tokens(self.discovery.network, image[None])
-            for image in inputs
+            for image in self.discovery.shrink(inputs)
         ]
 
     def encode_decode(self, inputs: Tensor,
@@ -232,7 +232,9 @@ class DiscoverySegmentor(BaseSegmentor):
             height, width = sample.get('img_shape', image.shape[1:])[:2]
             image = image[None, :, :height, :width]
             tokens = self.extract_feat(image)[0]
-            mask = self.discovery.find(image, tokens).any(axis=0)[None]
+            mask = self.discovery.find(
+                self.discovery.shrink(image), tokens,
+                (height, width)).any(axis=0)[None]
             sample.set_data(
                 dict(
                     seg_logits=PixelData(

@@ -275,6 +275,13 @@ def test_prediction(tmp_path):
         assert 0 < mask.float().mean() < 1
         assert np.array_equal(
             model.discovery(images[i:i + 1]).any(axis=0), mask[0].bool())
+    # Longer images are looked at smaller, as for the maps on disk.
+    model.discovery.long_side = 24
+    mask = model.predict(images, samples(images))[0].pred_sem_seg.data
+    assert np.array_equal(model.discovery(images[:1]).any(axis=0),
+                          mask[0].bool())
+    assert mask.shape == (1, 32, 48)
+    model.discovery.long_side = None
     coarse = F.interpolate(
         torch.from_numpy(model.discovery.finder(read_patch_tokens(
             model.discovery.network, images[:1])) > 0)[None].float(),
