@@ -732,12 +732,7 @@ class CAMSegmentor(BaseSegmentor):
         """
         cfg, n = self.test_cfg, len(inputs)
         request = self.localizer.attention_request(self)
-
-        def precision() -> AbstractContextManager:
-            # Maps of 1e-7 to 1e-5 would not survive half precision.
-            return nullcontext() if request is None else torch.autocast(
-                inputs.device.type, enabled=False)
-
+        device = inputs.device
         views, scores = [], None
         for scale in cfg['scales']:
             tiled = self.needs_tiles(inputs, scale)
@@ -749,7 +744,7 @@ class CAMSegmentor(BaseSegmentor):
             if cfg['flip']:
                 image = torch.cat((image, image.flip(-1)))
             view, first = None, None
-            with precision():
+            with full_precision(request, device):
                 if scores is None or not tiled:
                     view = self.forward_view(
                         image, request=None if tiled else request)
@@ -769,7 +764,7 @@ class CAMSegmentor(BaseSegmentor):
                     self._tiled_maps(inputs, scale, class_ids, auxiliary))
                 continue
             asked = class_ids.repeat(len(image) // n, 1)
-            with precision():
+            with full_precision(request, device):
                 maps = self.localize(view, asked, auxiliary).float()
             if cfg['flip']:
                 maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
@@ -943,6 +938,23 @@ class CAMSegmentor(BaseSegmentor):
                  ) -> Tensor:
         """Class logits (N, K); what profilers and exporters run."""
         return self.forward_view(inputs).logits
+
+
+def full_precision(request: AttentionRequest | None,
+                   device: torch.device) -> AbstractContextManager:
+    """Without autocast where attention is read.
+
+    Maps of 1e-7 to 1e-5 would not survive half precision.
+
+    Args:
+        request (AttentionRequest, optional): What a localizer reads.
+        device (torch.device): Of the batch.
+
+    Returns:
+        AbstractContextManager: For the passes and the localizer.
+    """
+    return nullcontext() if request is None else torch.autocast(
+        device.type, enabled=False)
 
 
 def scaled_size(inputs: Tensor, scale: float) -> list[int]:
