@@ -36,6 +36,14 @@ from ..refiners.frozen_affinity import FrozenAffinity
 from ..utils.named_parts import build_parts
 
 
+#: Of a backbone that is asked for it.
+NO_ATTENTION = (
+    '{backbone} shows neither attention nor class tokens, which {reader} '
+    'reads. Use mmwsss.AttentionViT or mmwsss.HybridViT as backbone; on '
+    "others, localizer=dict(type='mmwsss.CAM') with "
+    "cls_head=dict(type='mmwsss.CAMHead', ...) works.")
+
+
 def explains_memory(predict: Callable) -> Callable:
     """Let a ``predict`` say which image and setting memory lacks for.
 
@@ -211,6 +219,12 @@ class CAMSegmentor(BaseSegmentor):
                 f'{type(self.neck).__name__} reads class tokens, of which '
                 f'{type(self.backbone).__name__} has none. Use '
                 'mmwsss.AttentionViT or mmwsss.HybridViT as backbone.')
+        # A training that could not be tested in the end is refused now.
+        request = self.localizer.attention_request(self)
+        if request is not None and not hasattr(self.backbone, 'forward_view'):
+            raise TypeError(NO_ATTENTION.format(
+                backbone=type(self.backbone).__name__,
+                reader=type(self.localizer).__name__))
         for regularizer in self.regularizers.values():
             if regularizer.needs_second_view and self.second_view is None:
                 raise ValueError(
@@ -316,10 +330,9 @@ class CAMSegmentor(BaseSegmentor):
                     fields['feats'] = self._apply_neck(
                         feats, fields.get('cls_tokens', ()), last_only)
         elif request is not None:
-            raise TypeError(
-                f'{type(self.backbone).__name__} shows no attention, but the '
-                'configured localizer or a regularizer reads it. Use '
-                'mmwsss.AttentionViT or mmwsss.HybridViT as backbone.')
+            raise TypeError(NO_ATTENTION.format(
+                backbone=type(self.backbone).__name__,
+                reader='a configured head or regularizer'))
         elif sizes is not None:
             feats, valid = self.backbone.forward_sized(image, sizes)
             feats = (feats, )
