@@ -72,6 +72,8 @@ AdaptiveThresholds`, which then decides the thresholds of ``label_maker`` in
                  **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.train_cfg['fused_labels'] = True
+        if self.auxiliary_head is not None:
+            self.check_auxiliary_maps()
         if self.label_refiner is not None:
             raise ValueError(
                 'CoTrainingSegmentor makes labels of normalised maps; take '
