@@ -8,10 +8,11 @@ also finds that background: co-occurrence. Both errors can be measured,
 because the parts are saved as masks too.
 
 Bodies are *tinted* or *plain*. A tinted body carries weak evidence of its
-class, a pale tint of the class's colour, as the fur of an animal does; and in
-a share of the objects the discriminative part is missing, covered, or wears
-the colour of another class. So methods can find whole objects. A plain body
-carries no evidence at all: what no label tells, no method finds.
+class, a pale tint of the class's colour that fades towards the tail; and in a
+share of the objects the discriminative part is missing, covered, or wears the
+colour of another class. So CAMs find the front of an object, and methods can
+find the whole. A plain body carries no evidence at all: what no label tells,
+no method finds.
 
 Saliency maps come with it, as a class-agnostic detector with typical failures
 would make them: see :func:`draw_saliency`.
@@ -41,7 +42,7 @@ CLASSES = ('ring', 'star', 'cross', 'triangle', 'chess', 'bars')
 PALETTE = PascalVOCDataset.METAINFO['palette'][:len(CLASSES) + 1]
 #: Class -> the background it usually stands on.
 COMPANIONS = {'ring': 'rails', 'star': 'dots'}
-_VERSION = 4  # Raise it whenever the drawing changes.
+_VERSION = 5  # Raise it whenever the drawing changes.
 _CLASS_LESS = 0.04
 
 
@@ -50,7 +51,9 @@ class Bodies(NamedTuple):
 
     Attributes:
         tint: Range of the tint's strength, in grey levels of the colour
-            channel that it changes most.
+            channel that it changes most, beside the discriminative part.
+        tail: Its share that is left at the other end of the body.
+        cast: Largest random colour of a body, in grey levels.
         hidden: Share of the objects without a visible discriminative part.
         borrowed: Share of the discriminative parts in the colour of another
             class.
@@ -59,6 +62,8 @@ class Bodies(NamedTuple):
         stray: Share of the other images that show rails or dots.
     """
     tint: tuple[float, float]
+    tail: float
+    cast: float
     hidden: float
     borrowed: float
     correlation: float
@@ -67,8 +72,8 @@ class Bodies(NamedTuple):
 
 #: What ``bodies`` may be.
 BODIES = {
-    'tinted': Bodies((16, 28), 0.2, 0.1, 0.6, 0.15),
-    'plain': Bodies((0, 0), 0, 0, 0.85, 0.03)
+    'tinted': Bodies((26, 38), 0.4, 6, 0.15, 0.05, 0.5, 0.2),
+    'plain': Bodies((0, 0), 0, 14, 0, 0, 0.85, 0.03)
 }
 _PLAIN, _DISCRIMINATIVE = 1, 2
 _SHIFT = 4  # Fractional bits of polygon corners.
@@ -101,9 +106,12 @@ def _noise(rng: np.random.Generator, size: int, cells: int,
         interpolation=cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST)
 
 
-def _grey(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+def _grey(rng: np.random.Generator,
+          low: float,
+          high: float,
+          cast: float = 14) -> np.ndarray:
     """A colour of low saturation, float32 (3,)."""
-    tint = rng.uniform(-14, 14, 3)
+    tint = rng.uniform(-cast, cast, 3)
     return (rng.uniform(low, high) + tint).astype(np.float32)
 
 
@@ -242,13 +250,18 @@ def _draw_object(rng: np.random.Generator, class_id: int, number: int,
     x, y = np.clip(center, 0, size - 1).astype(int)
     behind = canvas[max(y - 6, 0):y + 6, max(x - 6, 0):x + 6].mean()
     gap = rng.uniform(50, 85) * (1 if behind < 128 else -1)
-    base = _grey(rng, behind + gap, behind + gap)
+    base = _grey(rng, behind + gap, behind + gap, bodies.cast)
     texture = base + rng.uniform(8, 22) * _noise(
         rng, size, int(rng.integers(4, 30)))[..., None]
     if any(bodies.tint):
         tint = _hue(rng, class_id)
         tint -= tint.mean()
-        texture += rng.uniform(*bodies.tint) * tint / np.abs(tint).max()
+        # Strong beside the head, weaker towards the tail.
+        y, x = np.mgrid[:size, :size]
+        along = (np.stack((x, y), -1) - center) @ np.linalg.inv(rotate)[:, :1]
+        fade = np.interp(along, (-.9, .2), (bodies.tail, 1))
+        texture += rng.uniform(*bodies.tint) * fade * tint / np.abs(
+            tint).max()
 
     def paint(polygon: np.ndarray, colour: np.ndarray, kind: int) -> None:
         touched = _blend(canvas, polygon @ rotate + center, colour)

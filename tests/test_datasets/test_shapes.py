@@ -136,6 +136,29 @@ def test_tinted_bodies_tell_their_class_weakly(tinted):
         assert 5 < np.abs(found[c]).max() < np.abs(hue).max() / 2, name
 
 
+def test_the_tint_fades_towards_the_tail(tinted, plain):
+    def front_and_tail(drawn):
+        """Mean saturation of bodies near and far from the telling part."""
+        values = [], []
+        for one in drawn:
+            s = cv2.cvtColor(one.image, cv2.COLOR_BGR2HSV)[..., 1]
+            for number in range(1, one.instances.max() + 1):
+                own = one.instances == number
+                telling, body = (own & (one.parts == k) for k in (2, 1))
+                if telling.sum() < 30 or body.sum() < 100:
+                    continue
+                far = cv2.distanceTransform(
+                    (~telling).astype(np.uint8), cv2.DIST_L2, 5)[body]
+                values[0].append(s[body][far < .3 * far.max()].mean())
+                values[1].append(s[body][far > .7 * far.max()].mean())
+        return np.mean(values, axis=1)
+
+    front, tail = front_and_tail(tinted)
+    assert tail < .6 * front
+    front, tail = front_and_tail(plain)
+    assert tail == pytest.approx(front, rel=.15)
+
+
 def test_some_parts_wear_the_colour_of_another_class(tinted, plain):
     def share(drawn):
         """Parts of 'cross', a green one, that are not mainly green."""

@@ -33,7 +33,7 @@ class AffinityNet(CAMRefiner):
             - ``log_steps`` (int): The walk has 2^log_steps steps.
               Defaults to 8.
         train_cfg (dict, optional): Unused, accepted like in mmseg.
-        test_cfg (dict, optional): Unused, accepted like in mmseg.
+        test_cfg (dict, optional): See :class:`CAMRefiner`.
         data_preprocessor (dict, optional): See mmseg.
         init_cfg (dict, optional): Initialisation. Defaults to None.
     """
@@ -50,7 +50,9 @@ class AffinityNet(CAMRefiner):
                  init_cfg: dict | None = None,
                  pretrained: None = None) -> None:
         super().__init__(
-            data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+            test_cfg=test_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg)
         refuse_pretrained(pretrained)
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)

@@ -28,7 +28,7 @@ class AffinityRefiner(CAMRefiner):
         threshold (float): Background score of the mask. Defaults to 0.4.
         normalize (str): See :func:`normalize_maps`. Defaults to 'minmax'.
         train_cfg (dict, optional): Unused, accepted like in mmseg.
-        test_cfg (dict, optional): Unused, accepted like in mmseg.
+        test_cfg (dict, optional): See :class:`CAMRefiner`.
         data_preprocessor (dict, optional): See mmseg. Must leave RGB images
             in grey levels: ``mean=[0, 0, 0], std=[1, 1, 1]``.
         init_cfg (dict, optional): Unused. Defaults to None.
@@ -47,7 +47,9 @@ class AffinityRefiner(CAMRefiner):
                  init_cfg: dict | None = None,
                  pretrained: None = None) -> None:
         super().__init__(
-            data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+            test_cfg=test_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg)
         refuse_pretrained(pretrained)
         self.affinity = FrozenAffinity(**affinity)
         self.threshold = threshold

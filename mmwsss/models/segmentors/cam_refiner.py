@@ -10,6 +10,10 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmwsss.pseudo_labels.dense_crf import DenseCRF
+
+from .sample_crf import refine_with_crf
+
 #: How to get CAMs into a sample, for messages.
 LOAD_CAMS = ("Put dict(type='mmwsss.LoadCAMs') into the pipeline, before "
              "dict(type='mmwsss.PackWSSSInputs'), and their folder as "
@@ -21,9 +25,21 @@ class CAMRefiner(BaseSegmentor):
 
     A subclass scores background and present classes with :meth:`refine`; the
     base class takes the samples apart and writes the results into them.
+
+    Args:
+        test_cfg (dict, optional): With key ``crf`` (dict, optional):
+            arguments of :class:`~mmwsss.pseudo_labels.dense_crf.DenseCRF`,
+            which refines the scores at last. Defaults to None: no CRF.
+        **kwargs: See mmseg's ``BaseSegmentor``.
     """
     #: Trained on some classes it refines maps of any others.
     class_agnostic = True
+
+    def __init__(self, test_cfg: dict | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        crf = take_options(f'{type(self).__name__}.test_cfg', test_cfg,
+                           dict(crf=None))['crf']
+        self.crf = None if crf is None else DenseCRF(**crf)
 
     @abstractmethod
     def refine(self, image: Tensor, cams: Tensor) -> Tensor:
@@ -80,7 +96,8 @@ class CAMRefiner(BaseSegmentor):
 
         Raises:
             KeyError: If a sample has no CAMs.
-            ValueError: If an image was resized or does not suit the network.
+            ValueError: If an image was resized or does not suit the network,
+                or the CRF does not find it.
         """
         data_samples = data_samples or [SegDataSample() for _ in inputs]
         for image, sample in zip(inputs, data_samples):
@@ -97,6 +114,9 @@ class CAMRefiner(BaseSegmentor):
             except ValueError as error:
                 raise ValueError(f'Image {img_id}: {error}') from error
             ids = sample.class_ids.to(image.device)
+            if self.crf is not None and len(ids):
+                scores = refine_with_crf(
+                    self.crf, scores / scores.sum(0).clamp(min=1e-12), sample)
             names = torch.cat((ids.new_zeros(1), ids + 1))
             cams = scores[1:] / scores.amax().clamp(min=1e-12)
             sample.set_data(

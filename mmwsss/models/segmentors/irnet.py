@@ -83,7 +83,7 @@ class IRNet(CAMRefiner):
 
             None predicts masks only. Defaults to None.
         train_cfg (dict, optional): Unused, accepted like in mmseg.
-        test_cfg (dict, optional): Unused, accepted like in mmseg.
+        test_cfg (dict, optional): See :class:`CAMRefiner`.
         data_preprocessor (dict, optional): See mmseg.
         init_cfg (dict, optional): Initialisation. Defaults to None.
 
@@ -114,7 +114,9 @@ class IRNet(CAMRefiner):
                  init_cfg: dict | None = None,
                  pretrained: None = None) -> None:
         super().__init__(
-            data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+            test_cfg=test_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg)
         refuse_pretrained(pretrained)
         self.backbone = MODELS.build(backbone)
         self.backbone.requires_grad_(False)

@@ -1,16 +1,15 @@
 """Test-time augmentation of segmentation models, with a CRF at the end."""
 from collections.abc import Sequence
-from pathlib import Path
 
-import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmwsss.pseudo_labels.dense_crf import DenseCRF, unary_from_probs
+from mmwsss.pseudo_labels.dense_crf import DenseCRF
 from mmwsss.registry import MODELS
-from mmwsss.utils.read_images import read_image
+
+from .sample_crf import refine_with_crf
 
 
 @MODELS.register_module()
@@ -78,28 +77,10 @@ class SegTTAModel(BaseTTAModel):
         scores = scores / len(looks)
         sample = looks[0]
         if self.crf is not None:
-            scores = self._refine(
+            scores = refine_with_crf(
+                self.crf,
                 scores.softmax(0) if self.average == 'logits' else scores,
                 sample)
         sample.seg_logits = PixelData(data=scores)
         sample.pred_sem_seg = PixelData(data=scores.argmax(0, keepdim=True))
         return sample
-
-    def _refine(self, probs: Tensor, sample: SegDataSample) -> Tensor:
-        path = sample.metainfo.get('img_path')
-        img_id = sample.metainfo.get('img_id')
-        if path is None:
-            raise ValueError(
-                f'Image {img_id or "?"}: the CRF reads the image again, but '
-                "the sample does not say where it lies. Keep 'img_path' in "
-                "the pack transform's meta_keys.")
-        img_id = img_id or Path(path).stem
-        image = read_image(path, img_id, sample.metainfo.get('window'))
-        if image.shape[:2] != probs.shape[1:]:
-            raise ValueError(
-                f'Image {img_id!r}: {path} is {image.shape[:2]} (height, '
-                f'width) but the prediction {tuple(probs.shape[1:])}. The '
-                'CRF needs predictions of the size of the image file.')
-        refined = self.crf(image,
-                           unary_from_probs(probs.float().cpu().numpy()))
-        return torch.from_numpy(refined).to(probs.device)

@@ -6,11 +6,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import OptimWrapper
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
+from PIL import Image
 
 from mmwsss.datasets import ImageLevelDataset
 from mmwsss.evaluation import CAMIoUMetric
 from mmwsss.pseudo_labels import instances_irn
 from mmwsss.pseudo_labels.cam_file import write_cam
+from mmwsss.pseudo_labels.dense_crf import DenseCRF
 from mmwsss.pseudo_labels.pixel_pairs import path_cells, path_offsets
 from mmwsss.registry import MODELS
 from tests.test_datasets.builders import METAINFO, make_voc
@@ -543,3 +545,53 @@ def test_from_files_to_masks(tmp_path, monkeypatch, build, labels):
     assert result.cams.shape == (2, 52, 61)
     assert result.pred_sem_seg.data.shape == (1, 52, 61)
     assert not torch.equal(result.cams, test[1]['data_samples'].cams)
+
+
+def crf_case(tmp_path):
+    """A picture of two halves and a sample with CAMs that miss its border."""
+    image = np.full((24, 32, 3), 40, dtype=np.uint8)
+    image[:, 16:] = 200
+    Image.fromarray(image).save(tmp_path / 'pic.png')
+    sample = make_sample([4], (24, 32))
+    cam = torch.zeros(1, 24, 32)
+    cam[..., 13:] = .7
+    sample.set_data(dict(cams=cam))
+    return image, sample
+
+
+def test_crf_after_the_walk(tmp_path):
+    """The scores of the walk are probabilities of a dense CRF."""
+    crf = dict(num_iters=5, bilateral_sxy=20, bilateral_srgb=8)
+    image, sample = crf_case(tmp_path)
+    walked = build_affinity_net(walk=dict(alpha=2, log_steps=1))
+    inputs = torch.zeros(1, 3, 24, 32)
+    plain, = walked.predict(inputs, [sample.clone()])
+    scores = walked.refine(inputs[0], sample.cams)
+    expected = DenseCRF(**crf)(
+        image, -np.log((scores / scores.sum(0)).clamp(1e-5, 1).numpy()))
+    sample.set_metainfo(dict(img_path=str(tmp_path / 'pic.png')))
+    with_crf = build_affinity_net(
+        walk=dict(alpha=2, log_steps=1), test_cfg=dict(crf=crf))
+    with_crf.load_state_dict(walked.state_dict())
+    found, = with_crf.predict(inputs, [sample.clone()])
+    expected = torch.from_numpy(expected)
+    torch.testing.assert_close(
+        found.pred_sem_seg.data[0], 5 * expected.argmax(0))
+    torch.testing.assert_close(
+        found.cams, expected[1:] / expected.max())
+    # The CAM reaches three columns too far, the CRF ends at the edge.
+    assert (plain.pred_sem_seg.data[0, :, 14] == 5).all()
+    assert (found.pred_sem_seg.data[0, :, :16] == 0).all()
+    assert (found.pred_sem_seg.data[0, :, 16:] == 5).all()
+
+
+def test_crf_without_classes_or_picture(tmp_path):
+    """Nothing to refine, and what to do where the image is not known."""
+    model = build_affinity_net(test_cfg=dict(crf=dict()))
+    found, = model.predict(torch.zeros(1, 3, 24, 32),
+                           [make_sample([], (24, 32))])
+    assert not found.pred_sem_seg.data.any()
+    with pytest.raises(ValueError, match="pic.*Keep 'img_path'"):
+        model.predict(torch.zeros(1, 3, 24, 32), [make_sample([1], (24, 32))])
+    with pytest.raises(KeyError, match='AffinityNet.test_cfg.*crff'):
+        build_affinity_net(test_cfg=dict(crff=dict()))
