@@ -70,6 +70,12 @@ AdaptiveThresholds`, which then decides the thresholds of ``label_maker`` in
                  auxiliary_seg_losses: dict[str, dict] | None = None,
                  adaptive_thresholds: dict | None = None,
                  **kwargs: Any) -> None:
+        if (kwargs.get('train_cfg') or {}).get('auxiliary_until'):
+            raise ValueError(
+                'model.train_cfg.auxiliary_until has no effect here: the '
+                "teacher's CAMs are the labels from the first step of phase "
+                '2 on. Take it out; auxiliary_seg_losses train the decoder '
+                'on labels of the auxiliary head as well.')
         super().__init__(*args, **kwargs)
         self.train_cfg['fused_labels'] = True
         if self.auxiliary_head is not None:

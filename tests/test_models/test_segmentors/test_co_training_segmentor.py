@@ -333,6 +333,8 @@ def test_unknown_classes():
         ce=dict(type='mmwsss.BalancedCrossEntropy'))), "both have .'ce'."),
     (dict(label_refiner=dict(type='mmwsss.PAMR')), 'label_refiner=None'),
     (dict(momentum=0.1), 'momentum of a teacher'),
+    (dict(train_cfg=dict(seg_start=0.4, auxiliary_until=0.5)),
+     'auxiliary_until has no effect here'),
     (dict(label_maker=dict(type='mmwsss.LabelCompletion'),
           adaptive_thresholds=dict()), 'not of LabelCompletion'),
 ])
