@@ -675,10 +675,13 @@ class CAMInferencer(BaseInferencer):
 
         Returns:
             list[SegDataSample]: Predictions.
+
+        Raises:
+            ValueError: If images are too small for the network.
         """
         if not self.reads_tags:
             names = ', '.join(s.img_id for s in inputs['data_samples'])
-            with explain_memory(
+            with explain_small(names, inputs['inputs']), explain_memory(
                     f'image {names}',
                     "Let mmseg look at parts: model.test_cfg=dict(mode="
                     "'slide', crop_size=(1024, 1024), stride=(768, 768)), "
@@ -763,6 +766,31 @@ class CAMInferencer(BaseInferencer):
 
 
 # --------------------------------------------------------------- from configs
+@contextlib.contextmanager
+def explain_small(names: str, images: Sequence[torch.Tensor]
+                  ) -> Iterator[None]:
+    """Say which image a network is too coarse for.
+
+    Args:
+        names (str): Of the images.
+        images (Sequence[Tensor]): Each (3, h, w), of one size.
+
+    Raises:
+        ValueError: In place of a convolution's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if 'greater than actual input size' not in str(error):
+            raise
+        height, width = images[0].shape[-2:]
+        raise ValueError(
+            f'Image {names} ({width} x {height} pixels) is too small for the '
+            'network: a layer of it looks at more than the whole image '
+            "(SegFormer's need 29 pixels). Enlarge it, or leave it out."
+        ) from error
+
+
 def _check_device(device: str) -> None:
     """Raise ValueError for a device that is not there."""
     try:

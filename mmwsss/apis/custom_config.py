@@ -24,6 +24,8 @@ FOLDERS = dict(
     low_score_dir='scores/alpha4',
     high_score_dir='scores/alpha24',
     proposal_dir='proposals')
+#: Settings of models that are a number of classes.
+COUNTS = ('num_classes', 'num_class_tokens')
 HEADER = """# Written by tools/dataset_converters/custom.py; edit it.
 # What stands here replaces settings of this config:
 _base_ = {base!r}
@@ -206,7 +208,8 @@ def _size_limits(model: ConfigDict) -> dict[str, Any]:
         the model knows no parts of pictures.
     """
     test_cfg = model.get('test_cfg') or {}
-    if model.type in ('mmwsss.CAMSegmentor', 'mmwsss.EndToEndSegmentor'):
+    if model.type in ('mmwsss.CAMSegmentor', 'mmwsss.EndToEndSegmentor',
+                      'mmwsss.CoTrainingSegmentor'):
         if test_cfg.get('max_pixels') is not None:
             return {}
         attends = model.backbone.type in ('mmwsss.AttentionViT',
@@ -244,7 +247,11 @@ def _num_labels(cfg: Config) -> int | None:
 
 
 def _replaced(node: Any, numbers: Mapping[int, int]) -> Any:
-    """The parts of a model's settings with other ``num_classes``.
+    """The parts of a model's settings with other numbers of classes.
+
+    These are ``num_classes``, ``num_class_tokens`` (one token per class), and
+    ``class_weight`` of losses, of whose weights the first and the last one
+    stay: those of the background and, in Mask2Former, of no object.
 
     Args:
         node (dict | list): Settings.
@@ -258,8 +265,12 @@ def _replaced(node: Any, numbers: Mapping[int, int]) -> Any:
     if isinstance(node, dict):
         changes = {}
         for key, value in node.items():
-            if key == 'num_classes' and value in numbers:
+            if key in COUNTS and value in numbers:
                 changes[key] = numbers[value]
+            elif key == 'class_weight' and isinstance(value, (list, tuple)):
+                weights = _weights(value, numbers)
+                if weights is not None:
+                    changes[key] = weights
             elif isinstance(value, (dict, list, tuple)):
                 inner = _replaced(value, numbers)
                 if inner is not None:
@@ -275,6 +286,35 @@ def _replaced(node: Any, numbers: Mapping[int, int]) -> Any:
         x if part is None else _merged(x, part)
         for x, part in zip(node, parts)
     ]
+
+
+def _weights(weights: Sequence[float],
+             numbers: Mapping[int, int]) -> list[float] | None:
+    """Weights of classes for another number of them.
+
+    Args:
+        weights (Sequence[float]): Of all classes, and perhaps one more.
+        numbers (Mapping[int, int]): Old to new number of classes, see
+            :func:`_replaced`; the larger one counts the background.
+
+    Returns:
+        list[float] | None: None where their number is that of none, or
+        nothing changes.
+
+    Raises:
+        ValueError: If the classes have different weights.
+    """
+    old = max(numbers)
+    if len(weights) not in (old, old + 1) or numbers[old] == old:
+        return None
+    classes, last = weights[1:old], weights[old:]
+    if len(set(classes)) > 1:
+        raise ValueError(
+            f'class_weight={list(weights)} has different weights for the '
+            'classes of the config. Take one in which all classes weigh the '
+            'same, and set the weights of yours in the config that is made '
+            'of it.')
+    return [weights[0], *classes[:1] * (numbers[old] - 1), *last]
 
 
 def _merged(node: Any, changes: Any) -> Any:

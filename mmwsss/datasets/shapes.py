@@ -72,7 +72,7 @@ class Bodies(NamedTuple):
 
 #: What ``bodies`` may be.
 BODIES = {
-    'tinted': Bodies((26, 38), 0, 6, 0.15, 0.05, 0.6, 0.15),
+    'tinted': Bodies((26, 38), 0.4, 6, 0.15, 0.05, 0.5, 0.2),
     'plain': Bodies((0, 0), 0, 14, 0, 0, 0.85, 0.03)
 }
 _PLAIN, _DISCRIMINATIVE = 1, 2

@@ -96,6 +96,25 @@ class AttentionRequest:
                                             for r in requests))
 
 
+#: Where fields come from that a view lacks.
+HINT = ("Attention appears when a regularizer's or localizer's "
+        'attention_request() asks for it and the backbone is a '
+        'mmwsss.AttentionViT or offers forward_view().')
+ONE_TOKEN = ('A transformer with a single class token has it: '
+             'mmwsss.AttentionViT or mmwsss.HybridViT as model.backbone, '
+             'without num_class_tokens.')
+HINTS = dict(
+    cls_token=ONE_TOKEN,
+    cls_tokens=ONE_TOKEN,
+    class_tokens='A transformer with one class token per class has them: '
+    'mmwsss.AttentionViT or mmwsss.HybridViT as model.backbone. Set '
+    'model.backbone.num_class_tokens to model.cls_head.num_classes.',
+    auxiliary='Add an auxiliary_head to the model.',
+    refined_cams='Add a refiner to the model.',
+    pixel_logits="Take cls_head=dict(type='mmwsss.CAMHead', "
+    'with_background=True, ...).')
+
+
 @dataclass
 class ViewOutput:
     """One view of a batch: the image, what the model saw, its tags.
@@ -162,12 +181,8 @@ class ViewOutput:
             if name not in self.providers:
                 raise AttributeError(
                     f'This view carries no {name!r}, only '
-                    f'{sorted({*self.fields, *self.providers})}. Attention '
-                    "appears when a regularizer's or localizer's "
-                    'attention_request() asks for it and the backbone is a '
-                    'mmwsss.AttentionViT or offers forward_view(). With '
-                    'num_class_tokens set, an AttentionViT gives '
-                    "'class_tokens', else 'cls_token' and 'cls_tokens'.")
+                    f'{sorted({*self.fields, *self.providers})}. '
+                    f'{HINTS.get(name, HINT)}')
             self.fields[name] = self.providers[name](self)
         return self.fields[name]
 

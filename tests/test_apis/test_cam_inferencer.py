@@ -2,6 +2,7 @@
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from mmwsss.utils.read_images import read_mask
 from mmwsss.utils.run_folder import SETTINGS
 from mmwsss.visualization.run_page import levels_to_mask
 
+from .. import small_models
 from ..test_datasets.builders import make_voc
 from ..test_engine.test_output_hooks import make_cfg
 from ..test_visualization.test_run_page import data_of, plane_of
@@ -539,6 +541,21 @@ def test_segmentation_models(home, tmp_path, monkeypatch):
     for kwargs in (dict(threshold=0.5), dict(tags=['dog'])):
         with pytest.raises(ValueError, match='leave (it|them) out'):
             model(images, **kwargs)
+
+
+def test_images_that_are_too_small():
+    """SegFormer's first attention looks at 29 pixels or more."""
+    cfg = small_models.load('segmentation/segformer_small_shapes')
+    inferencer = SimpleNamespace(
+        reads_tags=False, model=small_models.build(cfg).eval())
+    for size in (29, 28):
+        batch = small_models.batch_of(cfg, size=size, training=False)
+        if size == 29:
+            out = CAMInferencer.forward(inferencer, batch, {})
+            assert out[0].pred_sem_seg.data.shape == (1, 29, 29)
+            continue
+        with pytest.raises(ValueError, match='Image image 0, image 1 .28 x'):
+            CAMInferencer.forward(inferencer, batch, {})
 
 
 @pytest.fixture

@@ -30,10 +30,11 @@ TOOL = ROOT / 'tools/dataset_converters/custom.py'
 # One of each kind, with classes in all places where there are some.
 KINDS = ('acr/acr_vit_voc', 'affinity/affinitynet_resnet38_voc',
          'cam/cam_mobilenet-v2_voc-mini', 'cam/cam_r50_custom',
-         'fbr/amn_r50_voc', 'fbr/fbr_cam_r18_shapes',
-         'getam/getam_no-saliency_vit_shapes', 'refine/crf-masks_voc',
+         'cosa/cosa_vit_shapes', 'fbr/amn_r50_voc', 'fbr/fbr_cam_r18_shapes',
+         'getam/getam_no-saliency_vit_shapes',
+         'mctformer/mctformer-plus_vit_shapes', 'refine/crf-masks_voc',
          'segmentation/deeplabv2_r101_voc', 'segmentation/emanet_r101_voc',
-         'vwl/vwl-m_r101_coco')
+         'vwl/vwl-m_r101_coco', 'weaktr/weaktr_deit-small_coco')
 TAGS = {'a 1.jpg': 'dog', 's/b.PNG': 'cat;dog', 'c.jpeg': '', 'd.jpg': 'cow',
         'e.jpg': 'cat'}
 
@@ -113,6 +114,8 @@ def test_data_and_class_numbers(base, data, tmp_path):
     counts = list(all_values(cfg.model, 'num_classes'))
     assert len(counts) == len(list(all_values(old.model, 'num_classes')))
     assert set(counts) <= {3, 4}
+    # One token per class.
+    assert set(all_values(cfg.model, 'num_class_tokens')) <= {3}
     for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
         assert not any(all_values(evaluator, 'report_classes'))
     method = Path(base).name.rpartition('_')[0]
@@ -142,10 +145,32 @@ def test_parts_keep_what_does_not_change(data, tmp_path):
     assert cfg.model.regularizers == old.model.regularizers
 
 
+@pytest.mark.parametrize('base', ['r50_voc', 'r50_coco', 'small_shapes'])
+def test_weights_of_classes(base, data, tmp_path):
+    """Those of Mask2Former: of all classes, and of no object."""
+    cfg = make(f'segmentation/mask2former_{base}.py', data, tmp_path)
+    assert cfg.model.decode_head.num_classes == 4
+    assert cfg.model.decode_head.loss_cls.class_weight == [1.] * 4 + [0.1]
+
+
+def test_weights_of_classes_that_differ(data, tmp_path):
+    base = tmp_path / 'weighted.py'
+    base.write_text(
+        f'_base_ = {str(CONFIGS / "segmentation/fcn_shapes.py")!r}\n'
+        'model = dict(decode_head=dict(loss_decode=dict(_delete_=True,\n'
+        "    type='CrossEntropyLoss', class_weight=[0.5] + 6 * [2.])))")
+    cfg = make(base, data, tmp_path)
+    assert cfg.model.decode_head.loss_decode.class_weight == [0.5, 2, 2, 2]
+    base.write_text(base.read_text().replace('6 * [2.]', '[2., 3.] * 3'))
+    with pytest.raises(ValueError, match='class_weight=.*all classes weigh'):
+        make(base, data, tmp_path)
+
+
 @pytest.mark.parametrize('base, key, value', [
     ('cam/cam_r50_custom', 'max_pixels', 2048**2),
     ('cam/cam_mobilenet-v2_voc-mini', 'max_pixels', 2048**2),
     ('acr/acr_vit_voc', 'max_pixels', 1024**2),
+    ('cosa/cosa_vit_voc', 'max_pixels', 1024**2),
     ('segmentation/deeplabv2_r101_voc', 'crop_size', (1024, 1024)),
     ('segmentation/emanet_r101_voc', 'mode', 'slide'),
     ('fbr/amn_r50_voc', 'max_pixels', None),

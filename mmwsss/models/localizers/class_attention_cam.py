@@ -9,7 +9,7 @@ from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest, ViewOutput
 
 from .getam import affinity_refine
-from .localizer import Localizer, gather_classes
+from .localizer import Localizer, check_class_tokens, gather_classes
 
 if TYPE_CHECKING:
     from mmseg.models.segmentors import BaseSegmentor
@@ -73,7 +73,12 @@ class ClassAttentionCAM(Localizer):
         self.align_corners = align_corners
 
     def attention_request(self, model: 'BaseSegmentor') -> AttentionRequest:
-        """Class rows from ``start_layer`` on, and the affinity if used."""
+        """Class rows from ``start_layer`` on, and the affinity if used.
+
+        Raises:
+            ValueError: If there is not one token per class.
+        """
+        check_class_tokens(self, model)
         return AttentionRequest(
             class_rows_from=self.start_layer,
             row_gradients=False,
@@ -81,19 +86,9 @@ class ClassAttentionCAM(Localizer):
 
     def forward(self, model: 'BaseSegmentor', view: ViewOutput,
                 class_ids: Tensor) -> Tensor:
-        """Maps (N, K', gh, gw) of all asked classes of all images.
-
-        Raises:
-            ValueError: If there is not one token per class.
-        """
+        """Maps (N, K', gh, gw) of all asked classes of all images."""
         attention = class_attention(view.class_rows, view.num_prefix_tokens)
         cams = view.cams
-        if attention.shape[1] != cams.shape[1]:
-            raise ValueError(
-                f'ClassAttentionCAM found {attention.shape[1]} class tokens '
-                f'for {cams.shape[1]} classes. Set '
-                'model.backbone.num_class_tokens to '
-                'model.cls_head.num_classes.')
         maps = fuse(
             gather_classes(attention, class_ids),
             gather_classes(cams, class_ids).flatten(2).to(attention))

@@ -148,7 +148,17 @@ class GETAM(Localizer):
         self.align_corners = align_corners
 
     def attention_request(self, model: 'BaseSegmentor') -> AttentionRequest:
-        """Class rows from ``start_layer`` on, and the affinity if used."""
+        """Class rows from ``start_layer`` on, and the affinity if used.
+
+        Raises:
+            ValueError: If there is one class token per class.
+        """
+        if getattr(model.backbone, 'token_per_class', False):
+            raise ValueError(
+                'GETAM reads the attention of a single class token, but the '
+                'backbone has one per class. Take '
+                "localizer=dict(type='mmwsss.ClassAttentionCAM'), or leave "
+                'out model.backbone.num_class_tokens.')
         return AttentionRequest(
             class_rows_from=self.start_layer,
             affinity=self.affinity,
@@ -156,17 +166,7 @@ class GETAM(Localizer):
 
     def forward(self, model: 'BaseSegmentor', view: ViewOutput,
                 class_ids: Tensor) -> Tensor:
-        """Maps (N, K', gh, gw) of all asked classes of all images.
-
-        Raises:
-            ValueError: If there is one class token per class.
-        """
-        if view.class_rows[0].shape[2] != 1:
-            raise ValueError(
-                'GETAM reads the attention of a single class token, but the '
-                'backbone has one per class. Take '
-                "localizer=dict(type='mmwsss.ClassAttentionCAM'), or leave "
-                'out model.backbone.num_class_tokens.')
+        """Maps (N, K', gh, gw) of all asked classes of all images."""
         with torch.enable_grad():
             logits = view.logits
             gradients = class_gradients(logits, view.class_rows, class_ids)

@@ -29,6 +29,9 @@ class Localizer(metaclass=ABCMeta):
             self, model: 'BaseSegmentor') -> AttentionRequest | None:
         """Which attention the backbone must show.
 
+        A model asks when it is built, so this is where a localizer refuses
+        one that it cannot read.
+
         Args:
             model (BaseSegmentor): The model to be read.
 
@@ -56,6 +59,25 @@ class Localizer(metaclass=ABCMeta):
                  class_ids: Tensor) -> Tensor:
         maps = self.forward(model, view, class_ids)
         return maps * (class_ids >= 0)[:, :, None, None]
+
+
+def check_class_tokens(localizer: Localizer, model: 'BaseSegmentor') -> None:
+    """Make sure that a transformer has one class token per class.
+
+    Args:
+        localizer (Localizer): What reads them, for the message.
+        model (BaseSegmentor): The model to be read.
+
+    Raises:
+        ValueError: If it has another number.
+    """
+    count = model.cls_head.num_classes
+    found = getattr(model.backbone, 'num_class_tokens', count)
+    if found != count:
+        raise ValueError(
+            f'{type(localizer).__name__} found {found} class tokens for '
+            f'{count} classes. Set model.backbone.num_class_tokens to '
+            'model.cls_head.num_classes.')
 
 
 def gather_classes(values: Tensor, class_ids: Tensor) -> Tensor:

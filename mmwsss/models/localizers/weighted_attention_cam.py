@@ -9,7 +9,7 @@ from mmwsss.registry import MODELS
 from mmwsss.structures.view_output import AttentionRequest, ViewOutput
 
 from .getam import affinity_refine
-from .localizer import Localizer, gather_classes
+from .localizer import Localizer, check_class_tokens, gather_classes
 
 if TYPE_CHECKING:
     from mmseg.models.segmentors import BaseSegmentor
@@ -103,7 +103,8 @@ class WeightedAttentionCAM(Localizer):
         """What the model's head reads.
 
         Raises:
-            ValueError: If it weighs no attention heads.
+            ValueError: If it weighs no attention heads, or there is not one
+                token per class.
         """
         if not hasattr(model.cls_head, 'head_weights'):
             raise ValueError(
@@ -112,22 +113,13 @@ class WeightedAttentionCAM(Localizer):
                 "cls_head=dict(type='mmwsss.WeightedAttentionHead', "
                 "head_weights=dict(type='mmwsss.AttentionHeadWeights', ...), "
                 "...), or localizer=dict(type='mmwsss.ClassAttentionCAM').")
+        check_class_tokens(self, model)
         return model.cls_head.attention_request()
 
     def forward(self, model: 'BaseSegmentor', view: ViewOutput,
                 class_ids: Tensor) -> Tensor:
-        """Maps (N, K', gh, gw) of all asked classes of all images.
-
-        Raises:
-            ValueError: If there is not one token per class.
-        """
+        """Maps (N, K', gh, gw) of all asked classes of all images."""
         cams = view.cams.flatten(2)
-        if view.num_class_tokens != cams.shape[1]:
-            raise ValueError(
-                f'WeightedAttentionCAM found {view.num_class_tokens} class '
-                f'tokens for {cams.shape[1]} classes. Set '
-                'model.backbone.num_class_tokens to '
-                'model.cls_head.num_classes.')
         attention = model.cls_head.attention(view)
         make = fine_cams if self.affinity else attended_cams
         maps = make(attention, cams.to(attention), view.num_prefix_tokens)

@@ -265,6 +265,7 @@ class LocalCropContrast(Regularizer):
             if value <= 0:
                 raise ValueError(
                     f'LocalCropContrast needs {name} > 0, got {value}.')
+        self.in_channels = in_channels
         self.crop_size = crop_size
         self.num_crops = num_crops
         self.fg_threshold = fg_threshold
@@ -297,7 +298,8 @@ class LocalCropContrast(Regularizer):
             ``positive_crops``, their share in percent.
 
         Raises:
-            ValueError: If the images are not larger than the crops.
+            ValueError: If the images are not larger than the crops, or class
+                tokens have other channels than configured.
         """
         step = self._step.read(self.step)
         self._step.write(self.step, step + 1)
@@ -309,6 +311,11 @@ class LocalCropContrast(Regularizer):
                 f'LocalCropContrast cuts crops of {size} x {size} pixels, but '
                 f'the images have {tuple(view.image.shape[-2:])} (height, '
                 'width). Set a smaller crop_size in model.regularizers.')
+        if view.cls_token.shape[-1] != self.in_channels:
+            raise ValueError(
+                f'LocalCropContrast has in_channels={self.in_channels}, but '
+                f'class tokens have {view.cls_token.shape[-1]} channels. Set '
+                'its in_channels in model.regularizers to the latter.')
         draws = image_draws([s.img_id for s in pair.data_samples],
                             GLOBAL_DRAWS + self.num_crops,
                             self._seed.read(self.seed), step)

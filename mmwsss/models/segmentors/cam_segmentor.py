@@ -35,6 +35,13 @@ from ..localizers.tiles import Span, maps_in_tiles, resize_region
 from ..refiners.frozen_affinity import FrozenAffinity
 from ..utils.named_parts import build_parts
 
+#: Of a backbone that is asked for it.
+NO_ATTENTION = (
+    '{backbone} shows neither attention nor class tokens, which {reader} '
+    'reads. Use mmwsss.AttentionViT or mmwsss.HybridViT as backbone; on '
+    "others, localizer=dict(type='mmwsss.CAM') with "
+    "cls_head=dict(type='mmwsss.CAMHead', ...) works.")
+
 
 def explains_memory(predict: Callable) -> Callable:
     """Let a ``predict`` say which image and setting memory lacks for.
@@ -211,6 +218,12 @@ class CAMSegmentor(BaseSegmentor):
                 f'{type(self.neck).__name__} reads class tokens, of which '
                 f'{type(self.backbone).__name__} has none. Use '
                 'mmwsss.AttentionViT or mmwsss.HybridViT as backbone.')
+        # A training that could not be tested in the end is refused now.
+        request = self.localizer.attention_request(self)
+        if request is not None and not hasattr(self.backbone, 'forward_view'):
+            raise TypeError(NO_ATTENTION.format(
+                backbone=type(self.backbone).__name__,
+                reader=type(self.localizer).__name__))
         for regularizer in self.regularizers.values():
             if regularizer.needs_second_view and self.second_view is None:
                 raise ValueError(
@@ -223,6 +236,8 @@ class CAMSegmentor(BaseSegmentor):
                     f'{type(regularizer).__name__} reads CAMs of an earlier '
                     'block; add e.g. auxiliary_head=dict(type='
                     "'mmwsss.CAMHead', in_index=0, ...) to the model.")
+            if regularizer.needs_auxiliary_head:
+                self.check_auxiliary_maps()
         for reader in (self.localizer, *self.regularizers.values()):
             if (reader.needs_pixel_logits
                     and not self.cls_head.with_background):
@@ -237,6 +252,21 @@ class CAMSegmentor(BaseSegmentor):
                     f'{type(reader).__name__} reads refined CAMs; add '
                     "refiner=dict(type='mmwsss.PixelCorrelationModule', ...) "
                     'to the model.')
+
+    def check_auxiliary_maps(self) -> None:
+        """Make sure that the localizer can read the auxiliary head.
+
+        Raises:
+            ValueError: If its CAMs are gradients of the class head.
+        """
+        request = self.localizer.attention_request(self)
+        if request is not None and request.differentiates:
+            raise ValueError(
+                f'The CAMs of {type(self.localizer).__name__} are gradients '
+                'of cls_head, so there are none of the auxiliary_head, which '
+                'this model needs. Take '
+                "localizer=dict(type='mmwsss.CAM') and "
+                "cls_head=dict(type='mmwsss.CAMHead', ...).")
 
     # ------------------------------------------------------------- views
     @property
@@ -316,10 +346,9 @@ class CAMSegmentor(BaseSegmentor):
                     fields['feats'] = self._apply_neck(
                         feats, fields.get('cls_tokens', ()), last_only)
         elif request is not None:
-            raise TypeError(
-                f'{type(self.backbone).__name__} shows no attention, but the '
-                'configured localizer or a regularizer reads it. Use '
-                'mmwsss.AttentionViT or mmwsss.HybridViT as backbone.')
+            raise TypeError(NO_ATTENTION.format(
+                backbone=type(self.backbone).__name__,
+                reader='a configured head or regularizer'))
         elif sizes is not None:
             feats, valid = self.backbone.forward_sized(image, sizes)
             feats = (feats, )
@@ -503,12 +532,26 @@ class CAMSegmentor(BaseSegmentor):
         if pair.second is not None:
             losses['loss_cls_view2'] = self.cls_head.loss(pair.second)
         if self.auxiliary_head is not None:
+            self._check_auxiliary_index(view)
             losses['loss_aux'] = self.auxiliary_head.loss(view.auxiliary)
         losses.update(self.regularization_losses(pair))
         known = ~labels.isnan()
         right = ((view.logits.detach() > 0) == (labels > 0.5)) & known
         losses['acc_tags'] = 100 * right.sum() / known.sum().clamp(min=1)
         return view, losses
+
+    def _check_auxiliary_index(self, view: ViewOutput) -> None:
+        """Make sure that both heads do not read the same map."""
+        index = getattr(self.auxiliary_head, 'in_index', -1)
+        if not self.cls_head.reads_class_token_only and view.feats[
+                index] is view.feats[getattr(self.cls_head, 'in_index', -1)]:
+            raise ValueError(
+                f'auxiliary_head (in_index={index}) reads the same feature '
+                'map as cls_head, and so tells nothing of an earlier block. '
+                f'There are {len(view.feats)} maps: let '
+                'model.backbone.out_indices name an earlier block and the '
+                'last, e.g. (9, 11), and set model.auxiliary_head.in_index '
+                'to 0.')
 
     def look(self, image: Tensor) -> ViewOutput:
         """Class tokens of images beside those of a training batch.
@@ -732,12 +775,7 @@ class CAMSegmentor(BaseSegmentor):
         """
         cfg, n = self.test_cfg, len(inputs)
         request = self.localizer.attention_request(self)
-
-        def precision() -> AbstractContextManager:
-            # Maps of 1e-7 to 1e-5 would not survive half precision.
-            return nullcontext() if request is None else torch.autocast(
-                inputs.device.type, enabled=False)
-
+        device = inputs.device
         views, scores = [], None
         for scale in cfg['scales']:
             tiled = self.needs_tiles(inputs, scale)
@@ -749,7 +787,7 @@ class CAMSegmentor(BaseSegmentor):
             if cfg['flip']:
                 image = torch.cat((image, image.flip(-1)))
             view, first = None, None
-            with precision():
+            with full_precision(request, device):
                 if scores is None or not tiled:
                     view = self.forward_view(
                         image, request=None if tiled else request)
@@ -769,7 +807,7 @@ class CAMSegmentor(BaseSegmentor):
                     self._tiled_maps(inputs, scale, class_ids, auxiliary))
                 continue
             asked = class_ids.repeat(len(image) // n, 1)
-            with precision():
+            with full_precision(request, device):
                 maps = self.localize(view, asked, auxiliary).float()
             if cfg['flip']:
                 maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
@@ -793,13 +831,21 @@ class CAMSegmentor(BaseSegmentor):
             auxiliary (bool): Whether maps of the auxiliary head follow.
 
         Returns:
-            Tensor: (N, K', h, w), or (N, 2 K', h, w) with ``auxiliary``.
+            Tensor: (N, K', h, w), or (N, 2 K', h, w) with ``auxiliary``, of
+            the size of the main head's.
         """
         maps = self.localizer(self, view, class_ids)
         if not auxiliary:
             return maps
-        return torch.cat(
-            (maps, self.localizer(self, view.auxiliary, class_ids)), dim=1)
+        earlier = self.localizer(self, view.auxiliary, class_ids)
+        if earlier.shape[2:] != maps.shape[2:]:
+            # Those of a CNN are larger.
+            earlier = F.interpolate(
+                earlier,
+                size=maps.shape[2:],
+                mode='bilinear',
+                align_corners=self.align_corners)
+        return torch.cat((maps, earlier), dim=1)
 
     def _tiled_maps(self,
                     inputs: Tensor,
@@ -943,6 +989,23 @@ class CAMSegmentor(BaseSegmentor):
                  ) -> Tensor:
         """Class logits (N, K); what profilers and exporters run."""
         return self.forward_view(inputs).logits
+
+
+def full_precision(request: AttentionRequest | None,
+                   device: torch.device) -> AbstractContextManager:
+    """Without autocast where attention is read.
+
+    Maps of 1e-7 to 1e-5 would not survive half precision.
+
+    Args:
+        request (AttentionRequest, optional): What a localizer reads.
+        device (torch.device): Of the batch.
+
+    Returns:
+        AbstractContextManager: For the passes and the localizer.
+    """
+    return nullcontext() if request is None else torch.autocast(
+        device.type, enabled=False)
 
 
 def scaled_size(inputs: Tensor, scale: float) -> list[int]:

@@ -7,14 +7,18 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwsss.registry import MODELS
-from mmwsss.structures.view_output import FusedCAMs, ViewOutput
+from mmwsss.structures.view_output import (
+    AttentionRequest,
+    FusedCAMs,
+    ViewOutput,
+)
 
 from ..localizers.fusion import fuse_maps, resize_maps
 from ..utils.adaptive_thresholds import AdaptiveThresholds
 from ..utils.momentum_copy import MomentumCopy
 from ..utils.named_parts import build_parts
 from ..utils.stack_valid import stack_valid
-from .cam_segmentor import present_classes
+from .cam_segmentor import full_precision, present_classes
 from .end_to_end_segmentor import EndToEndSegmentor
 
 
@@ -66,8 +70,16 @@ AdaptiveThresholds`, which then decides the thresholds of ``label_maker`` in
                  auxiliary_seg_losses: dict[str, dict] | None = None,
                  adaptive_thresholds: dict | None = None,
                  **kwargs: Any) -> None:
+        if (kwargs.get('train_cfg') or {}).get('auxiliary_until'):
+            raise ValueError(
+                'model.train_cfg.auxiliary_until has no effect here: the '
+                "teacher's CAMs are the labels from the first step of phase "
+                '2 on. Take it out; auxiliary_seg_losses train the decoder '
+                'on labels of the auxiliary head as well.')
         super().__init__(*args, **kwargs)
         self.train_cfg['fused_labels'] = True
+        if self.auxiliary_head is not None:
+            self.check_auxiliary_maps()
         if self.label_refiner is not None:
             raise ValueError(
                 'CoTrainingSegmentor makes labels of normalised maps; take '
@@ -92,7 +104,6 @@ AdaptiveThresholds`, which then decides the thresholds of ``label_maker`` in
         self.adaptive_thresholds = None
         # Before there is a teacher, which is a copy of all that is there.
         self.teacher = MomentumCopy(self, momentum)
-        self.teacher.module.test_cfg = dict(self.test_cfg, teacher=False)
         if adaptive_thresholds is not None:
             if not getattr(self.label_maker, 'takes_thresholds', False):
                 raise ValueError(
@@ -127,21 +138,30 @@ AdaptiveThresholds`, which then decides the thresholds of ``label_maker`` in
         """
         cfg, size, n = self.test_cfg, tuple(image.shape[-2:]), len(image)
         model = self.teacher.module
+        # None reads patch tokens: the decoder.
+        request = AttentionRequest.merge(
+            [model.localizer.attention_request(model), None])
         heads = 1 if self.auxiliary_head is None else 2
         views, total = [], 0
         for scale in cfg['scales']:
             looked, covered = self.scale_and_pad(image, scale)
             if cfg['flip']:
                 looked = torch.cat((looked, looked.flip(-1)))
-            view = model.forward_view(looked, last_only=False)
             asked = class_ids.repeat(len(looked) // n, 1)
-            maps = model.localize(view, asked, auxiliary=heads == 2).float()
-            logits = model.decode_head(view.feats).float()
+            with full_precision(request, image.device):
+                view = model.forward_view(
+                    looked, request=request, last_only=False)
+                logits = model.decode_head(view.feats).float()
+                if asked.shape[1]:
+                    maps = model.localize(
+                        view, asked, auxiliary=heads == 2).float()
             if cfg['flip']:
-                maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
-                                 cfg['flip_fuse'] or cfg['fuse'])
                 logits = logits[:n] + logits[n:].flip(-1)
-            views.append((maps, covered))
+            if asked.shape[1]:
+                if cfg['flip']:
+                    maps = fuse_maps((maps[:n], maps[n:].flip(-1)),
+                                     cfg['flip_fuse'] or cfg['fuse'])
+                views.append((maps, covered))
             total = total + resize_maps(
                 logits.flatten(0, 1), size, self.decode_head.align_corners,
                 covered).unflatten(0, logits.shape[:2])
@@ -231,15 +251,22 @@ AdaptiveThresholds`, which then decides the thresholds of ``label_maker`` in
         return losses
 
     # --------------------------------------------------------- prediction
+    def predicting_teacher(self) -> EndToEndSegmentor:
+        """The teacher, which predicts as ``test_cfg`` says now."""
+        model = self.teacher.module
+        model.test_cfg = dict(self.test_cfg, teacher=False)
+        return model
+
     def encode_decode(self, inputs: Tensor,
                       batch_img_metas: list[dict]) -> Tensor:
         """The decoder's logits (N, K + 1, H, W), perhaps the teacher's."""
         if self.test_cfg['teacher']:
-            return self.teacher.module.encode_decode(inputs, batch_img_metas)
+            return self.predicting_teacher().encode_decode(
+                inputs, batch_img_metas)
         return super().encode_decode(inputs, batch_img_metas)
 
     def compute_cams(self, *args: Any, **kwargs: Any) -> tuple:
         """See :meth:`CAMSegmentor.compute_cams`; perhaps the teacher's."""
         if self.test_cfg['teacher']:
-            return self.teacher.module.compute_cams(*args, **kwargs)
+            return self.predicting_teacher().compute_cams(*args, **kwargs)
         return super().compute_cams(*args, **kwargs)

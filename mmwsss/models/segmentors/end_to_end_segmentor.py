@@ -118,6 +118,8 @@ class EndToEndSegmentor(CAMSegmentor):
                 'model.train_cfg.auxiliary_until makes labels from the maps '
                 'of the auxiliary head; set model.train_cfg.fused_labels=True '
                 'and an auxiliary_head.')
+        if train_cfg['fused_labels'] and self.auxiliary_head:
+            self.check_auxiliary_maps()
         self.decode_head = MODELS.build(decode_head)
         if self.decode_head.num_classes != self.num_classes + 1:
             raise ValueError(

@@ -35,8 +35,8 @@ class MomentumCopy(ExponentialMovingAverage):
         """Move all weights towards those of a module.
 
         Args:
-            model (nn.Module): With the parameters that were copied, possibly
-                among others, and the same buffers first.
+            model (nn.Module): With the parameters and buffers that were
+                copied, possibly among others.
         """
         done = self._steps.read(self.steps)
         source = dict(model.named_parameters())
@@ -48,6 +48,8 @@ class MomentumCopy(ExponentialMovingAverage):
         else:
             for old, new in zip(*pairs):
                 old.copy_(new)
-        for old, new in zip(self.module.buffers(), model.buffers()):
-            old.copy_(new)
+        # By name: a buffer that the copy lacks must not shift the others.
+        source = dict(model.named_buffers())
+        for name, old in self.module.named_buffers():
+            old.copy_(source[name])
         self._steps.write(self.steps, done + 1)

@@ -12,7 +12,8 @@ def stack_valid(data_samples: Sequence[SegDataSample],
 
     Args:
         data_samples (Sequence[SegDataSample]): ``valid_mask`` (1, h, w)
-            where only a part does.
+            where only a part does; else ``img_shape`` (h, w) counts if it is
+            known.
         inputs (Tensor): (N, 3, H, W), possibly padded further at the right
             and bottom.
 
@@ -25,4 +26,8 @@ def stack_valid(data_samples: Sequence[SegDataSample],
             part = sample.valid_mask.data[0]
             mask.fill_(False)
             mask[:part.shape[0], :part.shape[1]].copy_(part)
+        elif 'img_shape' in sample:
+            height, width = sample.img_shape[:2]
+            mask[height:] = False
+            mask[:, width:] = False
     return valid

@@ -118,10 +118,5 @@ def test_prediction_builds_no_graph():
 
 
 def test_single_class_token_is_refused():
-    model = build_segmentor(
-        localizer=dict(type='mmwsss.ClassAttentionCAM'))
-    view = model.forward_view(
-        torch.randn(1, 3, 32, 32),
-        request=model.localizer.attention_request(model))
     with pytest.raises(ValueError, match='1 class tokens for 5 classes'):
-        model.localizer(model, view, torch.tensor([[0]]))
+        build_segmentor(localizer=dict(type='mmwsss.ClassAttentionCAM'))

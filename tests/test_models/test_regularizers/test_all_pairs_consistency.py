@@ -126,7 +126,7 @@ def test_needs_a_second_view_of_the_same_grid(scale):
 def test_needs_a_backbone_with_attention():
     from tests.test_models.builders import resnet_cfg
     model = build_segmentor(**resnet_cfg(**acr()))
-    with pytest.raises(TypeError, match='shows no attention'):
+    with pytest.raises(TypeError, match='ResNet shows neither attention'):
         model.loss(torch.randn(1, 3, 64, 64), [sample([1])])
 
 

@@ -318,6 +318,11 @@ def test_refusals(settings, message):
         build(**settings)
 
 
+def test_other_class_tokens():
+    with pytest.raises(ValueError, match='in_channels=5, but .* have 4'):
+        build(in_channels=5)(a_pair())
+
+
 def test_crops_as_large_as_the_image():
     with pytest.raises(ValueError, match=r'12 x 12 pixels.*\(12, 16\)'):
         build(crop_size=12)(a_pair())

@@ -15,6 +15,7 @@ from mmwsss.structures.view_output import AttentionRequest
 from tests.test_models.builders import (
     NUM_CLASSES,
     build_segmentor,
+    resnet_cfg,
     sample,
     vit_cfg,
 )
@@ -180,6 +181,43 @@ def test_fused_maps_in_tiles():
     assert not torch.equal(one.cams, one.auxiliary)
 
 
+def test_maps_of_both_heads_have_one_size():
+    """Earlier maps of a CNN are larger."""
+    parts = resnet_cfg()
+    parts['backbone'].update(out_indices=(0, 1))
+    model = build_segmentor(
+        **parts, auxiliary_head=dict(HEAD, in_index=0, in_channels=64),
+        regularizers=dict(patch=dict(type='mmwsss.PatchTokenContrast')),
+        test_cfg=dict(TEST, scales=(1., ), flip=False))
+    inputs, samples = batch()
+    view = model.eval().forward_view(inputs, one_hot())
+    early, late = (v.cams.relu() for v in (view.auxiliary, view))
+    assert early.shape[-1] == 2 * late.shape[-1]
+    for maps, found in ((F.interpolate(
+            early, late.shape[2:], mode='bilinear'),
+                         view.fused_cams.auxiliary), (
+                             late, view.fused_cams.cams)):
+        maps = F.interpolate(maps, SIZE, mode='bilinear')
+        low, high = (f(maps, dim=(2, 3), keepdim=True)
+                     for f in (torch.amin, torch.amax))
+        maps = (maps - low) / (high - low + TEST['eps'])
+        for i, tags in enumerate(TAGS):
+            assert_close(found[i, :len(tags)], maps[i, sorted(tags)])
+    losses = model.train().loss(inputs, samples)
+    assert losses['patch.loss_patch'] > 0
+
+
+def test_one_feature_map_is_no_earlier_one():
+    model = classifier(backbone=vit_cfg())
+    inputs, samples = batch()
+    with pytest.raises(ValueError, match='out_indices'):
+        model.loss(inputs, samples)
+    model = classifier(
+        backbone=vit_cfg(), auxiliary_head=dict(HEAD, in_index=-1))
+    with pytest.raises(ValueError, match='same feature map as cls_head'):
+        model.loss(inputs, samples)
+
+
 def test_without_classes():
     fused = classifier().forward_view(
         batch()[0], torch.zeros(3, NUM_CLASSES)).fused_cams
@@ -327,6 +365,14 @@ def test_unknown_classes():
             assert value != plain[name]
 
 
+#: Its CAMs are gradients of the class head, which an auxiliary one lacks.
+GETAM = dict(
+    cls_head=dict(
+        type='mmwsss.ClassTokenHead', num_classes=NUM_CLASSES,
+        in_channels=24),
+    localizer=dict(type='mmwsss.GETAM', start_layer=1))
+
+
 @pytest.mark.parametrize('parts, message', [
     (dict(train_cfg=dict(fused_labels=True, auxiliary_until=2.)),
      'auxiliary_until is a share'),
@@ -340,6 +386,10 @@ def test_unknown_classes():
     (dict(auxiliary_head=None, regularizers=dict(
         it=dict(type='mmwsss.PatchTokenContrast'))),
      'PatchTokenContrast reads CAMs of an earlier block'),
+    (dict(GETAM, regularizers=dict(
+        it=dict(type='mmwsss.PatchTokenContrast'))),
+     "gradients of cls_head.*localizer=dict.type='mmwsss.CAM'"),
+    (GETAM, "gradients of cls_head.*localizer=dict.type='mmwsss.CAM'"),
 ])
 def test_refusals(parts, message):
     with pytest.raises(ValueError, match=message):

@@ -13,7 +13,7 @@ from mmwsss.models.losses.swapped_cam_loss import (
     swapped_cam_loss,
 )
 from mmwsss.pseudo_labels import refined_labels
-from tests.test_models.builders import NUM_CLASSES, sample
+from tests.test_models.builders import NUM_CLASSES, sample, vit_cfg
 from tests.test_models.test_segmentors.test_auxiliary_head import (
     SIZE,
     TEST,
@@ -127,6 +127,52 @@ def test_what_the_teacher_sees():
     assert not fused.cams.requires_grad and not logits.requires_grad
 
 
+CLASS_TOKENS = dict(
+    backbone=vit_cfg(out_indices=(1, 3), num_class_tokens=NUM_CLASSES),
+    cls_head=dict(
+        type='mmwsss.MultiClassTokenHead', num_classes=NUM_CLASSES,
+        in_channels=24),
+    localizer=dict(type='mmwsss.ClassAttentionCAM'))
+#: Localizers that read attention, with or without gradients, and their heads.
+ATTENTION = dict(
+    getam=dict(
+        cls_head=dict(
+            type='mmwsss.ClassTokenHead', num_classes=NUM_CLASSES,
+            in_channels=24),
+        localizer=dict(type='mmwsss.GETAM', start_layer=1)),
+    mctformer=CLASS_TOKENS,
+    weaktr=dict(
+        CLASS_TOKENS,
+        cls_head=dict(
+            type='mmwsss.WeightedAttentionHead', num_classes=NUM_CLASSES,
+            in_channels=24,
+            head_weights=dict(
+                type='mmwsss.AttentionHeadWeights', num_layers=4,
+                num_heads=3, reduction=2)),
+        localizer=dict(type='mmwsss.WeightedAttentionCAM')))
+
+
+@pytest.mark.parametrize('name', ATTENTION)
+def test_the_teacher_reads_attention(name):
+    model = build(
+        auxiliary_head=None, auxiliary_seg_losses=None, **ATTENTION[name])
+    inputs, samples = batch()
+    fused, logits = model.teach(inputs, IDS)
+    assert not fused.cams.requires_grad and not logits.requires_grad
+    teacher = model.teacher.module
+    out = copy.deepcopy(teacher).eval().predict(
+        inputs, [sample(t, SIZE) for t in TAGS])
+    for i, tags in enumerate(TAGS):
+        assert_close(fused.cams[i, :len(tags)], out[i].cams, rtol=1e-4,
+                     atol=1e-5)
+    assert_close(logits, plain_logits(teacher, inputs), rtol=1e-4, atol=1e-4)
+    total(model.loss(inputs, samples)).backward()
+    for name, value in model.decode_head.named_parameters():
+        assert value.grad.any(), name
+    nothing = model.loss(inputs, [sample([]) for _ in TAGS])
+    assert all(v.isfinite() for v in nothing.values())
+
+
 def balanced(logits, labels):
     each = F.cross_entropy(logits, labels, ignore_index=255, reduction='none')
     kinds = labels == 0, (labels > 0) & (labels < 255)
@@ -225,6 +271,19 @@ def test_predictions_of_student_and_teacher():
                  plain.predict(inputs, samples)[0].seg_logits.data)
 
 
+def test_settings_of_a_call_are_those_of_the_teacher():
+    """CAMInferencer changes ``test_cfg`` for a call."""
+    model = build(test_cfg=dict(TEST, teacher=True)).eval()
+    inputs, _ = batch()
+    settings = model.test_cfg
+    for threshold, count in ((0., NUM_CLASSES), (1., 0)):
+        model.test_cfg = dict(
+            settings, use_image_labels=False, tag_threshold=threshold)
+        with torch.no_grad():
+            out = model.predict(inputs)
+        assert [len(one.class_ids) for one in out] == [count] * len(TAGS)
+
+
 def test_adaptive_thresholds():
     model = build(adaptive_thresholds=dict(
         bg_threshold=0.3, fg_threshold=0.6, history=1, keep=0.))
@@ -274,6 +333,8 @@ def test_unknown_classes():
         ce=dict(type='mmwsss.BalancedCrossEntropy'))), "both have .'ce'."),
     (dict(label_refiner=dict(type='mmwsss.PAMR')), 'label_refiner=None'),
     (dict(momentum=0.1), 'momentum of a teacher'),
+    (dict(train_cfg=dict(seg_start=0.4, auxiliary_until=0.5)),
+     'auxiliary_until has no effect here'),
     (dict(label_maker=dict(type='mmwsss.LabelCompletion'),
           adaptive_thresholds=dict()), 'not of LabelCompletion'),
 ])

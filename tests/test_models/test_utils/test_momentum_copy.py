@@ -87,6 +87,17 @@ def test_among_other_parameters():
         assert torch.equal(part.module.net.state_dict()[name], value)
 
 
+def test_further_buffers_of_the_source():
+    """Buffers meet by name, wherever new ones were added."""
+    model = network()
+    part = MomentumCopy(model, 0.9)
+    model[0].register_buffer('bank', torch.full((4, ), 7.))
+    model[1].running_mean += 1
+    part.update_parameters(model)
+    assert_close(part.module[1].running_mean, torch.ones(4))
+    assert_close(part.module[1].running_var, torch.ones(4))
+
+
 @pytest.mark.parametrize('keep', [0., 0.5, 1., 1.5])
 def test_refusals(keep):
     with pytest.raises(ValueError, match=f'must lie in .0.5, 1.*{keep}'):

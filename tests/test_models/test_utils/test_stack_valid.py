@@ -19,3 +19,9 @@ def test_stack_valid():
     # A batch that was padded further shows nothing there.
     assert torch.equal(valid[2, :3, :4], part[0, :3, :4] > 0)
     assert not valid[2, 3].any() and not valid[2, :, 4].any()
+
+
+def test_without_a_mask_the_size_of_the_image_counts():
+    sample = SegDataSample(metainfo=dict(img_shape=(3, 4)))
+    valid, = stack_valid([sample], torch.zeros(1, 3, 4, 6))
+    assert valid[:3, :4].all() and valid.sum() == 12
