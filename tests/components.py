@@ -20,7 +20,7 @@ from mmwsss.pseudo_labels import write_cam
 from mmwsss.pseudo_labels.proposal_file import write_proposals
 
 from .test_datasets.builders import METAINFO, make_voc, save_mask
-from .test_models.frozen_builders import toy_network
+from .test_models.frozen_builders import toy_network, vit_network
 
 NUM_CLASSES = 4
 PREPROCESSOR = dict(
@@ -225,6 +225,19 @@ def refined(*refiners: dict) -> Model:
             if k != 'data_preprocessor'
         },
         refiners=refiners))
+
+
+def discovery(folder: Path) -> dict:
+    """A finder of objects that is trained."""
+    return own(
+        'DiscoverySegmentor',
+        data_preprocessor=GREY,
+        discovery=dict(
+            network=vit_network(folder),
+            finder=own('LinearSaliency', in_channels=12),
+            refiner=own('BilateralSolver')),
+        teacher=own('BackgroundDiscovery'),
+        refiner=own('BilateralSolver'))
 
 
 def irnet(**kwargs: Any) -> Model:
@@ -475,12 +488,15 @@ MODELS: dict[str, Model] = dict(
         folder)),
     PAMR=refined(own('PAMR', num_iters=2, dilations=(1, 2))),
     DenseCRFRefiner=refined(own('DenseCRFRefiner', num_iters=2)),
+    BilateralSolver=refined(own('BilateralSolver', fill_holes=False)),
+    LinearSaliency=Model(discovery),
     LabelCompletion=single_stage(),
     RefinedLabels=token_contrast(),
     # segmentors
     CAMSegmentor=cam(),
     EndToEndSegmentor=single_stage(),
     CoTrainingSegmentor=co_training(),
+    DiscoverySegmentor=Model(discovery),
     AffinityNet=AFFINITY_NET,
     IRNet=irnet(),
     AMN=AMN,

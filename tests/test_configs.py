@@ -44,6 +44,8 @@ def kind(path) -> str:
                       ('discovery', 'discovery')):
         if key in cfg:
             return name
+    if cfg.model.type == 'mmwsss.DiscoverySegmentor':
+        return 'discovery'
     if cfg.model.type == 'mmwsss.AffinityRefiner':
         return 'affinity'
     if cfg.train_dataloader.dataset.type == 'mmwsss.PseudoMaskDataset':
@@ -369,16 +371,36 @@ def test_stages_without_training(path):
 @each('discovery')
 def test_discovery_builds(path):
     cfg = load(path)
+    trained = 'model' in cfg
     # Its network needs its weights when it is used, not before.
-    model = MODELS.build(dict(cfg.discovery, type='mmwsss.ObjectDiscovery'))
-    assert not list(model.parameters())
+    if trained:
+        model = MODELS.build(cfg.model)
+        teacher, discovery = model.teacher, model.discovery
+        settings = cfg.model.discovery
+        assert [n for n, _ in model.named_parameters()] == [
+            'discovery.finder.conv.weight', 'discovery.finder.conv.bias']
+        processor = cfg.model.data_preprocessor
+        assert processor.mean == [0, 0, 0] and processor.std == [1, 1, 1]
+        assert processor.bgr_to_rgb
+    else:
+        settings = cfg.discovery
+        discovery = MODELS.build(
+            dict(settings, type='mmwsss.ObjectDiscovery'))
+        teacher = discovery.finder
+        assert not list(discovery.parameters())
     data = cfg.train_dataloader.dataset
     assert 'saliency_path' not in (data.get('data_prefix') or {})
-    if type(model.finder).__name__ == 'BackgroundDiscovery':
+    assert 'saliency_dir' not in data and not data.get('with_masks')
+    for step in data.pipeline:
+        TRANSFORMS.build(step)
+        assert step.type.split('.')[-1] not in MASK_LOADERS
+    if trained or type(teacher).__name__ == 'BackgroundDiscovery':
         # The last block shows its attention only if it runs.
         backbone = MODELS.build(
-            dict(cfg.discovery.network.backbone, init_cfg=None))
+            dict(settings.network.backbone, init_cfg=None))
         assert max(backbone.out_indices) == len(backbone.layers) - 1
+    if trained:
+        assert discovery.finder.conv.in_channels == backbone.embed_dims
 
 
 def frozen_networks(value):

@@ -12,8 +12,9 @@ from mmwsss.apis.discover_objects import discover_objects
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Finds objects in the training images of a config, or in '
-        'a folder of images, without labels and without training: the rules '
-        'of FOUND, TokenCut and MaskCut on a frozen network. Writes '
+        'a folder of images, without labels: by the rules of FOUND, TokenCut '
+        'and MaskCut on a frozen network, or by a finder that tools/train.py '
+        'trained with the same config. Writes '
         'OUT/saliency/{img_id}.png for methods that learn from saliency maps '
         'and OUT/proposals/{img_id}.json for mmwsss.RefineWithProposals. The '
         'same command continues what was interrupted.',
@@ -24,6 +25,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--out',
         metavar='DIR',
         help='folder for the files (default: work_dirs/CONFIG_NAME)')
+    parser.add_argument(
+        '--checkpoint',
+        metavar='PATH',
+        help='of a finder that was trained: a checkpoint or a work folder '
+        '(default: work_dirs/CONFIG_NAME)')
     parser.add_argument(
         '--images',
         metavar='DIR',

@@ -1,4 +1,5 @@
 """Saliency maps and proposals without labels: tools/discover_objects.py."""
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,9 +14,15 @@ from PIL import Image
 from scipy.ndimage import label
 
 from mmwsss.datasets.tags import find_images
+from mmwsss.models.discovery import ObjectDiscovery
 from mmwsss.pseudo_labels.proposal_file import proposal_paths, write_proposals
 from mmwsss.registry import DATASETS, MODELS
-from mmwsss.utils.checkpoint import use_safe_loading
+from mmwsss.utils.checkpoint import (
+    compare_state,
+    load_checkpoint_file,
+    state_dict_of,
+    use_safe_loading,
+)
 from mmwsss.utils.dataset_configs import inner_datasets
 from mmwsss.utils.io import atomic_write
 from mmwsss.utils.progress import Progress
@@ -23,7 +30,7 @@ from mmwsss.utils.read_images import read_image
 from mmwsss.utils.run_folder import RunFolder, sigterm_raises
 from mmwsss.utils.shards import Shard, parse_shard
 
-from .run import ConfigLike, PathLike, load_config
+from .run import ConfigLike, PathLike, last_of_run, load_config
 
 #: Folders of the two kinds of files.
 SALIENCY, PROPOSALS = 'saliency', 'proposals'
@@ -47,6 +54,7 @@ class DiscoveryResult(NamedTuple):
 def discover_objects(config: ConfigLike,
                      out: PathLike | None = None,
                      *,
+                     checkpoint: PathLike | None = None,
                      images: PathLike | None = None,
                      shard: str | None = None,
                      overwrite: bool = False,
@@ -61,9 +69,13 @@ def discover_objects(config: ConfigLike,
 
     Args:
         config (str | Path | Config): With ``discovery``, arguments of
-            :class:`~mmwsss.models.discovery.ObjectDiscovery`, and the images
-            in ``train_dataloader``.
+            :class:`~mmwsss.models.discovery.ObjectDiscovery`, or with a
+            :class:`~mmwsss.models.segmentors.DiscoverySegmentor` as
+            ``model``, and the images in ``train_dataloader``.
         out (str | Path, optional): Folder for the files. Defaults to
+            ``work_dirs/<config name>``.
+        checkpoint (str | Path, optional): Of a finder that was trained: a
+            file, or a work folder whose last one is meant. Defaults to
             ``work_dirs/<config name>``.
         images (str | Path, optional): A folder of images, in place of those
             of the config.
@@ -77,25 +89,35 @@ def discover_objects(config: ConfigLike,
         DiscoveryResult: Counts.
 
     Raises:
-        FileNotFoundError: If the config, weights or images are missing.
-        ValueError: If the config does not say what to do, an image cannot be
-            read, or the folder holds files made with other settings.
+        FileNotFoundError: If the config, weights, images or the checkpoint
+            of a finder that has to be trained are missing.
+        ValueError: If the config does not say what to do, the checkpoint is
+            of another model, an image cannot be read, or the folder holds
+            files made with other settings.
     """
     use_safe_loading()
     cfg = load_config(config, cfg_options)
-    if cfg.get('discovery') is None:
+    settings = cfg.get('discovery') or (cfg.get('model') or {}).get(
+        'discovery')
+    if settings is None:
         raise ValueError(
             f'{cfg.filename} has no discovery: the network and the finder of '
             'objects, as in configs/discovery.')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     readers = _folder_images(images) if images else _config_images(cfg)
     model = MODELS.build(
-        dict(cfg.discovery, type='mmwsss.ObjectDiscovery')).eval()
+        dict(settings, type='mmwsss.ObjectDiscovery')).eval()
+    if any(True for _ in model.parameters()):
+        _load(model, checkpoint or cfg.work_dir, cfg.filename)
+    elif checkpoint is not None:
+        raise ValueError(f'The finder of {cfg.filename} is a rule without '
+                         'weights: leave the checkpoint out.')
     out = Path(out or cfg.work_dir)
     run = RunFolder(
-        out, {i: _paths(out, i) for i in readers}, _settings(cfg, model),
+        out, {i: _paths(out, i) for i in readers}, _settings(settings, model),
         parse_shard(shard), overwrite)
     device = device or _device(run.shard)
+    model = model.to(device)
     empty = []
     with sigterm_raises(), run.claimed() as todo, Progress(
             len(todo)) as progress:
@@ -114,13 +136,42 @@ def discover_objects(config: ConfigLike,
     return DiscoveryResult(out, len(run.ids), len(todo), empty)
 
 
-def _settings(cfg: Config, model: torch.nn.Module) -> dict[str, Any]:
+def _load(model: ObjectDiscovery, checkpoint: PathLike, config: str) -> None:
+    """Give a finder the weights that a DiscoverySegmentor learned."""
+    try:
+        path = last_of_run(str(checkpoint))
+        state = state_dict_of(load_checkpoint_file(path))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{error} The finder of {config} has to be trained first: python '
+            f'tools/train.py {config}; or name a checkpoint with '
+            '--checkpoint.') from error
+    state = {
+        name.removeprefix('discovery.'): value
+        for name, value in state.items() if name.startswith('discovery.')
+    }
+    found = compare_state(model, state)
+    if not found.complete:
+        raise ValueError(
+            f'{path} is no checkpoint of the finder of {config}:\n'
+            f'{found.describe()}\nName another with --checkpoint.')
+    model.load_state_dict(state)
+    # Refuses another network than that of the training.
+    model.network.prepare()
+
+
+def _settings(discovery: ConfigDict, model: ObjectDiscovery) -> dict[str, Any]:
     """What decides over the files; weights by what they are."""
-    settings = cfg.discovery.to_dict()
+    settings = discovery.to_dict()
     settings['network'].pop('cache_dir', None)
     settings['network']['backbone'].pop('init_cfg', None)
-    return dict(
+    settings = dict(
         discovery=settings, weights=model.network.compute_digest()[:32])
+    learned = hashlib.sha256()
+    for _, value in sorted(model.finder.state_dict().items()):
+        learned.update(value.cpu().contiguous().numpy().data)
+        settings['learned'] = learned.hexdigest()[:32]
+    return settings
 
 
 def _device(shard: Shard) -> str:
@@ -165,7 +216,7 @@ def _config_images(cfg: Config) -> dict[str, Callable[[], np.ndarray]]:
     return readers
 
 
-def _find(model: torch.nn.Module, image: np.ndarray, img_id: str,
+def _find(model: ObjectDiscovery, image: np.ndarray, img_id: str,
           device: str) -> np.ndarray:
     """Masks of a BGR image (H, W, 3)."""
     picture = torch.from_numpy(image[..., ::-1].copy()).to(device)

@@ -5,6 +5,7 @@ object discovery and the pool of processes;
 :mod:`mmwsss.pseudo_labels.transforms` holds the steps of a
 ``refine_dataset`` pipeline.
 """
+from .bilateral_solver import BilateralSolver, bilateral_solve
 from .cam_file import (
                        CAMFile,
                        cam_path,
@@ -63,9 +64,10 @@ from .random_walk import (
 from .refined_labels import RefinedLabels, refined_labels
 
 __all__ = [
-    'BackgroundDiscovery', 'CAMFile', 'DenseCRF', 'DenseCRFRefiner',
-    'InstanceFile', 'LabelCompletion', 'NormalizedCut', 'PAMR',
-    'PatchTokens', 'RefinedLabels', 'cam_path', 'cluster_cells',
+    'BackgroundDiscovery', 'BilateralSolver', 'CAMFile', 'DenseCRF',
+    'DenseCRFRefiner', 'InstanceFile', 'LabelCompletion', 'NormalizedCut',
+    'PAMR', 'PatchTokens', 'RefinedLabels', 'bilateral_solve', 'cam_path',
+    'cluster_cells',
     'complete_labels', 'cut_objects', 'edge_affinity', 'find_background',
     'find_fragments', 'from_slices', 'instance_path', 'instances_irn',
     'labels_from_mask', 'mask_path', 'pair_labels', 'pair_offsets',

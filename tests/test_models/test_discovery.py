@@ -171,6 +171,23 @@ def test_masks_at_image_size(tmp_path):
     assert model(image).shape == (0, 24, 41)
 
 
+def test_large_images(tmp_path):
+    """They are looked at and refined at a bounded size."""
+    cfg = dict(
+        network=vit_network(tmp_path), finder=FOUND,
+        refiner=dict(type='mmwsss.PAMR', num_iters=2, dilations=(1, 2)))
+    bounded = ObjectDiscovery(**cfg, long_side=48)
+    image = pictures(1, 3, 64, 96)
+    small = F.interpolate(image, (32, 48), mode='bilinear', antialias=True)
+    masks = torch.from_numpy(ObjectDiscovery(**cfg)(small))[None].float()
+    expected = F.interpolate(masks, (64, 96), mode='bilinear') > .5
+    found = bounded(image)
+    assert np.array_equal(found, expected[0].numpy()) and found.any()
+    assert not np.array_equal(found, ObjectDiscovery(**cfg)(image))
+    # Smaller ones stay as they are.
+    assert np.array_equal(bounded(small), masks[0].bool().numpy())
+
+
 @pytest.mark.parametrize('size', [(24, 40), (23, 41), (5, 3), (1, 1), (70, 4)])
 @pytest.mark.parametrize('finder', [FOUND, CUT], ids=['found', 'cut'])
 def test_any_size(tmp_path, size, finder):

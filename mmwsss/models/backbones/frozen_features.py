@@ -203,6 +203,11 @@ class FrozenBackbone(BaseModule):
                 json.loads(json.dumps(self.rule(), default=str)))
         self._prepared = True
 
+    @property
+    def cache(self) -> FeatureCache | None:
+        """Where its features are kept, once it is prepared."""
+        return self._cache
+
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         if self._prepared:  # Check it against what is there.

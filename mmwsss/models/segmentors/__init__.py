@@ -5,6 +5,7 @@ from .amn import AMN
 from .cam_refiner import CAMRefiner
 from .cam_segmentor import CAMSegmentor
 from .co_training_segmentor import CoTrainingSegmentor
+from .discovery_segmentor import DiscoverySegmentor
 from .end_to_end_segmentor import EndToEndSegmentor
 from .frozen_encoder_decoder import FrozenEncoderDecoder
 from .irnet import IRNet
@@ -14,7 +15,7 @@ from .seg_tta import SegTTAModel
 
 __all__ = [
     'AMN', 'AffinityNet', 'AffinityRefiner', 'CAMRefiner', 'CAMSegmentor',
-    'CoTrainingSegmentor', 'EndToEndSegmentor', 'FrozenEncoderDecoder',
-    'IRNet',
+    'CoTrainingSegmentor', 'DiscoverySegmentor', 'EndToEndSegmentor',
+    'FrozenEncoderDecoder', 'IRNet',
     'MultiScaleEncoderDecoder', 'RefinedSegmentor', 'SegTTAModel'
 ]
