@@ -3,7 +3,7 @@
 _base_ = '../cam/cam_lite2-160_voc-mini.py'
 train_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
-    dict(type='mmwsss.LoadSaliency', threshold=None),
+    dict(type='mmwsss.LoadSaliency', threshold=127),
     dict(type='mmwsss.RandomSquareCrop', size=160, scale=(0.6, 1.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmwsss.PackWSSSInputs')

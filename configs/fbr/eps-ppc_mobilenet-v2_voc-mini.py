@@ -6,7 +6,7 @@
 _base_ = '../seam/seam_mobilenet-v2_voc-mini.py'
 train_pipeline = [
     dict(type='mmwsss.LoadImage', to_float32=True),
-    dict(type='mmwsss.LoadSaliency', threshold=None),
+    dict(type='mmwsss.LoadSaliency', threshold=127),
     # After LoadImage.
     *_base_.train_pipeline[1:]
 ]

@@ -1,4 +1,5 @@
 import io
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -194,6 +195,29 @@ def test_saliency_threshold(tmp_path):
                               flat > 0)
     found = saliency(tmp_path / 'a.jpg', threshold=127)['gt_saliency']
     assert np.array_equal(found, flat > 0)
+
+
+@pytest.mark.parametrize('threshold, words', [
+    (0, 'All of the image would be salient'),
+    (None, 'EPS learns its grey levels'),
+    (127, None),
+])
+def test_soft_maps_are_told_once(tmp_path, threshold, words):
+    Image.fromarray(MAP // 2 + 51).save(tmp_path / 'soft.png')
+    Image.fromarray(MAP).save(tmp_path / 'sharp.png')
+    Image.fromarray(np.full_like(MAP, 255)).save(tmp_path / 'all.png')
+    step = LoadSaliency(threshold=threshold)
+    messages = []
+    with mock.patch('mmwsss.datasets.transforms.load_images.print_log',
+                    lambda message, **_: messages.append(message)):
+        for name in ('sharp', 'all', 'soft', 'soft'):
+            step(dict(img_id=name, saliency_path=f'{tmp_path}/{name}.png'))
+    if words is None:
+        assert not messages
+    else:
+        message, = messages
+        assert "'soft'" in message and 'lowest value is 51' in message
+        assert words in message and 'threshold=127' in message
 
 
 def test_soft_saliency(tmp_path):

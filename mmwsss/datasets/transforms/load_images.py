@@ -1,9 +1,11 @@
 """Transforms that load images, masks and saliency maps of a dataset."""
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 
 from mmwsss.datasets.mask_values import translate_mask
 from mmwsss.pseudo_labels.mask_file import labels_from_mask
@@ -125,7 +127,9 @@ class LoadSaliency(BaseTransform):
         threshold (int, optional): Values above it are salient, and the
             result is uint8, 0 or 1. Raise it for soft maps, and for JPEG
             files, which are not quite 0 beside an object. None keeps the
-            grey levels, float32 in [0, 1], as EPS wants them.
+            grey levels, float32 in [0, 1], as EPS does with maps that are
+            nearly binary. A map that is nowhere 0 is soft; then 0 and None
+            warn once.
             Defaults to 0, as in GETAM.
     """
 
@@ -134,6 +138,23 @@ class LoadSaliency(BaseTransform):
             raise ValueError('LoadSaliency: threshold must lie in [0, 255), '
                              f'is {threshold}.')
         self.threshold = threshold
+        self._warned = False
+
+    def _warn_of_soft_map(self, saliency: np.ndarray, img_id: str) -> None:
+        """Where nothing is quite 0, a detector gave probabilities."""
+        if (self.threshold or self._warned or not saliency.size
+                or not 0 < saliency.min() < saliency.max()):
+            return
+        self._warned = True
+        print_log(
+            f'The saliency map of image {img_id!r} is nowhere 0, its lowest '
+            f'value is {saliency.min()}: it is a soft map. '
+            + ('All of the image would be salient.' if self.threshold == 0
+               else 'EPS learns its grey levels, also those of the '
+               'background, and CAMs may spread over it.')
+            + " Set dict(type='mmwsss.LoadSaliency', threshold=127).",
+            logger='current',
+            level=logging.WARNING)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load one saliency map.
@@ -158,6 +179,7 @@ class LoadSaliency(BaseTransform):
                 f'Image {img_id!r} is {size} (height, width) but its saliency '
                 f'map {path} is {saliency.shape}. Resize the map to the '
                 'image, to the nearest.')
+        self._warn_of_soft_map(saliency, img_id)
         if self.threshold is None:
             saliency = saliency.astype(np.float32) / 255
         else:
