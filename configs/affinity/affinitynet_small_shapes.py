@@ -3,7 +3,8 @@
 _base_ = [
     '../_base_/models/affinitynet_resnet38.py',
     '../_base_/datasets/shapes_affinity.py',
-    '../_base_/schedules/adamw_shapes.py', '../_base_/walk_runtime.py'
+    '../_base_/schedules/adamw_shapes.py', '../_base_/walk_runtime.py',
+    '../_base_/narrow_crf.py'
 ]
 model = dict(
     backbone=dict(
@@ -24,14 +25,7 @@ model = dict(
     # others with plain ones.
     walk=dict(alpha=1.5, beta=8, log_steps=3),
     # The walk's cells have 4 pixels; a dense CRF finds the borders again.
-    test_cfg=dict(
-        crf=dict(
-            num_iters=5,
-            gaussian_sxy=1,
-            gaussian_compat=2,
-            bilateral_sxy=20,
-            bilateral_srgb=8,
-            bilateral_compat=3)))
+    test_cfg=dict(crf=_base_.narrow_crf))
 param_scheduler = [
     _base_.param_scheduler[0],
     dict(_base_.param_scheduler[1], end=4)

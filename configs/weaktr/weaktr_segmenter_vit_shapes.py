@@ -3,7 +3,8 @@
 _base_ = [
     '../_base_/models/segmenter_deit-small.py',
     '../_base_/datasets/shapes_pseudo.py',
-    '../_base_/schedules/adamw_shapes.py', '../_base_/seg_epoch_runtime.py'
+    '../_base_/schedules/adamw_shapes.py', '../_base_/seg_epoch_runtime.py',
+    '../_base_/narrow_crf.py'
 ]
 model = dict(
     backbone=dict(
@@ -26,12 +27,4 @@ model = dict(
         num_heads=4,
         loss_decode=dict(cell=24)),
     test_cfg=dict(_delete_=True, mode='whole'))
-# Narrow kernels: the images are 96 pixels wide.
-tta_model = dict(
-    crf=dict(
-        num_iters=5,
-        gaussian_sxy=1,
-        gaussian_compat=2,
-        bilateral_sxy=20,
-        bilateral_srgb=8,
-        bilateral_compat=3))
+tta_model = dict(crf=_base_.narrow_crf)
