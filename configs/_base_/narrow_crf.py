@@ -1,5 +1,5 @@
-# A dense CRF for the generated Shapes images, with narrow kernels: these images
-# are 96 pixels wide.
+# A dense CRF for the generated Shapes images, with narrow kernels: these
+# images are 96 pixels wide.
 narrow_crf = dict(
     num_iters=5,
     gaussian_sxy=1,
